@@ -92,7 +92,7 @@ class LeaseEnded(Message):
     ended_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # slots would replace the class, and `super()` below would not find itself
 class RunnerReport(Message):
     runner_id: str
     boot_id: str
