@@ -1,7 +1,7 @@
-"""Find the browsers on this machine. Standard library only: the bootstrap uses it before anything is installed.
+"""Find the browsers on this machine. Standard library only: the bootstrap uses it on a bare machine.
 
-What is returned is the program itself, never a distribution's wrapper script: in a jail there is no shell to run
-one, and a wrapper's environment and flags would differ from machine to machine.
+What is returned is the program itself, never a distribution's wrapper script: in a jail there is no shell to
+run one, and a wrapper's environment and flags would differ from machine to machine.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ SHELL_VARIABLE = "BROWSA_CHROMIUM_SHELL"
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 _SHELL_NAMES = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
 
-# Where distributions keep the programs that their wrappers in /usr/bin start: Debian, Alpine and Arch; Fedora;
-# openSUSE; Google's own packages; macOS.
+# Where distributions keep the programs that their wrappers in /usr/bin start: Debian, Alpine and Arch;
+# Fedora; openSUSE; Google's own packages; macOS.
 _CHROMIUM_PLACES = (
     "/usr/lib/chromium/chromium",
     "/usr/lib/chromium/chrome",
@@ -47,7 +47,7 @@ _PROGRAM_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # ELF, 
 
 
 def find_chromium(env: Mapping[str, str]) -> Path | None:
-    """The full Chromium. Raises FileNotFoundError when `BROWSA_CHROMIUM` names something that can't be run."""
+    """The full Chromium. Raises FileNotFoundError when `BROWSA_CHROMIUM` names nothing that can be run."""
     return _named(env, CHROMIUM_VARIABLE, _CHROMIUM_PLACES) or _first_program(
         _found(env, _CHROMIUM_NAMES, _CHROMIUM_PLACES, _CHROMIUM_CACHED)
     )
@@ -85,7 +85,7 @@ def _found(
 
 
 def _behind(path: Path, places: Iterable[str]) -> Iterator[Path]:
-    """`path`, or the programs that a wrapper script there may start: its neighbours, and those of its name."""
+    """`path`, or the programs that a wrapper there may start: its neighbours, and those of its name."""
     real = path.resolve()
     yield real
     if _is_program(real):
@@ -113,7 +113,7 @@ def _first_program(candidates: Iterable[Path]) -> Path | None:
 
 
 def _is_program(path: Path) -> bool:
-    """Whether `path` is a native executable. Snap's launcher is one too, but no jail can hold what it starts."""
+    """Whether `path` is a native executable. Snap's launcher is one, but no jail holds what it starts."""
     if path.name == "snap" or not os.access(path, os.X_OK) or not path.is_file():
         return False
     with path.open("rb") as file:
