@@ -1,0 +1,40 @@
+# Each goal does its own set-up: a machine with Python 3.11+, make and a network is enough. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+BOOTSTRAP := $(PYTHON) -I browsa/stack/bootstrap.py
+# URL counts only when it is given to make itself: one that happens to be in the environment means something else.
+DEMO_URL := $(if $(findstring command,$(origin URL)),--url '$(URL)')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: ## Drive a browser with an identity from start to finish (URL=https://… to choose the page)
+	@$(BOOTSTRAP) demo
+	@$(BIN)/python -m browsa.stack demo $(DEMO_URL)
+
+up: ## Run the whole stack in the foreground; Ctrl-C ends it
+	@$(BOOTSTRAP) up
+	@exec $(BIN)/python -m browsa.stack up
+
+test: ## Run the tests (ARGS='-k name' to choose)
+	@$(BOOTSTRAP) test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: ## Run the linters, types, import contracts, API schema and migration checks
+	@$(BOOTSTRAP) check
+	@$(BIN)/python -m browsa.stack.checks
+
+bench: ## Print the benchmark table
+	@$(BOOTSTRAP) bench
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: ## Resolve requirements*.in into the pinned requirements*.txt
+	@$(BOOTSTRAP) lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove caches and the virtual environment; .browsa/ (your data) stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/node/node_modules

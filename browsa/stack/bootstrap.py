@@ -1,0 +1,251 @@
+"""Make this machine ready for a `make` goal. Standard library only: nothing is installed when it runs.
+
+    python3 -I browsa/stack/bootstrap.py up|demo|test|check|bench|lock
+
+Every step first looks whether there is anything to do, so that a second run takes a fraction of a second.
+A step that does something says so in one line; one that fails says why and what to do, and ends with 1.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+UV_VERSION = "0.13.9"
+OLDEST_PYTHON = (3, 11)
+
+_NODE_CLIENTS = ROOT / "tests" / "node"
+_BROWSER_DOWNLOAD_SECONDS = 120
+_INSTALL_SECONDS = 1800
+_SETUP: dict[str, tuple[str, ...]] = {
+    "up": ("requirements", "browsers", "jail"),
+    "demo": ("requirements", "browsers", "jail"),
+    "bench": ("dev requirements", "browsers", "jail"),
+    "test": ("dev requirements", "browsers", "jail", "node clients"),
+    "check": ("dev requirements",),
+    "lock": (),
+}
+
+
+class BootstrapError(Exception):
+    """A step that failed, with what to do about it."""
+
+
+def main(goal: str) -> None:
+    need_python()
+    sys.path.insert(0, str(ROOT))  # for runner.browsers, which imports nothing that isn't there
+    # One at a time: `make test` in a second terminal waits for the first to finish installing.
+    root = os.open(ROOT, os.O_RDONLY)
+    fcntl.flock(root, fcntl.LOCK_EX)
+    ensure_venv()
+    steps = _SETUP[goal]
+    if "requirements" in steps:
+        ensure_requirements("requirements.txt")
+    if "dev requirements" in steps:
+        ensure_requirements("requirements.txt", "requirements-dev.txt")
+    if "browsers" in steps:
+        ensure_browsers()
+    if "jail" in steps:
+        ensure_bubblewrap()
+    if "node clients" in steps:
+        ensure_node_clients()
+
+
+def need_python() -> None:
+    """Go on under a Python that is new enough; a newer one beside an old `python3` is found by its name."""
+    if sys.version_info >= OLDEST_PYTHON:
+        return
+    for minor in range(20, OLDEST_PYTHON[1] - 1, -1):
+        newer = shutil.which(f"python3.{minor}")
+        if newer:
+            os.execv(newer, [newer, "-I", *sys.argv])  # noqa: S606
+    raise BootstrapError(
+        f"Browsa needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. "
+        "Install one and name it: make PYTHON=/path/to/python3.12 …"
+    )
+
+
+def ensure_venv() -> None:
+    python = VENV / "bin" / "python"
+    if not _runs([str(python), "-c", ""]):
+        if VENV.exists():
+            shutil.rmtree(VENV)  # half made, or its Python was removed
+        _make_venv()
+    if not (VENV / "bin" / "uv").exists():
+        install = [str(python), "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}"]
+        run("Installing uv into it", install, "Is there a network, or a PyPI mirror in pip's configuration?")
+
+
+def _make_venv() -> None:
+    make = [sys.executable, "-m", "venv", str(VENV)]
+    advice = "Install your system's python3-venv package."
+    try:
+        run("Creating .venv", make, advice)
+    except BootstrapError:  # Debian ships venv's ensurepip in a package of its own
+        shutil.rmtree(VENV, ignore_errors=True)
+        if not apt_install(f"python3.{sys.version_info.minor}-venv"):
+            raise
+        run("Creating .venv", make, advice)
+
+
+def ensure_requirements(*names: str) -> None:
+    """Install the pinned requirements unless these very files were installed before."""
+    stamp = VENV / "browsa-requirements"
+    wanted = {f"{name} {_digest(ROOT / name)}" for name in names}
+    installed = set(stamp.read_text().splitlines()) if stamp.exists() else set()
+    if wanted <= installed:
+        return
+    files = [item for name in names for item in ("-r", str(ROOT / name))]
+    python = str(VENV / "bin" / "python")
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", python, *files]
+    advice = "Is there a network, or a PyPI mirror (UV_INDEX_URL, pip's configuration)?"
+    try:
+        run(f"Installing {' and '.join(names)}", uv, advice)
+    except BootstrapError:  # a mirror that only pip was told of
+        run("Trying again with pip", [python, "-m", "pip", "install", "--quiet", *files], advice)
+    current = {f"{name} {_digest(ROOT / name)}" for name in ("requirements.txt", "requirements-dev.txt")}
+    stamp.write_text("\n".join(sorted((installed & current) | wanted)) + "\n")
+
+
+def ensure_browsers() -> None:
+    """Find or install the full Chromium, which is needed, and its headless shell, which is merely better.
+
+    Found; else Playwright's builds; else the system's packages, also when Playwright's lack system libraries.
+    """
+    from runner.browsers import CHROMIUM_VARIABLE, SHELL_VARIABLE, find_chromium, find_headless_shell
+
+    without_shell = VENV / "browsa-without-shell"  # don't try at every start what failed once
+    finders = {"chromium": find_chromium, "chromium-headless-shell": find_headless_shell}
+    try:
+        missing = [name for name, find in finders.items() if find(os.environ) is None]
+    except FileNotFoundError as error:
+        raise BootstrapError(f"{error}. Correct or unset it.") from error
+    if not missing or (missing == ["chromium-headless-shell"] and without_shell.exists()):
+        return
+    playwright = [str(VENV / "bin" / "playwright"), "install", *missing]
+    attempt("Downloading Chromium (playwright install)", playwright, _BROWSER_DOWNLOAD_SECONDS)
+    for name in missing:
+        if not _works(finders[name](os.environ)):
+            apt_install(name)
+    if not _works(find_chromium(os.environ)):
+        raise BootstrapError(
+            "No Chromium that runs. Install it with your system's package manager (Debian: apt install "
+            f"chromium; Fedora: dnf install chromium), or set {CHROMIUM_VARIABLE} to the path of one."
+        )
+    if not _works(find_headless_shell(os.environ)):
+        without_shell.touch()
+        say(f"No headless shell: the full Chromium will do its work, slower. {SHELL_VARIABLE} can name one.")
+
+
+def ensure_bubblewrap() -> None:
+    if sys.platform != "linux" or os.environ.get("BROWSA_JAIL") == "off" or shutil.which("bwrap"):
+        return
+    apt_install("bubblewrap")
+    if not shutil.which("bwrap"):
+        raise BootstrapError(
+            "bubblewrap, the browsers' jail, is missing. Install it with your system's package manager "
+            "(Debian: apt install bubblewrap; Fedora: dnf install bubblewrap). BROWSA_JAIL=off does without, "
+            "for development only."
+        )
+
+
+def ensure_node_clients() -> None:
+    """Puppeteer and Playwright for Node, for the tests that drive a browser with them; those skip without."""
+    modules, stamp = _NODE_CLIENTS / "node_modules", _NODE_CLIENTS / "node_modules" / ".browsa-stamp"
+    lock = _NODE_CLIENTS / "package-lock.json"
+    if not lock.exists() or (stamp.exists() and stamp.read_text() == _digest(lock)):
+        return
+    if not (shutil.which("npm") and shutil.which("node")):
+        say("No Node.js here: the tests with Node's clients will be skipped.")
+        return
+    command = ["npm", "ci", "--prefix", str(_NODE_CLIENTS), "--ignore-scripts", "--no-audit", "--no-fund"]
+    if attempt("Installing the Node clients for the tests", command, 300) and modules.exists():
+        stamp.write_text(_digest(lock))
+
+
+def apt_install(package: str) -> bool:
+    """Install a Debian package if we may. False, and a line that says why, when that isn't possible."""
+    if not shutil.which("apt-get"):
+        return False
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if sudo and not (shutil.which("sudo") and _runs(["sudo", "-n", "true"])):
+        say(f"Not root, and sudo would ask: to install it yourself, sudo apt-get install {package}")
+        return False
+    apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
+    attempt("Refreshing the package lists (apt-get update)", [*apt, "update"], _INSTALL_SECONDS)
+    install = [*apt, "install", "-y", "--no-install-recommends", package]
+    return attempt(f"Installing {package} (apt-get install)", install, _INSTALL_SECONDS)
+
+
+def run(what: str, command: list[str], advice: str) -> None:
+    """Do a step that must succeed."""
+    if not attempt(what, command, _INSTALL_SECONDS):
+        raise BootstrapError(f"{what} failed. {advice}")
+
+
+def attempt(what: str, command: list[str], seconds: float) -> bool:
+    """Do a step, saying so, for at most `seconds`. When it fails the end of its output is shown."""
+    sys.stdout.write(f"· {what} … ")
+    sys.stdout.flush()
+    begun = time.monotonic()
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except BaseException as error:  # Ctrl-C too: take down the whole group, downloads and all
+            os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            output, _ = process.communicate()
+            output += f"\ngiven up after {seconds:.0f} s"
+    print(f"{time.monotonic() - begun:.1f} s" if process.returncode == 0 else "failed:")
+    if process.returncode != 0:
+        print("\n".join(f"    {line}" for line in output.strip().splitlines()[-12:]))
+    return process.returncode == 0
+
+
+def say(text: str) -> None:
+    print(f"· {text}")
+
+
+def _runs(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _works(browser: Path | None) -> bool:
+    return browser is not None and _runs([str(browser), "--version"])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in _SETUP:
+        raise SystemExit(f"usage: bootstrap.py {'|'.join(_SETUP)}")
+    try:
+        main(sys.argv[1])
+    except BootstrapError as error:
+        raise SystemExit(f"\n{error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
