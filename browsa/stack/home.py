@@ -101,6 +101,8 @@ def opened(home: Home) -> Iterator[None]:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         private_directory(home.sockets)
+        shutil.rmtree(home.sockets)  # whatever a killed stack left in it
+        private_directory(home.sockets)
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 CANNOT_LAUNCH = 125
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWUSER = 0x10000000  # unshare(2)
 
 
@@ -34,6 +35,15 @@ def die_with_parent(parent: int, signal_number: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:  # the parent ended before we asked
         os._exit(CANNOT_LAUNCH)
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of every orphan below this process, so that none gets out of sight. False: can't."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def map_user(uid: int, gid: int) -> None:

@@ -52,10 +52,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return self._url(DATABASE)
-
-    def _url(self, database: str) -> str:
-        return f"postgresql://{_SUPERUSER}@/{database}?host={quote(str(self.home.postgres_sockets))}"
+        return url(self.home)
 
     def command(self) -> list[str]:
         settings = {
@@ -86,7 +83,7 @@ class Postgres:
     def ready(self) -> bool:
         """Whether it takes connections; makes the database at the first."""
         try:
-            connection = psycopg2.connect(self._url("postgres"), connect_timeout=2)
+            connection = psycopg2.connect(url(self.home, "postgres"), connect_timeout=2)
         except psycopg2.OperationalError:
             return False
         with contextlib.closing(connection):
@@ -131,6 +128,18 @@ class Postgres:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise StackError(f"initdb failed:\n{done.stderr.strip()}\n{_USE_YOUR_OWN}")
         unfinished.rename(self.home.postgres_data)
+
+
+def url(home: Home, database: str = DATABASE) -> str:
+    return f"postgresql://{_SUPERUSER}@/{database}?host={quote(str(home.postgres_sockets))}"
+
+
+def check(database_url: str) -> None:
+    """Raises StackError when the operator's own database can't be reached."""
+    try:
+        psycopg2.connect(database_url, connect_timeout=10).close()
+    except psycopg2.Error as error:
+        raise StackError(f"DATABASE_URL: {str(error).strip()}") from error
 
 
 def binary(name: str) -> str:

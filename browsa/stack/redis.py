@@ -21,7 +21,7 @@ class Redis:
 
     @property
     def url(self) -> str:
-        return f"unix://{quote(str(self.home.redis_socket))}"
+        return url(self.home)
 
     def command(self) -> list[str]:
         settings = {
@@ -46,6 +46,22 @@ class Redis:
                 return client.recv(16).startswith(b"+PONG")
             except OSError:
                 return False
+
+
+def url(home: Home) -> str:
+    return f"unix://{quote(str(home.redis_socket))}"
+
+
+def check(redis_url: str) -> None:
+    """Raises StackError when the operator's own Redis can't be reached."""
+    import redis  # the client library; with the embedded server nobody pays for it here
+
+    try:
+        client = redis.Redis.from_url(redis_url, socket_connect_timeout=10, socket_timeout=10)
+        client.ping()
+        client.close()
+    except (redis.RedisError, ValueError) as error:
+        raise StackError(f"REDIS_URL: {error}") from error
 
 
 def _binary() -> str:

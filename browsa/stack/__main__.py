@@ -1,0 +1,35 @@
+"""`python -m browsa.stack up` and `python -m browsa.stack demo [--url URL]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from browsa.stack.home import StackError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m browsa.stack", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="run the whole stack in the foreground")
+    demo = commands.add_parser("demo", help="drive one browser from start to finish on a stack of its own")
+    demo.add_argument("--url", help="the page to open; by default a small site of the demo's own")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "up":
+            from browsa.stack.supervisor import up
+
+            return up(os.environ)
+        from browsa.stack.demo import run
+
+        return run(arguments.url)
+    except StackError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What a stack is told and what it makes up once: `stack.json`, and the environments of its processes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from browsa.stack.home import Home, StackError
+
+RUNNER_ID = "r1"
+
+# What only the Django side may know. The runner, which hostile pages are nearest to, never gets these.
+_DJANGO_ONLY = frozenset({"BROWSA_SECRET_KEY", "BROWSA_MASTER_KEYS", "DATABASE_URL", "REDIS_URL"})
+
+# Made once and kept: losing one would log everybody out, or make the vault unreadable.
+_MADE: dict[str, Callable[[], str]] = {
+    "BROWSA_SECRET_KEY": lambda: secrets.token_urlsafe(48),
+    "BROWSA_RUNNER_TOKEN": lambda: secrets.token_urlsafe(32),
+    "BROWSA_MASTER_KEYS": lambda: "v1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+}
+
+
+def port(environ: Mapping[str, str]) -> int:
+    """`BROWSA_PORT`, checked. The gateway's is the next one."""
+    text = environ.get("BROWSA_PORT") or "8000"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65534):
+        raise StackError(f"BROWSA_PORT must be a whole number from 1 to 65534, not {text!r}.")
+    return int(text)
+
+
+def compose(
+    kept: Mapping[str, str], environ: Mapping[str, str], home: Home, port: int, embedded: Mapping[str, str]
+) -> dict[str, str]:
+    """The contents of `stack.json`. The environment wins, then what was kept, then something new."""
+    made = {name: environ.get(name) or kept.get(name) or make() for name, make in _MADE.items()}
+    servers = {name: environ.get(name) or url for name, url in embedded.items()}
+    return {
+        **made,
+        **servers,
+        "BROWSA_RUNNER_URL": f"unix:{home.runner_socket}",
+        "BROWSA_PORT": str(port),
+    }
+
+
+def django_environment(environ: Mapping[str, str], stack: Mapping[str, str], home: Home) -> dict[str, str]:
+    return {
+        **environ,
+        **stack,
+        "BROWSA_HOME": str(home.path),
+        "DJANGO_SETTINGS_MODULE": "browsa.settings",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def runner_environment(environ: Mapping[str, str], stack: Mapping[str, str], home: Home) -> dict[str, str]:
+    port = int(stack["BROWSA_PORT"])
+    given = {name: value for name, value in environ.items() if name not in _DJANGO_ONLY}
+    return {
+        **given,
+        "BROWSA_HOME": str(home.path),
+        "BROWSA_PORT": str(port),
+        "BROWSA_RUNNER_ID": RUNNER_ID,
+        "BROWSA_RUNNER_SOCKET": str(home.runner_socket),
+        "BROWSA_RUNNER_TOKEN": stack["BROWSA_RUNNER_TOKEN"],
+        "BROWSA_GATEWAY_PORT": str(port + 1),
+        "BROWSA_REPORT_URL": f"http://127.0.0.1:{port}/internal/runner/report",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def read_json(path: Path) -> dict[str, str]:
+    """A flat JSON object of strings; empty when there is no such file. Raises StackError if damaged."""
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise StackError(
+            f"{path} is damaged ({error}). Restore it: it holds the keys of your data."
+        ) from error
+    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+        raise StackError(f"{path} is damaged. Restore it: it holds the keys of your data.")
+    return data
+
+
+def write_json(path: Path, data: Mapping[str, object], *, durable: bool = True) -> None:
+    """Readable by us alone, and whole or not at all, even after a power cut: it may hold the only keys."""
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.unlink(missing_ok=True)
+    file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(file, "w") as stream:
+        json.dump(data, stream, indent=2)
+        stream.write("\n")
+        stream.flush()
+        if durable:
+            os.fsync(stream.fileno())
+    unfinished.replace(path)

@@ -1,0 +1,172 @@
+"""`make demo`: a stack of its own, one agent driven from provision to bill, and nothing left running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from browsa.stack import remains
+from browsa.stack.harness import Stack, running_stack
+from browsa.stack.home import StackError
+from browsa.stack.launch import adopt_orphans
+
+SCREENSHOT = "demo.png"
+_TEXT_LINES = 14
+_PAGE = Path(__file__).with_name("demo_site.html")
+
+
+def run(url: str | None) -> int:
+    """Returns the exit status: 1 when anything failed or was left running."""
+    begun = time.monotonic()
+    counted = adopt_orphans()
+    home = Path(tempfile.mkdtemp(prefix="browsa-demo-"))
+    try:
+        with _site() if url is None else contextlib.nullcontext() as own_port:
+            env = {"BROWSA_POOL_SIZE": "1", "BROWSA_MAX_BROWSERS": "2"}
+            if own_port:
+                env["BROWSA_ALLOW_ADDRESSES"] = f"127.0.0.1:{own_port}"
+            if "EGRESS_COUNTRIES" in os.environ:
+                env["EGRESS_COUNTRIES"] = os.environ["EGRESS_COUNTRIES"]
+            print("Starting a stack of its own")
+            with running_stack(home, env=env, show=sys.stdout.write) as stack:
+                _drive(stack, url or f"http://127.0.0.1:{own_port}/")
+                print("\nEnding the stack")
+    except StackError as error:
+        print(f"\nThe demo failed. {error}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    if counted and not _nothing_left():
+        return 1
+    print(f"Done in {time.monotonic() - begun:.1f} s")
+    return 0
+
+
+def _drive(stack: Stack, url: str) -> None:
+    import httpx  # here, since it costs as much as a database: after the stack has begun to start
+
+    with httpx.Client(base_url=stack.api_url, headers={"X-API-Key": stack.api_key}, timeout=60) as api:
+        api.get("/healthz")  # so that the first measured call does not pay for the connection
+        begun = time.monotonic()
+        agent = _call(api, "POST", "/v1/agents", json={"initial_url": url})
+        provisioned = time.monotonic() - begun
+        print(f"\nPOST /v1/agents → {agent['id']}: {agent['os_type']}, {agent['country']}, {agent['status']}")
+        print(f"cdp_url {agent['cdp_url']}\n")
+        try:
+            attached, loaded = _look(agent["cdp_url"], url)
+        finally:
+            _call(api, "DELETE", f"/v1/agents/{agent['id']}")
+        print(f"\n  provision {provisioned * 1000:6.0f} ms    POST /v1/agents to 201")
+        print(f"  attach    {attached * 1000:6.0f} ms    Playwright over cdp_url")
+        print(f"  page      {loaded * 1000:6.0f} ms    loaded, from the attach on")
+        print(f"\nDELETE /v1/agents/{agent['id']} → destroyed. The ledger, newest first:\n")
+        entries = _call(api, "GET", "/v1/credits/ledger")["entries"]
+        print("\n".join(table(entries)))
+        print(f"\n  balance {_call(api, 'GET', '/v1/credits')['balance']} credits")
+
+
+def _look(cdp_url: str, url: str) -> tuple[float, float]:
+    """Attach, show the page. Returns the seconds until attached, and from then until loaded."""
+    from playwright.sync_api import Error, sync_playwright
+
+    with sync_playwright() as playwright:
+        begun = time.monotonic()
+        try:
+            browser = playwright.chromium.connect_over_cdp(cdp_url, timeout=30_000)
+            attached = time.monotonic()
+            page = browser.contexts[0].pages[0]
+            # `initial_url` was opened without making us wait: the page may be on its way
+            page.wait_for_url(lambda now: now != "about:blank", timeout=30_000)
+            loaded = time.monotonic()
+            print(f"  title  {page.title()}")
+            _show_text(page.inner_text("body"))
+            page.screenshot(path=SCREENSHOT)
+            print(f"\n  screenshot saved as {SCREENSHOT}")
+            browser.close()
+        except Error as error:
+            raise StackError(f"The browser could not show {url}: {error.message.splitlines()[0]}") from error
+    return attached - begun, loaded - attached
+
+
+def _show_text(text: str) -> None:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines[:_TEXT_LINES]:
+        print(f"  │ {line[:100]}")
+    if len(lines) > _TEXT_LINES:
+        print(f"  │ … {len(lines) - _TEXT_LINES} more lines")
+
+
+def table(entries: list[dict[str, Any]]) -> list[str]:
+    """Ledger entries as aligned lines, headings first."""
+    rows = [["seq", "kind", "amount", "balance", "what"]]
+    for entry in entries:
+        what = entry.get("description") or entry.get("reference") or ""
+        rows.append(
+            [str(entry["seq"]), entry["kind"], f"{entry['amount']:+d}", str(entry["balance_after"]), what]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    justified = (str.rjust, str.ljust, str.rjust, str.rjust, str.ljust)
+    return [
+        "  "
+        + "  ".join(to(cell, width) for to, cell, width in zip(justified, row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _call(api: Any, method: str, path: str, **options: Any) -> Any:
+    """One API call. Raises StackError with the API's own words when it refuses."""
+    import httpx
+
+    try:
+        answer = api.request(method, path, **options)
+    except httpx.HTTPError as error:
+        raise StackError(f"{method} {path}: {error}") from error
+    if answer.is_success:
+        return answer.json() if answer.content else None
+    raise StackError(f"{method} {path} answered {answer.status_code}: {answer.text[:500]}")
+
+
+def _nothing_left() -> bool:
+    left = remains.wait_for_none(patience=5.0)
+    for pid, command in left.items():
+        print(f"Left running: {pid} {command[:120]}", file=sys.stderr)
+    if not left:
+        print("Nothing is left running.")
+    return not left
+
+
+@contextmanager
+def _site() -> Iterator[int]:
+    """The demo's own site on a free loopback port, so that it works without a network."""
+    page = _PAGE.read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

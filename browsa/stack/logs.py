@@ -1,0 +1,56 @@
+"""Each process's output: a file of limited size, and the lines worth an operator's eye."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+_LIMIT = 5 * 2**20  # bytes; with one older file, a process keeps at most twice that
+_LONGEST_LINE = 64 * 2**10
+# Uvicorn's and Celery's plain lines, PostgreSQL's, and what Python says when all else fails.
+_PLAIN = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback ")
+_LEVELS = frozenset({"warning", "error", "critical"})
+_SHOWN = 300
+
+
+def worth_saying(line: str) -> str | None:
+    """What of a log line to show beside the steps; None for the ordinary ones."""
+    if line.startswith("{"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return None
+        level = str(record.get("level", "")).lower()
+        return f"{level}: {record.get('message', '')}"[:_SHOWN] if level in _LEVELS else None
+    return line[:_SHOWN] if _PLAIN.search(line) else None
+
+
+class LogFile:
+    """Appends to `path`; at the limit the file becomes `path.1` and a new one begins."""
+
+    def __init__(self, path: Path, hear: Callable[[str], None]) -> None:
+        self._path = path
+        self._hear = hear
+        self._file = path.open("ab", buffering=0)
+        self._size = self._file.tell()
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        if self._size + len(data) > _LIMIT:
+            self._file.close()
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            self._file = self._path.open("ab", buffering=0)
+            self._size = 0
+        self._file.write(data)
+        self._size += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-_LONGEST_LINE:]
+        for line in lines:
+            said = worth_saying(line.decode(errors="replace"))
+            if said:
+                self._hear(said)
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,52 @@
+"""Whether processes were left behind: orphans below us become our children, and so can be counted. Linux."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from browsa.stack.child import command_line
+
+
+def descendants(root: int, parents: dict[int, int]) -> set[int]:
+    """The processes below `root`, given each one's parent."""
+    found: set[int] = set()
+    added = {root}
+    while added:
+        added = {pid for pid, parent in parents.items() if parent in added} - found
+        found |= added
+    return found
+
+
+def wait_for_none(patience: float, ignore: frozenset[int] = frozenset()) -> dict[int, str]:
+    """Wait until nothing runs below this process. Returns what still does after `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        left = now() - ignore
+        _bury(left)
+        if not left or time.monotonic() > until:
+            return {pid: command_line(pid) for pid in left}
+        time.sleep(0.02)
+
+
+def now() -> frozenset[int]:
+    """What runs below this process at this moment."""
+    return frozenset(descendants(os.getpid(), _parents()))
+
+
+def _parents() -> dict[int, int]:
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            # pid (name) state ppid …; the name may hold spaces and parentheses (proc_pid_stat(5))
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    return parents
+
+
+def _bury(pids: frozenset[int]) -> None:
+    """Wait for the orphans that ended: nobody else will, and they would be counted for ever."""
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):  # not ours: its own parent lives
+            os.waitpid(pid, os.WNOHANG)

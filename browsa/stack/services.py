@@ -1,0 +1,131 @@
+"""The stack's processes as values: what each runs, how it is asked to end, and how long a restart waits."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from signal import Signals
+
+from browsa.stack import postgres, redis
+from browsa.stack.child import launched
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
+_STABLE_AFTER = 10.0  # seconds; who ran for so long starts again with the shortest delay
+_DEFAULT_DRAIN = 20  # the runner's own default of BROWSA_DRAIN_SECONDS
+
+
+class Ending(Enum):
+    """DRAIN: finish what was begun, within limits. NOW: the person at the keyboard is waiting."""
+
+    DRAIN = "drain"
+    NOW = "now"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process of the stack. `drain` and `now` are signals, each with the seconds to the next; then SIGKILL.
+
+    Those with a lower `stage` end first, those of one stage together. `before` runs ahead of every start, in
+    a thread.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    stage: int
+    drain: tuple[tuple[Signals, float], ...]
+    now: tuple[tuple[Signals, float], ...]
+    before: Callable[[], object] | None = None
+
+    def signals(self, ending: Ending) -> tuple[tuple[Signals, float], ...]:
+        return self.now if ending is Ending.NOW else self.drain
+
+
+def restart_delay(failures: int) -> float:
+    """Seconds before the next start after that many quick deaths in a row (from 1): 0.2, 0.4, … 5."""
+    return min(_FIRST_DELAY * 2.0 ** min(failures - 1, 30), _LONGEST_DELAY)
+
+
+def count_failures(failures: int, ran_for: float) -> int:
+    """How many quick deaths in a row there are now."""
+    return 1 if ran_for >= _STABLE_AFTER else failures + 1
+
+
+def stop_order(services: list[Service]) -> list[list[Service]]:
+    """Who ends together, in turn: first who asks for work, then who answers, then who keeps the books."""
+    stages = sorted({service.stage for service in services})
+    return [[service for service in services if service.stage == stage] for stage in stages]
+
+
+def how_it_ended(status: int) -> str:
+    return f"killed by {Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def applications(
+    port: int, django: Mapping[str, str], runner: Mapping[str, str]
+) -> tuple[Service, Service, Service, Service]:
+    """api, worker, beat and runner.
+
+    The runner and the worker end while the api still listens: they report to it. Only then does the api go.
+    """
+    drain = float(runner.get("BROWSA_DRAIN_SECONDS") or _DEFAULT_DRAIN)
+    python = [sys.executable, "-m"]
+    uvicorn = [*python, "uvicorn", "browsa.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
+    uvicorn += ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "off"]
+    uvicorn += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
+    uvicorn += ["--timeout-graceful-shutdown", "15"]
+    celery = [*python, "celery", "-A", "browsa", "--quiet"]
+    worker = [*celery, "worker", "--pool", "threads", "--concurrency", "8", "--loglevel", "WARNING"]
+    worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return (
+        Service(
+            "api",
+            tuple(uvicorn),
+            django,
+            stage=2,
+            drain=((signal.SIGTERM, 20.0),),
+            now=((signal.SIGTERM, 1.0),),
+        ),
+        Service(
+            "worker",
+            tuple(worker),
+            django,
+            stage=1,
+            drain=((signal.SIGTERM, drain),),  # warm: tasks in hand are finished
+            now=((signal.SIGQUIT, 2.0),),  # cold: a task in hand is taken up again at the next start
+        ),
+        Service(
+            "beat",
+            (*celery, "beat", "--loglevel", "WARNING"),
+            django,
+            stage=1,
+            drain=((signal.SIGTERM, 3.0),),
+            now=((signal.SIGTERM, 1.0),),
+        ),
+        Service(
+            "runner",
+            (*python, "runner"),
+            runner,
+            stage=1,
+            drain=((signal.SIGTERM, drain + 5.0), (signal.SIGINT, 5.0)),
+            now=((signal.SIGINT, 5.0),),
+        ),
+    )
+
+
+def postgres_service(server: postgres.Postgres, environment: Mapping[str, str]) -> Service:
+    stop = ((postgres.STOP_SIGNAL, 15.0), (signal.SIGQUIT, 5.0))
+    return Service("postgres", tuple(server.command()), environment, 3, stop, stop, before=server.prepare)
+
+
+def redis_service(server: redis.Redis, environment: Mapping[str, str]) -> Service:
+    stop = ((redis.STOP_SIGNAL, 5.0),)
+    return Service("redis", tuple(server.command()), environment, 3, stop, stop)
+
+
+def command_line(service: Service) -> list[str]:
+    """The servers' commands come wrapped, since they choose a user and a signal of their own."""
+    return list(service.command) if service.name in ("postgres", "redis") else launched(service.command)
