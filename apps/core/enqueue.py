@@ -1,0 +1,39 @@
+"""Hands work to the workers once the transaction that asked for it has committed.
+
+A message is a hint (Postgres is the truth): when the broker is away the request succeeds all the same, and the next
+sweep does the work.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+from celery import Celery
+from django.conf import settings
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+log = logging.getLogger(__name__)
+
+
+def on_commit(task: str, *ids: str) -> None:
+    """Sends `task` by name, with nothing but ids, after the commit (at once when there is no transaction)."""
+    transaction.on_commit(lambda: _send(task, ids))
+
+
+def _send(task: str, ids: tuple[str, ...]) -> None:
+    try:
+        _producer().send_task(task, args=ids, ignore_result=True, retry=False)
+    except (OperationalError, OSError) as error:
+        log.warning("not enqueued, a sweep will do it: %s", task, extra={"task": task, "cause": str(error)})
+
+
+@functools.cache
+def _producer() -> Celery:
+    app = Celery("browsa-producer", broker=settings.CELERY_BROKER_URL, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5},
+    )
+    return app

@@ -1,0 +1,59 @@
+"""Turns whatever a view raised into the API's error envelope."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from apps.core import errors, request_ids
+
+log = logging.getLogger(__name__)
+
+
+def answer(raised: Exception, context: dict[str, Any]) -> Response:
+    """DRF's exception hook. What nobody foresaw is logged with its traceback and answered 500 without details."""
+    set_rollback()
+    error = name(raised)
+    if error is None:
+        log.error("unhandled exception", exc_info=raised)
+        error = errors.InternalError()
+    body = errors.envelope(error, request_id=request_ids.current())
+    return Response(body, status=error.status, headers=error.headers)
+
+
+def name(raised: Exception) -> errors.ApiError | None:
+    """The API's name for an exception of ours, of DRF's or of Django's; None for a bug."""
+    match raised:
+        case errors.ApiError():
+            return raised
+        case exceptions.ValidationError():
+            return errors.ValidationFailed(flatten(raised.detail))
+        case exceptions.UnsupportedMediaType():
+            return errors.UnsupportedMediaType()
+        case exceptions.MethodNotAllowed():
+            return errors.MethodNotAllowed()
+        case exceptions.ParseError() | SuspiciousOperation():
+            return errors.BadRequest(str(raised))
+        case exceptions.NotFound() | Http404():
+            return errors.NotFound()
+        case PermissionDenied() | exceptions.PermissionDenied():
+            return errors.Forbidden()
+    return None
+
+
+def flatten(detail: Any, path: str = "") -> dict[str, list[str]]:
+    """DRF's nested error details as dotted names: `{"a": {"b": [..]}}` becomes `{"a.b": [..]}`."""
+    if isinstance(detail, dict):
+        flat: dict[str, list[str]] = {}
+        for key, value in detail.items():
+            part = "body" if key == "non_field_errors" else str(key)
+            flat.update(flatten(value, f"{path}.{part}" if path else part))
+        return flat
+    messages = [str(item) for item in detail] if isinstance(detail, list) else [str(detail)]
+    return {path or "body": messages}

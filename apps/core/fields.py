@@ -1,0 +1,39 @@
+"""Serializer fields that take exactly the JSON type they name: `"5"` is no integer, `1` is no string, `true` is neither."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class StrictCharField(serializers.CharField):
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("must be a string")
+        return super().to_internal_value(data)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        # DRF turns values into text before it looks at them; that would make 0 and false pass as strings.
+        if data is not serializers.empty and data is not None and not isinstance(data, str):
+            raise serializers.ValidationError("must be a string")
+        return super().run_validation(data)
+
+
+class StrictIntegerField(serializers.IntegerField):
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError("must be an integer")
+        return data
+
+
+class StrictChoiceField(serializers.ChoiceField):
+    """One of a few words, spelled exactly so."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("must be a string")
+        if data not in self.choices:
+            allowed = ", ".join(repr(choice) for choice in self.choices)
+            raise serializers.ValidationError(f"must be one of {allowed}")
+        return data

@@ -1,0 +1,80 @@
+"""Whether this installation can do its work. Apps add their own checks, so that core imports none of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from apps.core.models import BeatTick
+
+BEAT_MAX_AGE = timedelta(seconds=15)
+
+Check = Callable[[], dict[str, Any]]
+_checks: dict[str, Check] = {}
+
+
+class Unhealthy(Exception):
+    """A check's way of saying no; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    ok: bool
+    detail: dict[str, Any]
+
+
+def register(name: str, check: Check) -> None:
+    """`check` returns details for the operator, and raises (anything) when its part can't work."""
+    _checks[name] = check
+
+
+def verdicts() -> dict[str, Verdict]:
+    return {name: _judge(check) for name, check in _checks.items()}
+
+
+def _judge(check: Check) -> Verdict:
+    try:
+        return Verdict(ok=True, detail=check())
+    except Exception as error:  # whatever is wrong with a part, the report must still come out
+        reason = str(error) if isinstance(error, Unhealthy) else type(error).__name__
+        return Verdict(ok=False, detail={"error": reason})
+
+
+def database() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return {}
+
+
+@functools.cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+
+
+def redis_server() -> dict[str, Any]:
+    _redis().ping()
+    return {}
+
+
+def worker_and_beat() -> dict[str, Any]:
+    """A tick that finished lately was sent by a beat and done by a worker: one row shows both to be alive."""
+    newest = BeatTick.objects.filter(finished_at__isnull=False).order_by("-finished_at").first()
+    if newest is None or newest.finished_at is None:
+        raise Unhealthy("no beat tick has finished yet")
+    age = timezone.now() - newest.finished_at
+    if age > BEAT_MAX_AGE:
+        raise Unhealthy(f"the last beat tick finished {age.total_seconds():.0f} s ago")
+    return {"last_tick_seconds_ago": round(age.total_seconds(), 1)}
+
+
+register("database", database)
+register("redis", redis_server)
+register("worker_and_beat", worker_and_beat)

@@ -1,0 +1,102 @@
+"""The outermost layer: request ids on every answer, the JSON envelope on every error, one access line in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+
+from apps.core import errors, request_ids
+
+access_log = logging.getLogger("browsa.access")
+
+BODY_TOO_LARGE = "browsa.body_too_large"
+_PAGES_FOR_PEOPLE = ("/admin", "/docs", "/static")
+_KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+
+Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class EnvelopeMiddleware:
+    """Works in the synchronous and in the asynchronous chain without a change of thread."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._is_async:
+            return self._call_async(request)
+        started, request_id = self._open(request)
+        response = refusal(request) or cast(HttpResponseBase, self.get_response(request))
+        return self._close(request, response, request_id, started)
+
+    async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
+        started, request_id = self._open(request)
+        response = refusal(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        return self._close(request, response, request_id, started)
+
+    def _open(self, request: HttpRequest) -> tuple[float, str]:
+        request_id = request_ids.choose(request.headers.get(request_ids.HEADER))
+        request_ids.bind(request_id)
+        return time.perf_counter(), request_id
+
+    def _close(
+        self, request: HttpRequest, response: HttpResponseBase, request_id: str, started: float
+    ) -> HttpResponseBase:
+        if response.status_code >= 400 and not _is_json(response) and not _for_people(request):
+            response = _enveloped(response, request_id, request.path)
+        response[request_ids.HEADER] = request_id
+        access_log.info(
+            "%s %s %d",
+            request.method,
+            request.path,
+            response.status_code,
+            extra={
+                "method": request.method,
+                "path": request.path,
+                "status": response.status_code,
+                "duration_ms": round((time.perf_counter() - started) * 1000, 2),
+            },
+        )
+        return response
+
+
+def refusal(request: HttpRequest) -> HttpResponseBase | None:
+    """413 for a body over the limit: found while it was read, or announced by its length."""
+    announced = request.META.get("CONTENT_LENGTH") or "0"
+    too_large = announced.isdigit() and int(announced) > settings.MAX_BODY_BYTES
+    if not too_large and not request.META.get(BODY_TOO_LARGE):
+        return None
+    return error_response(errors.PayloadTooLarge(headers={"Connection": "close"}), request_ids.current())
+
+
+def error_response(error: errors.ApiError, request_id: str) -> JsonResponse:
+    body = errors.envelope(error, request_id=request_id)
+    return JsonResponse(body, status=error.status, headers=error.headers)
+
+
+def _enveloped(response: HttpResponseBase, request_id: str, path: str) -> JsonResponse:
+    error = errors.for_status(response.status_code, path=path)
+    body = errors.envelope(error, request_id=request_id)
+    kept = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
+    response.close()
+    return JsonResponse(body, status=response.status_code, headers={**error.headers, **kept})
+
+
+def _is_json(response: HttpResponseBase) -> bool:
+    return str(response.get("Content-Type", "")).startswith("application/json")
+
+
+def _for_people(request: HttpRequest) -> bool:
+    return any(request.path == page or request.path.startswith(page + "/") for page in _PAGES_FOR_PEOPLE)

@@ -1,0 +1,92 @@
+"""Newest-first lists by keyset: `?limit=1..200&cursor=…`, and `next_cursor` while there is more.
+
+A cursor is the sort key of the last row seen, so rows that arrive meanwhile neither repeat nor hide any.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q, QuerySet
+
+from apps.core.errors import ValidationFailed
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    limit: int
+    cursor: str | None
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> PageRequest:
+        """Raises ValidationFailed for a limit that isn't a whole number from 1 to 200."""
+        text = query.get("limit", str(DEFAULT_LIMIT))
+        if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
+            raise ValidationFailed({"limit": [f"must be a whole number from 1 to {MAX_LIMIT}"]})
+        return cls(limit=int(text), cursor=query.get("cursor") or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[M]):
+    rows: list[M]
+    next_cursor: str | None
+
+
+def paginate(rows: QuerySet[M], request: PageRequest, *, by: Sequence[str]) -> Page[M]:
+    """One page of `rows`, sorted by the fields `by`, all descending; together they must be unique."""
+    if request.cursor is not None:
+        rows = rows.filter(_after(rows.model, _decode(request.cursor), by))
+    found = list(rows.order_by(*(f"-{name}" for name in by))[: request.limit + 1])
+    more = len(found) > request.limit
+    page = found[: request.limit]
+    return Page(rows=page, next_cursor=_encode([getattr(page[-1], name) for name in by]) if more else None)
+
+
+def _after(model: type[Model], values: list[Any], by: Sequence[str]) -> Q:
+    if len(values) != len(by):
+        raise _malformed()
+    try:
+        key = [model._meta.get_field(name).to_python(value) for name, value in zip(by, values, strict=True)]
+    except (ValidationError, TypeError, ValueError, OverflowError) as error:
+        raise _malformed() from error
+    if any(value is None or (isinstance(value, int) and abs(value) >= 2**63) for value in key):
+        raise _malformed()
+    after = Q()
+    for position, name in enumerate(by):
+        equal = {by[i]: key[i] for i in range(position)}
+        after |= Q(**equal, **{f"{name}__lt": key[position]})
+    return after
+
+
+def _encode(values: list[Any]) -> str:
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps(plain, default=str).encode()).rstrip(b"=").decode()
+
+
+def _decode(cursor: str) -> list[Any]:
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise _malformed() from error
+    if not isinstance(values, list) or not all(isinstance(value, str | int) for value in values):
+        raise _malformed()
+    if any(isinstance(value, str) and ("\x00" in value or not value.isascii()) for value in values):
+        raise _malformed()
+    return values
+
+
+def _malformed() -> ValidationFailed:
+    return ValidationFailed({"cursor": ["is not one that this list gave out"]})

@@ -1,0 +1,81 @@
+"""A JSON parser that lets through only what every layer behind it can hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from rest_framework.parsers import BaseParser
+
+from apps.core.errors import BadRequest
+
+MAX_DEPTH = 64
+
+
+class StrictJSONParser(BaseParser):
+    """`application/json` in UTF-8.
+
+    Refuses with 400, beyond what isn't JSON at all: NaN and infinities (RFC 8259 section 6 has none), NUL characters
+    and lone surrogates in strings (PostgreSQL's text holds neither), nesting deeper than MAX_DEPTH.
+    """
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        return loads(stream.read())
+
+
+def loads(raw: bytes) -> Any:
+    """Raises BadRequest."""
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is not valid JSON: {_reason(error)}.") from error
+    for leaf in _leaves(value):
+        if isinstance(leaf, str):
+            _check_text(leaf)
+        elif isinstance(leaf, float) and not math.isfinite(leaf):
+            raise BadRequest("The body is not valid JSON: a number is too large.")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).rstrip(".")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Every scalar and every object key, without recursion."""
+    pending: list[tuple[Any, int]] = [(value, 0)]
+    while pending:
+        item, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise BadRequest("The body is not valid JSON: it is nested too deeply.")
+        if isinstance(item, dict):
+            yield from item
+            pending.extend((child, depth + 1) for child in item.values())
+        elif isinstance(item, list):
+            pending.extend((child, depth + 1) for child in item)
+        else:
+            yield item
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise BadRequest("The body holds a NUL character.")
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadRequest("The body holds half of a surrogate pair.") from error

@@ -1,0 +1,43 @@
+"""Runs one beat tick: at most one at a time over all workers, and written down so that lateness shows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+from django.utils import timezone
+
+from apps.core.models import BeatTick
+
+_LOCK_CLASS = 0x62_72  # "br": keeps our advisory locks apart from others in the same database
+
+
+def run_tick(name: str, work: Callable[[], object]) -> bool:
+    """Returns False when another worker is in the middle of the same tick. What `work` raises passes through."""
+    with _only_one(name) as alone:
+        if not alone:
+            return False
+        BeatTick.objects.update_or_create(name=name, defaults={"started_at": timezone.now()})
+        try:
+            work()
+        except Exception as error:
+            BeatTick.objects.filter(name=name).update(error=type(error).__name__)
+            raise
+        BeatTick.objects.filter(name=name).update(finished_at=timezone.now(), error="")
+        return True
+
+
+@contextmanager
+def _only_one(name: str) -> Iterator[bool]:
+    """An advisory lock of the session: a worker that dies lets go of it at once."""
+    key = zlib.crc32(name.encode()) - 2**31
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, key])
+        (alone,) = cursor.fetchone()
+        try:
+            yield alone
+        finally:
+            if alone:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_CLASS, key])

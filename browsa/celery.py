@@ -1,0 +1,58 @@
+"""The Celery application and the beat table. Messages carry ids only; results are not kept.
+
+celery -A browsa worker --pool threads --concurrency 8
+celery -A browsa beat
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
+
+
+def _tick(task: str, seconds: int) -> dict[str, Any]:
+    # A tick that waited longer than its own period is stale: the next one does its work.
+    return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": seconds * 2}}
+
+
+app = Celery("browsa")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    include=["tasks.agents"],
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    result_backend=None,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={"socket_connect_timeout": 2, "visibility_timeout": 3600},
+    timezone="UTC",
+    # In memory: a tick that is due again is harmless, so the schedule needs no file.
+    beat_scheduler="celery.beat:Scheduler",
+    beat_schedule={
+        "agents.expire": _tick("agents.expire", 2),
+        "agents.settle_stuck": _tick("agents.settle_stuck", 10),
+        "agents.reconcile_runner": _tick("agents.reconcile_runner", 5),
+    },
+)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _use_django_logging(**kwargs: Any) -> None:
+    """Celery sets up no logging of its own when somebody listens here: Django's settings hold for every process."""
+    import logging.config
+
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)

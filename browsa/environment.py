@@ -1,0 +1,122 @@
+"""Reads the operator's settings from the environment, checks each one, and says plainly what is wrong with it.
+
+What the embedded stack made for itself (addresses, tokens, keys) it leaves in `$BROWSA_HOME/stack.json`, so that
+`manage.py` works beside a running stack. The environment wins over that file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+STACK_FILE = "stack.json"
+STACK_NAMES = frozenset(
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "BROWSA_SECRET_KEY",
+        "BROWSA_RUNNER_TOKEN",
+        "BROWSA_RUNNER_URL",
+        "BROWSA_MASTER_KEYS",
+    }
+)
+_UPSTREAM_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
+
+
+class Environment:
+    """The settings as strings, from the process and then from the stack's file. Raises ImproperlyConfigured."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self.home = Path(variables.get("BROWSA_HOME") or ".browsa").absolute()
+        self._stack = _read_stack_file(self.home / STACK_FILE)
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self._variables.get(name, "")
+        if not value and name in STACK_NAMES:
+            value = self._stack.get(name, "")
+        return value or default
+
+    def required(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            raise ImproperlyConfigured(f"{name} is not set: run `make up` first, or set {name}.")
+        return value
+
+    def integer(self, name: str, default: int, *, least: int = 0, most: int = 1_000_000_000) -> int:
+        text = self.text(name, str(default))
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
+            raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {text!r}.")
+        return int(text)
+
+    def url(self, name: str, default: str, *, schemes: frozenset[str]) -> str:
+        """An absolute URL without a trailing slash."""
+        text = self.text(name, default).rstrip("/")
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or not parts.netloc:
+            raise ImproperlyConfigured(f"{name} must be a URL with one of {sorted(schemes)}, not {text!r}.")
+        return text
+
+
+def _read_stack_file(path: Path) -> dict[str, str]:
+    try:
+        raw = path.read_text()
+    except OSError:
+        return {}
+    try:
+        data = json.loads(raw)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{path} is not JSON: {error}. Delete it and run `make up` again."
+        ) from error
+    if not isinstance(data, dict):
+        raise ImproperlyConfigured(f"{path} must hold a JSON object. Delete it and run `make up` again.")
+    return {str(name): str(value) for name, value in data.items()}
+
+
+def egress_countries(text: str) -> dict[str, str]:
+    """`{"us": "direct", "de": "http://proxy:3128"}` with the default country first; codes come out in lower case."""
+    hint = 'EGRESS_COUNTRIES must be a JSON object like {"us": "direct", "de": "http://proxy.example:3128"}'
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{hint}: {error}") from error
+    if not isinstance(data, dict) or not data:
+        raise ImproperlyConfigured(f"{hint} with at least one country.")
+    for code, upstream in data.items():
+        if not re.fullmatch(r"[A-Za-z]{2}", code):
+            raise ImproperlyConfigured(f"{hint}: {code!r} is not a two-letter ISO 3166-1 code.")
+        if upstream == "direct":
+            continue
+        parts = urlsplit(upstream) if isinstance(upstream, str) else None
+        if parts is None or parts.scheme not in _UPSTREAM_SCHEMES or not parts.hostname:
+            # The URL may hold the proxy's password, so it isn't repeated here.
+            raise ImproperlyConfigured(
+                f'{hint}: the upstream of {code!r} is neither "direct" nor a proxy URL.'
+            )
+    return {code.lower(): upstream for code, upstream in data.items()}
+
+
+def redis_address(text: str) -> str:
+    """What redis-py understands: `redis://…`, `rediss://…` or `unix:///path`."""
+    text = re.sub(r"^redis\+socket://", "unix://", text)
+    if not re.match(r"^(rediss?://[^/]|unix:///)", text):
+        raise ImproperlyConfigured("REDIS_URL must be redis://host:port/db, rediss://… or unix:///path.sock.")
+    return text
+
+
+def celery_broker(redis_url: str) -> str:
+    """The same server in Celery's spelling, which has another name for Unix sockets."""
+    return re.sub(r"^unix://", "redis+socket://", redis_url)
+
+
+def runner_address(text: str) -> str:
+    """`unix:/path/runner.sock` or `http://host:port`; empty when no runner is known yet."""
+    if text and not re.match(r"^(unix:/|https?://[^/])", text):
+        raise ImproperlyConfigured("BROWSA_RUNNER_URL must be unix:/path/runner.sock or http://host:port.")
+    return text.rstrip("/")

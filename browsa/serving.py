@@ -1,0 +1,201 @@
+"""How requests reach Django.
+
+Django's own ASGI handler starts a thread, and so opens a database connection, for every request, and changes threads
+for every synchronous middleware. Here a synchronous view runs with all its middleware in one go on a shared, bounded
+pool of threads that keep their connections. Asynchronous views run on the event loop without Django's middleware
+(sessions and their kin are for the admin pages); what they hand to threads (`sync_to_async`, the async ORM) runs on
+the same pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction
+from django.conf import settings
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.base import BaseHandler
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpResponseBase
+from django.urls import Resolver404, resolve, set_urlconf
+
+from apps.core.middleware import BODY_TOO_LARGE, EnvelopeMiddleware
+from browsa.threads import DatabaseThreads
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# A client that is told 413 only reads it once it has sent its body: so much more is read and thrown away.
+_DRAINED_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    content: bytes
+    too_large: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    content: bytes
+
+
+class Application:
+    """Reads the body within its limit, then hands the request to the handler that suits its view."""
+
+    def __init__(self) -> None:
+        self._threads = DatabaseThreads(settings.API_THREADS, "api")
+        self._waiting_threads = DatabaseThreads(settings.API_WAITING_THREADS, "waiting")
+        self._sync_views = SyncViews()
+        self._async_views = AsyncViews(self._threads)
+        resolve("/healthz")  # imports every view now, and not during the first request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:  # a WebSocket: the gateway has those
+            await send({"type": "websocket.close"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(scope, receive, limit=settings.MAX_BODY_BYTES)
+        except RequestAborted:
+            return
+        view = _view(scope["path"])
+        if iscoroutinefunction(view):
+            await self._async_views.serve(scope, body, receive, send)
+            return
+        waits = scope["method"] in getattr(getattr(view, "cls", None), "waiting_methods", ())
+        threads = self._waiting_threads if waits else self._threads
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(threads, context.run, self._sync_views.answer, scope, body)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.content})
+
+
+class SyncViews(BaseHandler):
+    """Runs the whole synchronous middleware chain and the view in the calling thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.load_middleware(is_async=False)
+
+    def answer(self, scope: Scope, body: Body) -> Answer:
+        set_urlconf(None)
+        request = make_request(scope, body)
+        response = cast(HttpResponseBase, self.get_response(request))
+        try:
+            content = _content(response)
+            return Answer(response.status_code, _headers(response, len(content)), content)
+        finally:
+            response.close()
+
+
+class AsyncViews(ASGIHandler):
+    """Django's asynchronous handler with our envelope as its only middleware, and shared threads."""
+
+    def __init__(self, threads: DatabaseThreads) -> None:
+        super().__init__()
+        self._threads = threads
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        inner = convert_exception_to_response(self._get_response_async)
+        self._middleware_chain = convert_exception_to_response(EnvelopeMiddleware(inner))
+
+    async def serve(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
+        """The view is cancelled when the client goes away."""
+        async with ThreadSensitiveContext(executor=self._threads):
+            request = make_request(scope, body)
+            answering = asyncio.create_task(self._answer(request, send))
+            leaving = asyncio.create_task(_disconnected(receive))
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            leaving.cancel()
+            if not answering.done():
+                answering.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+
+    async def _answer(self, request: ASGIRequest, send: Send) -> None:
+        response = await self.run_get_response(request)
+        try:
+            await self.send_response(response, send)
+        finally:
+            response.close()
+
+
+def make_request(scope: Scope, body: Body) -> ASGIRequest:
+    request = ASGIRequest(scope, io.BytesIO(body.content))
+    # A chunked body announces no length; from here on it has one.
+    request.META["CONTENT_LENGTH"] = str(len(body.content))
+    if body.too_large:
+        request.META[BODY_TOO_LARGE] = True
+    return request
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int) -> Body:
+    """The body, or the news that it is larger than `limit` bytes. Raises RequestAborted when the client goes away."""
+    headers = dict(scope["headers"])
+    announced = headers.get(b"content-length", b"0")
+    too_large = announced.isdigit() and int(announced) > limit
+    if too_large and b"expect" in headers:
+        return Body(b"", too_large=True)  # the client waits for leave to send it
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestAborted
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        too_large = too_large or size > limit
+        if not too_large:
+            chunks.append(chunk)
+        if not message.get("more_body", False) or size > _DRAINED_BYTES:
+            return Body(b"" if too_large else b"".join(chunks), too_large=too_large)
+
+
+def _view(path: str) -> object:
+    try:
+        return resolve(path).func
+    except Resolver404:
+        return None
+
+
+def _headers(response: HttpResponseBase, length: int) -> list[tuple[bytes, bytes]]:
+    if not response.has_header("Content-Length") and response.status_code not in (204, 304):
+        response["Content-Length"] = str(length)
+    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    cookies = [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
+    return headers + cookies
+
+
+def _content(response: Any) -> bytes:
+    """A synchronous stream here is a static file of ours: small enough to send in one piece."""
+    return b"".join(response.streaming_content) if response.streaming else response.content
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,168 @@
+"""Every setting of the Django side, in one place. The operator's table is in the README."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import django_stubs_ext
+
+from browsa.environment import Environment, celery_broker, egress_countries, redis_address, runner_address
+
+django_stubs_ext.monkeypatch()  # lets Django's generic classes be subscripted, as the type checker wants them
+
+env = Environment(os.environ)
+
+# --- The operator's settings -------------------------------------------------------------------------------------
+BASE_DIR: Path = Path(__file__).resolve().parent.parent
+BROWSA_HOME: Path = env.home
+BROWSA_PORT: int = env.integer("BROWSA_PORT", 8000, least=1, most=65534)
+PUBLIC_URL: str = env.url(
+    "BROWSA_PUBLIC_URL", f"http://127.0.0.1:{BROWSA_PORT}", schemes=frozenset({"http", "https"})
+)
+PUBLIC_CDP_URL: str = env.url(
+    "BROWSA_PUBLIC_CDP_URL", f"ws://127.0.0.1:{BROWSA_PORT + 1}", schemes=frozenset({"ws", "wss"})
+)
+RUNNER_URL: str = runner_address(env.text("BROWSA_RUNNER_URL"))
+RUNNER_TOKEN: str = env.text("BROWSA_RUNNER_TOKEN")
+MASTER_KEYS: str = env.text("BROWSA_MASTER_KEYS")
+MAX_BURNERS: int = env.integer("BROWSA_MAX_BURNERS", 10, least=0, most=100_000)
+SIGNUP_CREDITS: int = env.integer("SIGNUP_CREDITS", 100)
+EGRESS_COUNTRIES: dict[str, str] = egress_countries(env.text("EGRESS_COUNTRIES", '{"us": "direct"}'))
+DEFAULT_COUNTRY: str = next(iter(EGRESS_COUNTRIES))
+
+# Threads of one API process, each with its own database connection. Calls that wait for a runner have threads of
+# their own, so that a full pool of browsers never holds up reads.
+API_THREADS: int = env.integer("BROWSA_API_THREADS", 16, least=1, most=1000)
+API_WAITING_THREADS: int = env.integer("BROWSA_API_WAITING_THREADS", 32, least=1, most=1000)
+
+MAX_BODY_BYTES: int = 1024 * 1024
+
+# --- Django ------------------------------------------------------------------------------------------------------
+SECRET_KEY: str = env.required("BROWSA_SECRET_KEY")
+DEBUG: bool = False
+ALLOWED_HOSTS: list[str] = ["*"]  # nothing is built from the Host header: clients are told PUBLIC_URL
+CSRF_TRUSTED_ORIGINS: list[str] = [PUBLIC_URL]
+SESSION_COOKIE_SECURE: bool = PUBLIC_URL.startswith("https:")
+CSRF_COOKIE_SECURE: bool = SESSION_COOKIE_SECURE
+SECURE_CONTENT_TYPE_NOSNIFF: bool = True
+ROOT_URLCONF: str = "browsa.urls"
+ASGI_APPLICATION: str = "browsa.asgi.application"
+APPEND_SLASH: bool = False
+USE_TZ: bool = True
+TIME_ZONE: str = "UTC"
+USE_I18N: bool = False
+LANGUAGE_CODE: str = "en-us"
+DEFAULT_AUTO_FIELD: str = "django.db.models.BigAutoField"
+AUTH_USER_MODEL: str = "accounts.User"
+DATA_UPLOAD_MAX_MEMORY_SIZE: int = MAX_BODY_BYTES
+STATIC_URL: str = "/static/"
+WHITENOISE_USE_FINDERS: bool = (
+    True  # static files are served from the installed packages: no collectstatic step
+)
+
+INSTALLED_APPS: list[str] = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "apps.core",
+    "apps.accounts",
+    "apps.billing",
+    "apps.webhooks",
+    "apps.agents",
+]
+
+MIDDLEWARE: list[str] = [
+    "apps.core.middleware.EnvelopeMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+# --- PostgreSQL, Redis, Celery -----------------------------------------------------------------------------------
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(env.required("DATABASE_URL"), conn_max_age=None, conn_health_checks=True)
+}
+REDIS_URL: str = redis_address(env.required("REDIS_URL"))
+CELERY_BROKER_URL: str = celery_broker(REDIS_URL)
+
+# --- The API -----------------------------------------------------------------------------------------------------
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.accounts.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": [],  # the authentication itself refuses whoever has no key
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["apps.core.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.negotiation.AlwaysJSON",
+    "DEFAULT_METADATA_CLASS": None,  # no OPTIONS
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "apps.core.exception_handler.answer",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Browsa",
+    "DESCRIPTION": "The identity layer for AI agents: one call leases a real browser with a CDP address.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": PUBLIC_URL}],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {"AgentStatus": "apps.agents.models.Agent.Status"},
+    "TAGS": [
+        {"name": "Agents", "description": "Cloud browser identities."},
+        {"name": "Credits", "description": "Balance, prices and the ledger."},
+        {"name": "API keys", "description": "Mint, list and revoke keys."},
+    ],
+}
+
+# --- Logs: one JSON object a line, on stderr ---------------------------------------------------------------------
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "apps.core.logs.JSONFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        # Our own access line says the same of every 4xx, once.
+        "django.request": {"level": "ERROR"},
+        "httpx": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "uvicorn.access": {"level": "WARNING"},
+    },
+}

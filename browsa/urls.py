@@ -1,0 +1,19 @@
+"""The whole HTTP surface."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularSwaggerView
+
+from apps.core import views
+
+urlpatterns = [
+    path("", include("apps.agents.urls")),
+    path("", include("apps.billing.urls")),
+    path("", include("apps.accounts.urls")),
+    path("healthz", views.healthz),
+    path("readyz", views.readyz),
+    path("openapi.yaml", views.openapi_yaml, name="openapi"),
+    path("openapi.json", views.openapi_json),
+    path("docs", SpectacularSwaggerView.as_view(url_name="openapi")),
+    path("admin/", admin.site.urls),
+]
