@@ -1,0 +1,53 @@
+"""Who calls: an API key in `X-API-Key` or in `Authorization: Bearer`."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from apps.accounts import selectors, services
+from apps.accounts.models import ApiKey, Workspace
+from apps.core.errors import InvalidApiKey, Unauthorized
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """Sets `request.auth` to the key. There is no anonymous access: no key at all is refused here."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiKey]:
+        secret = presented_secret(request)
+        if not secret:
+            raise Unauthorized
+        key = selectors.active_key(secret)
+        if key is None:
+            raise InvalidApiKey
+        services.note_use(key=key, now=timezone.now())
+        return None, key
+
+
+def presented_secret(request: Request) -> str:
+    if from_header := request.headers.get("X-API-Key", "").strip():
+        return from_header
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
+
+
+def workspace_of(request: Request) -> Workspace:
+    """The workspace that the request's key belongs to."""
+    key = request.auth
+    assert isinstance(key, ApiKey)  # noqa: S101  ApiKeyAuthentication lets nothing else through
+    return key.workspace
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):
+    """Both ways of sending the key, for the OpenAPI document."""
+
+    target_class = ApiKeyAuthentication
+    name = ["ApiKey", "Bearer"]
+
+    def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
+        return [
+            {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`agt_live_` and 32 hex."},
+            {"type": "http", "scheme": "bearer", "description": "The same key, as a bearer token."},
+        ]

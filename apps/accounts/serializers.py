@@ -1,0 +1,67 @@
+"""API keys on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.accounts.models import ApiKey
+from apps.accounts.services import MintedKey
+from apps.core.fields import StrictCharField
+from apps.core.pagination import Page
+from apps.core.times import rfc3339, rfc3339_or_none
+
+
+class MintKeySerializer(serializers.Serializer[Any]):
+    name = StrictCharField(min_length=1, max_length=100, help_text="What the key is for.")
+
+
+class _LinkSerializer(serializers.Serializer[Any]):
+    method = serializers.CharField()
+    href = serializers.CharField()
+
+
+class _LinksSerializer(serializers.Serializer[Any]):
+    revoke = _LinkSerializer()
+
+
+class ApiKeySerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    prefix = serializers.CharField(help_text="`agt_live_` and the first five digits.")
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    _links = _LinksSerializer(required=False, help_text="Only on active keys.")
+
+
+class MintedKeySerializer(ApiKeySerializer):
+    secret = serializers.CharField(help_text="The key itself. It is shown this once.")
+
+
+class ApiKeysSerializer(serializers.Serializer[Any]):
+    keys = ApiKeySerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+def key_body(key: ApiKey) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": str(key.id),
+        "name": key.name,
+        "prefix": key.prefix,
+        "created_at": rfc3339(key.created_at),
+        "last_used_at": rfc3339_or_none(key.last_used_at),
+        "revoked_at": rfc3339_or_none(key.revoked_at),
+    }
+    if key.revoked_at is None:
+        body["_links"] = {"revoke": {"method": "DELETE", "href": f"/v1/keys/{key.id}"}}
+    return body
+
+
+def minted_body(minted: MintedKey) -> dict[str, Any]:
+    return {**key_body(minted.key), "secret": minted.secret}
+
+
+def keys_body(page: Page[ApiKey]) -> dict[str, Any]:
+    return {"keys": [key_body(key) for key in page.rows], "next_cursor": page.next_cursor}

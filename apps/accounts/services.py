@@ -1,0 +1,71 @@
+"""Writes to accounts."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.text import slugify
+
+from apps.accounts import secrets
+from apps.accounts.models import ApiKey, Membership, User, Workspace
+from apps.accounts.signals import workspace_created
+from apps.core.errors import NotFound
+
+# A key in constant use is written to once in this time.
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MintedKey:
+    """A new key and, this once, its secret."""
+
+    key: ApiKey
+    secret: str
+
+
+@transaction.atomic
+def create_workspace(*, name: str, owner: User | None = None, slug: str = "") -> Workspace:
+    """Creates it with all that belongs to it: who listens to `workspace_created` adds its part (billing: the account)."""
+    workspace = Workspace.objects.create(name=name, slug=slug or _free_slug(name))
+    if owner is not None:
+        Membership.objects.create(workspace=workspace, user=owner, role=Membership.Role.OWNER)
+    workspace_created.send(sender=Workspace, workspace=workspace)
+    return workspace
+
+
+def _free_slug(name: str) -> str:
+    slug = slugify(name)[:80] or "workspace"
+    if not Workspace.objects.filter(slug=slug).exists():
+        return slug
+    return f"{slug}-{uuid.uuid4().hex[:8]}"
+
+
+def mint_key(*, workspace: Workspace, name: str) -> MintedKey:
+    secret = secrets.new_secret()
+    key = ApiKey.objects.create(
+        workspace=workspace,
+        name=name,
+        prefix=secrets.display_prefix(secret),
+        digest=secrets.digest(secret),
+    )
+    return MintedKey(key=key, secret=secret)
+
+
+def revoke_key(*, workspace: Workspace, key_id: uuid.UUID) -> None:
+    """Revoking a revoked key changes nothing. Raises NotFound for another workspace's key."""
+    keys = ApiKey.objects.filter(workspace=workspace, id=key_id)
+    if not keys.filter(revoked_at=None).update(revoked_at=timezone.now()) and not keys.exists():
+        raise NotFound("There is no such API key in this workspace.")
+
+
+def note_use(*, key: ApiKey, now: datetime) -> None:
+    """Moves `last_used_at`, at most once a minute, so that reads stay reads."""
+    stale = now - LAST_USED_RESOLUTION
+    if key.last_used_at is None or key.last_used_at < stale:
+        unmoved = Q(last_used_at=None) | Q(last_used_at__lt=stale)
+        ApiKey.objects.filter(unmoved, id=key.id).update(last_used_at=now)
