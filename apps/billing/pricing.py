@@ -1,0 +1,51 @@
+"""What things cost, in whole credits. Pure functions over values; the figures are the operator's price table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+# The contract's defaults. Rows of the Price table replace them; `signup` follows SIGNUP_CREDITS.
+DEFAULT_PRICES: dict[str, int] = {
+    "burner_per_10_min": 1,
+    "country_surcharge": 1,
+    "persistent_month": 30,
+    "session": 2,
+    "task_per_3_steps": 1,
+    "quick_page": 1,
+    "sandbox_per_10_min": 1,
+}
+
+PERIOD = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class BurnerRate:
+    """`per_period` for each ten minutes, and `surcharge` once, for a country other than the default."""
+
+    per_period: int
+    surcharge: int
+
+
+def burner_maximum(rate: BurnerRate, *, ttl: timedelta) -> int:
+    """The most that a burner with this TTL can cost: what is held when it starts."""
+    return _started(ttl) * rate.per_period + rate.surcharge
+
+
+def burner_cost(rate: BurnerRate, *, ran: timedelta, our_fault: bool) -> int:
+    """What a burner that ran so long has cost.
+
+    Each started period counts. When it ended through our fault only the periods that were delivered in full count,
+    and the surcharge is waived.
+    """
+    if our_fault:
+        return _full(ran) * rate.per_period
+    return max(1, _started(ran)) * rate.per_period + rate.surcharge
+
+
+def _full(span: timedelta) -> int:
+    return max(span, timedelta()) // PERIOD
+
+
+def _started(span: timedelta) -> int:
+    return -(-max(span, timedelta()) // PERIOD)
