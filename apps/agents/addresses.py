@@ -1,0 +1,18 @@
+"""The URLs by which a client drives an agent. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    cdp_url: str
+    cdp_http: str
+
+
+def of(public_cdp_url: str, *, profile: str, page_id: str) -> Addresses:
+    """`public_cdp_url` is the gateway's address as clients see it: ws:// or wss://."""
+    base = f"{public_cdp_url}/api/v1/cdp/{profile}"
+    return Addresses(cdp_url=f"{base}/ws/page/{page_id}", cdp_http=re.sub(r"^ws", "http", base))

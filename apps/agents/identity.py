@@ -1,0 +1,21 @@
+"""The OS families that an agent can show, and their standing trust score. Pure."""
+
+from __future__ import annotations
+
+from runner.wire import OsFamily
+
+DEFAULT_OS_TYPE = "OS_TYPE_MACOS"
+
+FAMILIES: dict[str, OsFamily] = {
+    "OS_TYPE_MACOS": "macos",
+    "OS_TYPE_WINDOWS": "windows",
+    "OS_TYPE_LINUX": "linux",
+}
+
+# Until scores are measured, each family has one constant in the seed's "Undetected" band (850 and more). Desktop
+# Linux is rare among people, so detectors look at it harder.
+TRUST_SCORES: dict[OsFamily, int] = {"macos": 920, "windows": 905, "linux": 870}
+
+
+def trust_score(os_type: str) -> int:
+    return TRUST_SCORES[FAMILIES[os_type]]

@@ -1,0 +1,23 @@
+"""Which status may follow which, and why an agent ends. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Status = Literal["queued", "running", "destroyed", "failed"]
+Reason = Literal["deleted", "expired", "closed", "crashed", "shutdown"]
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    "queued": frozenset({"running", "destroyed", "failed"}),
+    "running": frozenset({"destroyed"}),
+    "destroyed": frozenset(),
+    "failed": frozenset(),
+}
+LIVE: tuple[Status, ...] = ("queued", "running")
+
+# What ended without the client's doing and before its time: only full periods are charged for.
+OUR_FAULT: frozenset[Reason] = frozenset({"crashed", "shutdown"})
+
+
+def may_follow(current: Status, following: Status) -> bool:
+    return following in TRANSITIONS[current]

@@ -1,0 +1,79 @@
+"""Agents: browser identities that a workspace has leased."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from apps.accounts.models import Workspace
+from apps.billing.pricing import BurnerRate
+from apps.core.ids import new_agent_id
+
+
+class Agent(models.Model):
+    """One browser identity, from the request for it to its end. Only `services.moving.move` changes `status`."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DESTROYED = "destroyed"
+        FAILED = "failed"
+
+    class Mode(models.TextChoices):
+        BURNER = "burner"
+        PERSISTENT = "persistent"
+
+    id = models.CharField(max_length=24, primary_key=True, default=new_agent_id, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="agents")
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    mode = models.CharField(max_length=10, choices=Mode)
+
+    initial_url = models.CharField(max_length=2048, blank=True)
+    country = models.CharField(max_length=2)
+    os_type = models.CharField(max_length=20)
+    persona = models.CharField(max_length=200, blank=True)
+    warmup_recipe = models.CharField(max_length=20, blank=True)
+    ttl_seconds = models.PositiveIntegerField()
+    trust_score = models.PositiveSmallIntegerField()
+
+    period_credits = models.PositiveIntegerField(
+        help_text="Price of each ten minutes, as it was at the start."
+    )
+    surcharge_credits = models.PositiveIntegerField(help_text="Price of the country, as it was at the start.")
+    hold_reference = models.CharField(max_length=150)
+    cost_credits = models.PositiveIntegerField(
+        help_text="What is held while live, what was captured once over."
+    )
+
+    runner_id = models.CharField(max_length=100, blank=True)
+    boot_id = models.CharField(max_length=100, blank=True)
+    profile = models.CharField(max_length=200, blank=True, help_text="The capability in its CDP URLs.")
+    page_id = models.CharField(max_length=100, blank=True)
+
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    destroyed_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=10, blank=True)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["workspace", "-created_at", "-id"], name="agent_newest_first"),
+            models.Index(
+                fields=["workspace", "mode"],
+                condition=Q(status__in=["queued", "running"]),
+                name="agent_live_by_workspace",
+            ),
+            models.Index(
+                fields=["expires_at"], condition=Q(status="running"), name="agent_running_by_expiry"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+    @property
+    def rate(self) -> BurnerRate:
+        return BurnerRate(per_period=self.period_credits, surcharge=self.surcharge_credits)

@@ -1,0 +1,63 @@
+"""Reads of agents."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from apps.accounts.models import Workspace
+from apps.agents.lifecycle import LIVE
+from apps.agents.models import Agent
+from apps.core.errors import AgentNotRunning, NotFound
+from apps.core.pagination import Page, PageRequest, paginate
+
+
+def agent(*, workspace: Workspace, agent_id: str) -> Agent:
+    """Raises NotFound, also for another workspace's agent."""
+    found = Agent.objects.filter(workspace=workspace, id=agent_id).first()
+    if found is None:
+        raise NotFound("There is no such agent in this workspace.")
+    return found
+
+
+def running_agent(*, workspace: Workspace, agent_id: str) -> Agent:
+    """Raises NotFound, or AgentNotRunning."""
+    found = agent(workspace=workspace, agent_id=agent_id)
+    if found.status != Agent.Status.RUNNING:
+        raise AgentNotRunning(f"The agent is not running: it is {found.status}.")
+    return found
+
+
+def agents(*, workspace: Workspace, mode: str | None, page: PageRequest) -> Page[Agent]:
+    rows = Agent.objects.filter(workspace=workspace)
+    if mode is not None:
+        rows = rows.filter(mode=mode)
+    return paginate(rows, page, by=("created_at", "id"))
+
+
+def live_burners(*, workspace: Workspace) -> int:
+    """How many count against the cap."""
+    return Agent.objects.filter(workspace=workspace, mode=Agent.Mode.BURNER, status__in=LIVE).count()
+
+
+def expired(*, before: datetime) -> list[Agent]:
+    return list(
+        Agent.objects.filter(status=Agent.Status.RUNNING, expires_at__lt=before).order_by("expires_at")
+    )
+
+
+def stuck(*, before: datetime) -> list[Agent]:
+    return list(
+        Agent.objects.filter(status=Agent.Status.QUEUED, created_at__lt=before).order_by("created_at")
+    )
+
+
+def running_on(*, runner_id: str) -> list[Agent]:
+    return list(Agent.objects.filter(status=Agent.Status.RUNNING, runner_id=runner_id))
+
+
+def live_among(*, agent_ids: set[str]) -> set[str]:
+    return set(Agent.objects.filter(id__in=agent_ids, status__in=LIVE).values_list("id", flat=True))
+
+
+def running_among(*, agent_ids: set[str]) -> list[Agent]:
+    return list(Agent.objects.filter(id__in=agent_ids, status=Agent.Status.RUNNING))

@@ -1,0 +1,177 @@
+"""Agents on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from apps.agents import addresses, durations, identity, targets
+from apps.agents.models import Agent
+from apps.agents.services.provisioning import Wish
+from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField
+from apps.core.pagination import Page
+from apps.core.times import rfc3339_or_none
+
+WARMUP_RECIPES = ["amazon", "google", "social"]
+
+
+class CreateAgentSerializer(serializers.Serializer[Any]):
+    """Every field is optional."""
+
+    ttl = StrictCharField(required=False, help_text='How long it lives: `"5m"` to `"1h"`. Default 5 minutes.')
+    ttl_seconds = StrictIntegerField(required=False, help_text="The same in seconds: 300 to 3600.")
+    mode = StrictChoiceField(
+        choices=Agent.Mode.choices, required=False, help_text="Burner unless said otherwise."
+    )
+    initial_url = StrictCharField(
+        required=False, trim_whitespace=False, help_text="The page it opens: http or https."
+    )
+    country = StrictCharField(
+        required=False, help_text="ISO 3166-1 alpha-2, one that the operator has configured."
+    )
+    os_type = StrictChoiceField(
+        choices=[*identity.FAMILIES, ""], required=False, help_text="What it looks like. Empty: macOS."
+    )
+    persona = StrictCharField(
+        required=False, allow_blank=True, max_length=200, help_text="A label of yours. Persistent mode."
+    )
+    warmup_recipe = StrictChoiceField(
+        choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode."
+    )
+
+    def validate_ttl(self, value: str) -> int:
+        return _checked(durations.parse, value)
+
+    def validate_ttl_seconds(self, value: int) -> int:
+        return _checked(durations.check, value)
+
+    def validate_initial_url(self, value: str) -> str:
+        return _checked(targets.web_url, value)
+
+    def validate_country(self, value: str) -> str:
+        country = value.lower()
+        if country not in settings.EGRESS_COUNTRIES:
+            available = ", ".join(settings.EGRESS_COUNTRIES)
+            raise serializers.ValidationError(f"is not available here; there are: {available}")
+        return country
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        ttls = {attrs[name] for name in ("ttl", "ttl_seconds") if name in attrs}
+        if len(ttls) > 1:
+            raise serializers.ValidationError({"ttl": ["and ttl_seconds differ: send one of them"]})
+        mode = attrs.get("mode") or _detected_mode(attrs, has_ttl=bool(ttls))
+        if mode == Agent.Mode.PERSISTENT:
+            reason = "persistent agents are not available yet"
+            if "mode" not in attrs:
+                reason += (
+                    ' (persona or warmup_recipe without a TTL asks for one; send "mode": "burner" otherwise)'
+                )
+            elif ttls:
+                reason = "a persistent agent has no TTL, and " + reason
+            raise serializers.ValidationError({"mode": [reason]})
+        return attrs
+
+
+def _checked(check: Any, value: Any) -> Any:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from error
+
+
+def _detected_mode(attrs: dict[str, Any], *, has_ttl: bool) -> str:
+    """The seed: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner."""
+    asks = attrs.get("persona") or attrs.get("warmup_recipe")
+    return Agent.Mode.PERSISTENT if asks and not has_ttl else Agent.Mode.BURNER
+
+
+def wish(values: dict[str, Any]) -> Wish:
+    """The checked body with its defaults."""
+    return Wish(
+        ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or durations.DEFAULT_SECONDS,
+        country=values.get("country") or settings.DEFAULT_COUNTRY,
+        os_type=values.get("os_type") or identity.DEFAULT_OS_TYPE,
+        initial_url=values.get("initial_url", ""),
+        persona=values.get("persona", ""),
+        warmup_recipe=values.get("warmup_recipe", ""),
+    )
+
+
+class AgentSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    status = serializers.ChoiceField(choices=Agent.Status.choices)
+    mode = serializers.ChoiceField(choices=Agent.Mode.choices)
+    cdp_url = serializers.CharField(
+        allow_null=True, help_text="For Playwright, Puppeteer, browser-use or raw CDP."
+    )
+    cdp_http = serializers.CharField(allow_null=True, help_text="Answers /json/version and its kin.")
+    live_url = serializers.CharField(allow_null=True)
+    profile_id = serializers.CharField(allow_null=True)
+    initial_url = serializers.CharField(allow_null=True)
+    country = serializers.CharField()
+    os_type = serializers.CharField()
+    persona = serializers.CharField(allow_null=True)
+    warmup_recipe = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    destroyed_at = serializers.DateTimeField(allow_null=True)
+    trust_score = serializers.IntegerField(help_text="0 to 1000. For now a constant of each OS family.")
+    cost_credits = serializers.IntegerField(
+        help_text="The most it can cost while it lives, then what it did cost."
+    )
+    error_code = serializers.CharField(allow_null=True)
+    error_message = serializers.CharField(allow_null=True)
+
+
+class AgentsSerializer(serializers.Serializer[Any]):
+    agents = AgentSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class CdpSerializer(serializers.Serializer[Any]):
+    cdp_url = serializers.CharField()
+    cdp_http = serializers.CharField()
+    profile_id = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
+def agent_body(agent: Agent) -> dict[str, Any]:
+    cdp = _addresses(agent)
+    return {
+        "id": agent.id,
+        "status": agent.status,
+        "mode": agent.mode,
+        "cdp_url": cdp and cdp.cdp_url,
+        "cdp_http": cdp and cdp.cdp_http,
+        "live_url": None,
+        "profile_id": agent.profile or None,
+        "initial_url": agent.initial_url or None,
+        "country": agent.country,
+        "os_type": agent.os_type,
+        "persona": agent.persona or None,
+        "warmup_recipe": agent.warmup_recipe or None,
+        "created_at": rfc3339_or_none(agent.created_at),
+        "expires_at": rfc3339_or_none(agent.expires_at),
+        "destroyed_at": rfc3339_or_none(agent.destroyed_at),
+        "trust_score": agent.trust_score,
+        "cost_credits": agent.cost_credits,
+        "error_code": agent.error_code or None,
+        "error_message": agent.error_message or None,
+    }
+
+
+def _addresses(agent: Agent) -> addresses.Addresses | None:
+    if agent.status != Agent.Status.RUNNING:
+        return None
+    return addresses.of(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
+
+
+def agents_body(page: Page[Agent]) -> dict[str, Any]:
+    return {"agents": [agent_body(agent) for agent in page.rows], "next_cursor": page.next_cursor}
+
+
+def cdp_body(agent: Agent) -> dict[str, Any]:
+    body = agent_body(agent)
+    return {name: body[name] for name in ("cdp_url", "cdp_http", "profile_id", "expires_at")}

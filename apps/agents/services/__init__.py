@@ -1,0 +1,1 @@
+"""Writes to agents: `moving` (the one place that changes a status), `provisioning`, `ending`, `sweeping`."""

@@ -1,0 +1,87 @@
+"""How agents end: what is charged, who is told."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.accounts.models import Workspace
+from apps.agents import selectors
+from apps.agents.client import RunnerClient
+from apps.agents.lifecycle import OUR_FAULT, Reason
+from apps.agents.models import Agent
+from apps.agents.services import moving
+from apps.billing import services as billing
+from apps.billing.pricing import burner_cost
+from apps.core.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+
+def destroy(*, workspace: Workspace, agent_id: str, runner: RunnerClient) -> None:
+    """Ends an agent at its owner's wish; a second time changes nothing. Raises NotFound.
+
+    A runner that is away doesn't matter here: the books are closed, and the next reconciliation tells it.
+    """
+    agent = selectors.agent(workspace=workspace, agent_id=agent_id)
+    now = timezone.now()
+    if not end(agent=agent, reason="deleted", at=now):
+        # It moved while we looked: from queued to running, or it has ended, which is as well.
+        agent.refresh_from_db()
+        end(agent=agent, reason="deleted", at=now)
+    release_quietly(agent_id=agent_id, runner=runner)
+
+
+@transaction.atomic
+def end(*, agent: Agent, reason: Reason, at: datetime) -> bool:
+    """Destroys a live agent and settles its hold. Returns False when it is already over, or has moved meanwhile.
+
+    `at` is when it stopped running; it is kept between its start and now.
+    """
+    if agent.status not in (Agent.Status.QUEUED, Agent.Status.RUNNING):
+        return False
+    ended_at = min(max(at, agent.started_at or agent.created_at), timezone.now())
+    cost = cost_of(agent, ended_at=ended_at, reason=reason)
+    if not moving.move(agent, to="destroyed", destroyed_at=ended_at, end_reason=reason, cost_credits=cost):
+        return False
+    _settle(agent, cost, f"Burner, {reason}")
+    return True
+
+
+def cost_of(agent: Agent, *, ended_at: datetime, reason: Reason) -> int:
+    """What an agent that ends now has cost: nothing if it never ran, never more than was held."""
+    if agent.started_at is None:
+        return 0
+    ran = ended_at - agent.started_at
+    return min(burner_cost(agent.rate, ran=ran, our_fault=reason in OUR_FAULT), agent.cost_credits)
+
+
+@transaction.atomic
+def fail(*, agent: Agent, error_code: str, error_message: str) -> bool:
+    """Ends an agent that never ran; nothing is charged. Returns False when it has moved meanwhile."""
+    if not moving.move(
+        agent, to="failed", error_code=error_code, error_message=error_message[:500], cost_credits=0
+    ):
+        return False
+    _settle(agent, 0, "Burner, failed")
+    return True
+
+
+def _settle(agent: Agent, used: int, description: str) -> None:
+    billing.settle(
+        workspace_id=agent.workspace_id,
+        reference=agent.hold_reference,
+        used=used,
+        description=description,
+    )
+
+
+def release_quietly(*, agent_id: str, runner: RunnerClient) -> None:
+    """Tells the runner to end a lease. If it can't be told now, the reconciliation will."""
+    try:
+        runner.release(agent_id)
+    except ApiError as error:
+        log.info("the runner was not told to release", extra={"agent_id": agent_id, "cause": error.code})

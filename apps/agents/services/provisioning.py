@@ -1,0 +1,122 @@
+"""From a request to a running agent: record and hold, lease, record the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.accounts.models import Workspace
+from apps.agents import identity, selectors
+from apps.agents.client import RunnerClient
+from apps.agents.models import Agent
+from apps.agents.services import ending, moving
+from apps.billing import selectors as billing_selectors
+from apps.billing import services as billing
+from apps.billing.pricing import BurnerRate, burner_maximum
+from apps.core.errors import AgentNotRunning, ApiError, TooManyRequests
+from apps.core.ids import new_agent_id
+from apps.core.times import from_unix
+from runner.wire import LeaseGranted, LeaseRequest
+
+CAP_RETRY_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for, checked and with every default filled in."""
+
+    ttl_seconds: int
+    country: str
+    os_type: str
+    initial_url: str = ""
+    persona: str = ""
+    warmup_recipe: str = ""
+
+
+def provision(*, workspace: Workspace, wish: Wish, runner: RunnerClient) -> Agent:
+    """A running burner. Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, or
+    AgentNotRunning when it was destroyed before it ran. In none of these is anything charged.
+    """
+    agent = _admit(workspace, wish)
+    try:
+        granted = runner.lease(_lease_request(agent))
+    except ApiError as error:
+        ending.fail(agent=agent, error_code=error.code, error_message=error.message)
+        ending.release_quietly(agent_id=agent.id, runner=runner)
+        raise
+    if not _run(agent, granted):
+        ending.release_quietly(agent_id=agent.id, runner=runner)
+        raise AgentNotRunning("The agent was destroyed before it ran.")
+    return agent
+
+
+@transaction.atomic
+def _admit(workspace: Workspace, wish: Wish) -> Agent:
+    """The queued agent and its hold, under the workspace's lock."""
+    billing.lock_account(workspace_id=workspace.id)
+    cap = settings.MAX_BURNERS if workspace.max_burners is None else workspace.max_burners
+    if selectors.live_burners(workspace=workspace) >= cap:
+        raise TooManyRequests(
+            f"This workspace already has {cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS
+        )
+    agent_id = new_agent_id()
+    rate = _rate(wish.country)
+    held = billing.hold(
+        workspace_id=workspace.id,
+        amount=burner_maximum(rate, ttl=timedelta(seconds=wish.ttl_seconds)),
+        reference=f"agent:{agent_id}",
+        source=billing.Source(description="Burner", agent_id=agent_id),
+    )
+    return Agent.objects.create(
+        id=agent_id,
+        workspace=workspace,
+        mode=Agent.Mode.BURNER,
+        initial_url=wish.initial_url,
+        country=wish.country,
+        os_type=wish.os_type,
+        persona=wish.persona,
+        warmup_recipe=wish.warmup_recipe,
+        ttl_seconds=wish.ttl_seconds,
+        trust_score=identity.trust_score(wish.os_type),
+        period_credits=rate.per_period,
+        surcharge_credits=rate.surcharge,
+        hold_reference=held.reference,
+        cost_credits=held.amount,
+        created_at=timezone.now(),
+    )
+
+
+def _rate(country: str) -> BurnerRate:
+    prices = billing_selectors.prices()
+    abroad = country != settings.DEFAULT_COUNTRY
+    return BurnerRate(
+        per_period=prices["burner_per_10_min"], surcharge=prices["country_surcharge"] if abroad else 0
+    )
+
+
+def _lease_request(agent: Agent) -> LeaseRequest:
+    return LeaseRequest(
+        lease_id=agent.id,
+        os_family=identity.FAMILIES[agent.os_type],
+        country=agent.country,
+        ttl_seconds=agent.ttl_seconds,
+        initial_url=agent.initial_url or None,
+    )
+
+
+@transaction.atomic
+def _run(agent: Agent, granted: LeaseGranted) -> bool:
+    return moving.move(
+        agent,
+        to="running",
+        runner_id=granted.runner_id,
+        boot_id=granted.boot_id,
+        profile=granted.profile,
+        page_id=granted.page_id,
+        started_at=from_unix(granted.leased_at),
+        expires_at=from_unix(granted.expires_at),
+    )

@@ -1,0 +1,65 @@
+"""What beat does so that no agent is forgotten. Every sweep may run twice, or beside itself, without harm."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from apps.agents import selectors
+from apps.agents.client import RunnerClient
+from apps.agents.services import ending
+from apps.core.errors import UpstreamTimeout
+from apps.core.times import from_unix
+from runner.wire import RunnerReport
+
+# The runner ends a browser at its deadline itself and reports it; after this long beat does the books without it.
+EXPIRY_GRACE = timedelta(seconds=1)
+# A lease takes 30 s at most; whoever was making an older one is gone.
+STUCK_AFTER = timedelta(seconds=60)
+# An agent that started just now may be missing from a list of leases that was made before it.
+SETTLING_TIME = timedelta(seconds=10)
+
+
+def expire(*, now: datetime | None = None) -> int:
+    """Ends running agents past their time, billed until then. Returns how many."""
+    due = selectors.expired(before=(now or timezone.now()) - EXPIRY_GRACE)
+    return sum(
+        ending.end(agent=agent, reason="expired", at=agent.expires_at) for agent in due if agent.expires_at
+    )
+
+
+def settle_stuck(*, runner: RunnerClient, now: datetime | None = None) -> int:
+    """Fails agents whose provisioning was abandoned (its process died). Returns how many."""
+    settled = 0
+    error = UpstreamTimeout("The agent was not provisioned in time.")
+    for agent in selectors.stuck(before=(now or timezone.now()) - STUCK_AFTER):
+        if ending.fail(agent=agent, error_code=error.code, error_message=error.message):
+            settled += 1
+            ending.release_quietly(agent_id=agent.id, runner=runner)
+    return settled
+
+
+def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> None:
+    """Makes the runner's leases and our agents agree. Raises UpstreamUnavailable when the runner is away."""
+    now = now or timezone.now()
+    status = runner.status()
+    leases = runner.leases()
+    for lease_id in sorted(leases - selectors.live_among(agent_ids=leases)):
+        ending.release_quietly(agent_id=lease_id, runner=runner)
+    for agent in selectors.running_on(runner_id=status.runner_id):
+        forgotten = agent.id not in leases and agent.started_at and agent.started_at < now - SETTLING_TIME
+        if agent.boot_id != status.boot_id or forgotten:
+            ending.end(agent=agent, reason="crashed", at=now)
+
+
+def take_report(*, report: RunnerReport, now: datetime | None = None) -> None:
+    """Settles what a runner says has ended. A report may come twice; leases that are no agents of ours are ignored."""
+    now = now or timezone.now()
+    reported = {ended.lease_id: ended for ended in report.ended}
+    for agent in selectors.running_among(agent_ids=set(reported)):
+        ended = reported[agent.id]
+        ending.end(agent=agent, reason=ended.reason, at=from_unix(ended.ended_at))
+    for agent in selectors.running_on(runner_id=report.runner_id):
+        if agent.boot_id != report.boot_id:
+            ending.end(agent=agent, reason="crashed", at=now)

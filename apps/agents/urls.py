@@ -1,0 +1,12 @@
+from django.urls import path
+
+from apps.agents import views
+from runner.wire import REPORT_PATH
+
+urlpatterns = [
+    path("v1/agents", views.AgentsView.as_view()),
+    path("v1/agents/<str:agent_id>", views.AgentView.as_view()),
+    path("v1/agents/<str:agent_id>/cdp", views.CdpView.as_view()),
+    path("v1/agents/<str:agent_id>/sessions", views.SessionsView.as_view()),
+    path(REPORT_PATH.removeprefix("/"), views.runner_report),
+]

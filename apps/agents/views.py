@@ -1,0 +1,155 @@
+"""`/v1/agents`, and where the runner reports."""
+
+from __future__ import annotations
+
+import hmac
+from http import HTTPStatus
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.accounts.authentication import workspace_of
+from apps.agents import reports, selectors, serializers
+from apps.agents.client import runner_client
+from apps.agents.models import Agent
+from apps.agents.services import ending, provisioning, sweeping
+from apps.core import errors, openapi
+from apps.core.api import Endpoint
+from apps.core.ids import check_agent_id
+from apps.core.pagination import PageRequest
+from apps.core.validation import checked
+
+_TAG = ["Agents"]
+_MISSING = (errors.InvalidId, errors.NotFound)
+
+
+class AgentsView(Endpoint):
+    waiting_methods = frozenset({"POST"})
+
+    @extend_schema(
+        operation_id="list_agents",
+        summary="List agents",
+        tags=_TAG,
+        parameters=[OpenApiParameter("mode", str, enum=Agent.Mode.values), *openapi.PAGING],
+        responses={200: serializers.AgentsSerializer, **openapi.failures(errors.BadRequest)},
+    )
+    def get(self, request: Request) -> Response:
+        page = selectors.agents(
+            workspace=workspace_of(request),
+            mode=_mode(request.query_params.get("mode")),
+            page=PageRequest.from_query(request.query_params),
+        )
+        return Response(serializers.agents_body(page))
+
+    @extend_schema(
+        operation_id="create_agent",
+        summary="Provision an agent",
+        description="Leases a browser and answers when it can be attached to. The most it can cost is held.",
+        tags=_TAG,
+        request=serializers.CreateAgentSerializer,
+        responses={
+            201: serializers.AgentSerializer,
+            **openapi.failures(
+                errors.BadRequest,
+                errors.InsufficientCredit,
+                errors.AgentNotRunning,
+                errors.TooManyRequests,
+                errors.UpstreamUnavailable,
+                errors.UpstreamTimeout,
+            ),
+        },
+        examples=[
+            OpenApiExample(
+                "A burner", value={"ttl": "10m", "initial_url": "https://example.com"}, request_only=True
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        agent = provisioning.provision(
+            workspace=workspace_of(request),
+            wish=serializers.wish(checked(serializers.CreateAgentSerializer, request)),
+            runner=runner_client(),
+        )
+        return Response(serializers.agent_body(agent), status=HTTPStatus.CREATED)
+
+
+class AgentView(Endpoint):
+    waiting_methods = frozenset({"DELETE"})
+
+    @extend_schema(
+        operation_id="get_agent",
+        summary="Get an agent",
+        tags=_TAG,
+        responses={200: serializers.AgentSerializer, **openapi.failures(*_MISSING)},
+    )
+    def get(self, request: Request, agent_id: str) -> Response:
+        agent = selectors.agent(workspace=workspace_of(request), agent_id=check_agent_id(agent_id))
+        return Response(serializers.agent_body(agent))
+
+    @extend_schema(
+        operation_id="destroy_agent",
+        summary="Destroy an agent",
+        description="Ends it and stops the meter. Destroying it again changes nothing.",
+        tags=_TAG,
+        responses={204: None, **openapi.failures(*_MISSING)},
+    )
+    def delete(self, request: Request, agent_id: str) -> Response:
+        ending.destroy(
+            workspace=workspace_of(request), agent_id=check_agent_id(agent_id), runner=runner_client()
+        )
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+
+class CdpView(Endpoint):
+    @extend_schema(
+        operation_id="get_agent_cdp",
+        summary="Get CDP URLs",
+        tags=_TAG,
+        responses={
+            200: serializers.CdpSerializer,
+            **openapi.failures(*_MISSING, errors.AgentNotRunning),
+        },
+    )
+    def get(self, request: Request, agent_id: str) -> Response:
+        agent = selectors.running_agent(workspace=workspace_of(request), agent_id=check_agent_id(agent_id))
+        return Response(serializers.cdp_body(agent))
+
+
+class SessionsView(Endpoint):
+    @extend_schema(
+        operation_id="open_session",
+        summary="Open a session on a persistent identity",
+        description="Not available yet: there are no persistent identities.",
+        tags=_TAG,
+        request=None,
+        responses={**openapi.failures(*_MISSING, errors.BadRequest)},
+    )
+    def post(self, request: Request, agent_id: str) -> Response:
+        agent = selectors.agent(workspace=workspace_of(request), agent_id=check_agent_id(agent_id))
+        raise errors.BadRequest(f"Sessions are for persistent agents; this is a {agent.mode}.")
+
+
+def _mode(text: str | None) -> str | None:
+    if text is not None and text not in Agent.Mode.values:
+        raise errors.ValidationFailed({"mode": [f"must be one of {', '.join(Agent.Mode.values)}"]})
+    return text
+
+
+@csrf_exempt
+@require_POST
+def runner_report(request: HttpRequest) -> HttpResponse:
+    """Where runners report ended leases (`runner.wire`). Not part of the public surface."""
+    presented = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    expected = settings.RUNNER_TOKEN.encode()
+    if not expected or not hmac.compare_digest(presented, expected):
+        return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
+    report = reports.parse(request.body)
+    if report is None:
+        return HttpResponse(status=HTTPStatus.BAD_REQUEST)
+    sweeping.take_report(report=report)
+    return HttpResponse(status=HTTPStatus.NO_CONTENT)

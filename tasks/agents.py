@@ -1,0 +1,24 @@
+"""Beat's ticks over agents."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from apps.agents.client import runner_client
+from apps.agents.services import sweeping
+from apps.core.ticks import run_tick
+
+
+@shared_task(name="agents.expire")
+def expire() -> None:
+    run_tick("agents.expire", sweeping.expire)
+
+
+@shared_task(name="agents.settle_stuck")
+def settle_stuck() -> None:
+    run_tick("agents.settle_stuck", lambda: sweeping.settle_stuck(runner=runner_client()))
+
+
+@shared_task(name="agents.reconcile_runner")
+def reconcile_runner() -> None:
+    run_tick("agents.reconcile_runner", lambda: sweeping.reconcile_runner(runner=runner_client()))

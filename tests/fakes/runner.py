@@ -1,0 +1,168 @@
+"""A runner without browsers: a real HTTP server on a Unix socket that speaks `runner.wire`.
+
+What it does next is a plain attribute, so that a test says `runner.behaviour = "no_browser"` and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, Literal
+
+from runner import wire
+
+Behaviour = Literal["lease", "no_browser", "draining", "garbage", "error", "hang_up"]
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
+    fake: FakeRunner
+
+
+class FakeRunner:
+    """`with FakeRunner(path) as runner:` serves on the socket `path` until the block ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.behaviour: Behaviour = "lease"
+        self.boot_id = secrets.token_hex(8)
+        self.runner_id = "r1"
+        self.leases: dict[str, wire.LeaseGranted] = {}
+        self.requests: list[wire.LeaseRequest] = []
+        self.released: list[str] = []
+        self.before_lease: Callable[[wire.LeaseRequest], object] = lambda request: None
+        self.warm = 4
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"unix:{self.path}"
+
+    def __enter__(self) -> FakeRunner:
+        self.path.unlink(missing_ok=True)
+        self._server = _Server(str(self.path), _Handler)
+        self._server.fake = self
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self.path.unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        self.behaviour = "lease"
+        self.before_lease = lambda request: None
+        self.warm = 4
+        self.reboot()
+        self.requests.clear()
+        self.released.clear()
+
+    def reboot(self) -> None:
+        """Every lease is gone, and the next ones belong to another life."""
+        self.leases.clear()
+        self.boot_id = secrets.token_hex(8)
+
+    def lease(self, request: wire.LeaseRequest) -> wire.LeaseGranted:
+        with self._lock:
+            self.requests.append(request)
+        self.before_lease(request)
+        now = time.time()
+        granted = wire.LeaseGranted(
+            lease_id=request.lease_id,
+            runner_id=self.runner_id,
+            boot_id=self.boot_id,
+            profile=f"{self.runner_id}-{secrets.token_hex(16)}",
+            page_id=secrets.token_hex(16).upper(),
+            leased_at=now,
+            expires_at=now + request.ttl_seconds,
+        )
+        with self._lock:
+            return self.leases.setdefault(request.lease_id, granted)
+
+    def release(self, lease_id: str) -> None:
+        with self._lock:
+            self.released.append(lease_id)
+            self.leases.pop(lease_id, None)
+
+    def status(self) -> wire.RunnerStatus:
+        return wire.RunnerStatus(
+            runner_id=self.runner_id,
+            boot_id=self.boot_id,
+            state="draining" if self.behaviour == "draining" else "ready",
+            chromium="fake",
+            warm=self.warm,
+            starting=0,
+            leased=len(self.leases),
+            waiting=0,
+            limit=16,
+        )
+
+
+@dataclass
+class _Answer:
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server  # type: ignore[assignment]
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        fake = self.server.fake
+        if self.path == "/status":
+            self._send(_Answer(200, fake.status().to_json()))
+        elif self.path == "/leases":
+            self._send(_Answer(200, json.dumps({"leases": list(fake.leases)}).encode()))
+        else:
+            self._send(_Answer(404))
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        request = wire.LeaseRequest.from_json(raw)
+        match self.server.fake.behaviour:
+            case "lease":
+                self._send(_Answer(200, self.server.fake.lease(request).to_json()))
+            case "no_browser":
+                self._send(_refusal(504, "no_browser"))
+            case "draining":
+                self._send(_refusal(503, "draining"))
+            case "garbage":
+                self._send(_Answer(200, b"[1, 2"))
+            case "error":
+                self._send(_Answer(500, b"oops"))
+            case "hang_up":
+                self.close_connection = True
+
+    def do_DELETE(self) -> None:
+        self.server.fake.release(self.path.removeprefix("/leases/"))
+        self._send(_Answer(204))
+
+    def _send(self, answer: _Answer) -> None:
+        self.send_response(answer.status)
+        if answer.status != 204:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+
+def _refusal(status: int, code: wire.Refusal) -> _Answer:
+    return _Answer(status, json.dumps({"code": code, "message": code}).encode())
