@@ -1,0 +1,146 @@
+"""One running Chromium: its flags, the way in, and how to end it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.cdp import CdpConnection, EventListener
+from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES
+from runner.netns import SocketFactory
+
+SPARE_SOCKETS = 8
+
+DISABLED_FEATURES = (
+    "AcceptCHFrame",  # a renegotiated connection on every first visit
+    "DialMediaRouteProvider",
+    "InterestFeedContentSuggestions",
+    "MediaRouter",
+    "OptimizationGuideModelDownloading",
+    "OptimizationHints",
+    "PreloadTopChromeWebUI",  # a renderer for a tab strip that nobody sees
+    "SpareRendererForSitePerProcess",  # 20 MB that an idle browser holds for a navigation that may never come
+    "Translate",
+    # Renderers for parts of a toolbar that nobody sees; each would be one more "page" to every CDP client.
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "WebUIOmniboxPopup",
+)
+
+
+def flags(*, proxy: str, profile: str) -> list[str]:
+    """Chromium's command line. No `--no-sandbox` and no `--enable-automation`, ever."""
+    screen = FAMILIES[DEFAULT_FAMILY].screen
+    return [
+        "--headless=new",
+        "--remote-debugging-port=0",
+        f"--user-data-dir={profile}",
+        f"--proxy-server={proxy}",
+        "--proxy-bypass-list=<-loopback>",  # without this, loopback names would go around the proxy
+        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+        f"--screen-info={{{screen.width}x{screen.height}}}",
+        f"--window-size={screen.width},{screen.height - screen.top - screen.bottom}",
+        f"--disable-features={','.join(DISABLED_FEATURES)}",
+        "--disable-blink-features=AutomationControlled",
+        "--lang=en-US",
+        "--no-first-run",
+        "--no-default-browser-check",
+        "--no-pings",
+        "--no-service-autorun",
+        "--mute-audio",
+        "--password-store=basic",
+        "--use-mock-keychain",
+        "--disk-cache-size=67108864",
+        "--allow-pre-commit-input",
+        "--disable-background-networking",
+        "--disable-background-timer-throttling",
+        "--disable-backgrounding-occluded-windows",
+        "--disable-breakpad",
+        "--disable-client-side-phishing-detection",
+        "--disable-component-extensions-with-background-pages",
+        "--disable-component-update",
+        "--disable-crash-reporter",
+        "--disable-default-apps",
+        "--disable-domain-reliability",
+        "--disable-extensions",
+        "--disable-popup-blocking",
+        "--disable-quic",
+        "--disable-renderer-backgrounding",
+        "--disable-search-engine-choice-screen",
+        "--disable-sync",
+        "about:blank",
+    ]
+
+
+class ChromiumError(Exception):
+    """Chromium did not start, or cannot be reached."""
+
+
+@dataclass(slots=True)
+class Chromium:
+    """A live browser process and the way in. Made by a `Launcher`; ended with `kill`."""
+
+    process: subprocess.Popen[bytes]
+    gone: asyncio.Future[int]
+    factory: SocketFactory
+    last_words: deque[str]
+    listener: socket.socket | None = None  # accepts what the browser sends to its proxy
+    namespace: int | None = None  # descriptor of the jail's network namespace; None without a jail
+    profile: Path | None = None  # a folder to remove; None in a jail, whose files are in memory
+    port: int = 0
+    path: str = ""  # of the browser-level DevTools WebSocket
+    version: str = ""
+    page_id: str = ""
+    _spares: list[socket.socket] = field(default_factory=list)
+
+    async def dial(self) -> socket.socket:
+        """A new connection to the DevTools port. Raises ChromiumError."""
+        try:
+            sock = await self._socket()
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        except OSError as error:
+            raise ChromiumError(f"DevTools cannot be reached: {error}") from error
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    async def connect(self, on_event: EventListener) -> CdpConnection:
+        """A browser-level CDP connection. Raises ChromiumError or CdpError."""
+        return await CdpConnection.open(await self.dial(), f"ws://127.0.0.1:{self.port}{self.path}", on_event)
+
+    async def _socket(self) -> socket.socket:
+        if self.namespace is None:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            return sock
+        if not self._spares:
+            _none, self._spares = await self.factory.sockets(self.namespace, plain=SPARE_SOCKETS)
+        return self._spares.pop()
+
+    def keep(self, spares: list[socket.socket]) -> None:
+        """Hold unconnected sockets of the jail's namespace ready for `dial`."""
+        self._spares += spares
+
+    def kill(self) -> None:
+        """End the browser and its jail now. `gone` is set once the process is reaped."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+    def release(self) -> None:
+        """Close what we hold of a browser that is gone."""
+        if self.listener is not None:
+            self.listener.close()
+        for sock in self._spares:
+            sock.close()
+        self._spares.clear()
+        if self.namespace is not None:
+            os.close(self.namespace)
+            self.namespace = None
+        if self.profile is not None:
+            shutil.rmtree(self.profile, ignore_errors=True)

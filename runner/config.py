@@ -1,0 +1,127 @@
+"""A runner's settings, read once from its environment and checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from runner.browsers import find_chromium
+from runner.egress.policy import AllowRule, parse_allow_list
+from runner.identity.places import PLACES
+
+# Measured: PSS of a leased full Chromium with one ordinary page, rounded up.
+BROWSER_BYTES = 450 * 2**20
+
+UPSTREAM_SCHEMES = ("http", "socks5")
+
+
+class ConfigError(Exception):
+    """A setting is missing or makes no sense; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerConfig:
+    """Sizes are counts of browsers, times are seconds, `home` holds what must outlive the process."""
+
+    runner_id: str
+    home: Path
+    control_socket: Path
+    gateway_host: str
+    gateway_port: int
+    public_cdp_url: str
+    report_url: str | None
+    token: str
+    chromium: Path
+    jail: Literal["bwrap", "off"]
+    pool_size: int
+    max_browsers: int
+    drain_seconds: float
+    allow: tuple[AllowRule, ...]
+    countries: dict[str, str]
+    origins: frozenset[str]
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> RunnerConfig:
+        """Raises ConfigError."""
+        home = Path(env.get("BROWSA_HOME", ".browsa")).absolute()
+        chromium = find_chromium(env)
+        if chromium is None:
+            raise ConfigError("no Chromium found: install one (Debian: chromium) or set BROWSA_CHROMIUM")
+        jail = env.get("BROWSA_JAIL", "bwrap")
+        if jail not in ("bwrap", "off"):
+            raise ConfigError(f"BROWSA_JAIL must be bwrap or off, not {jail!r}")
+        port = _integer(env, "BROWSA_GATEWAY_PORT", _integer(env, "BROWSA_PORT", 8000) + 1)
+        pool_size = _integer(env, "BROWSA_POOL_SIZE", 4, least=0)
+        runner_id = env.get("BROWSA_RUNNER_ID", "r1")
+        if not runner_id.isalnum():
+            raise ConfigError("BROWSA_RUNNER_ID must be letters and digits: it is part of every CDP address")
+        return cls(
+            runner_id=runner_id,
+            home=home,
+            control_socket=Path(env.get("BROWSA_RUNNER_SOCKET", str(home / "runner.sock"))),
+            gateway_host=env.get("BROWSA_GATEWAY_HOST", "127.0.0.1"),
+            gateway_port=port,
+            public_cdp_url=env.get("BROWSA_PUBLIC_CDP_URL", f"ws://127.0.0.1:{port}").rstrip("/"),
+            report_url=env.get("BROWSA_REPORT_URL"),
+            token=env.get("BROWSA_RUNNER_TOKEN", ""),
+            chromium=chromium,
+            jail=jail,  # type: ignore[arg-type]  # mypy does not narrow `in` on a tuple of literals
+            pool_size=pool_size,
+            max_browsers=_integer(env, "BROWSA_MAX_BROWSERS", max(pool_size, _browsers_that_fit()), least=1),
+            drain_seconds=float(_integer(env, "BROWSA_DRAIN_SECONDS", 20, least=0)),
+            allow=_allow(env.get("BROWSA_ALLOW_ADDRESSES", "")),
+            countries=_countries(env.get("EGRESS_COUNTRIES") or '{"us": "direct"}'),
+            origins=frozenset(filter(None, env.get("BROWSA_CDP_ORIGINS", "").split(","))),
+        )
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
+    raw = env.get(name) or str(default)
+    if not raw.isascii() or not raw.isdigit() or int(raw) < least:
+        raise ConfigError(f"{name} must be a whole number from {least}, not {raw!r}")
+    return int(raw)
+
+
+def _browsers_that_fit() -> int:
+    """How many browsers four fifths of this machine's memory hold."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, int(total * 0.8 / BROWSER_BYTES))
+
+
+def _allow(raw: str) -> tuple[AllowRule, ...]:
+    try:
+        return parse_allow_list(raw)
+    except ValueError as error:
+        raise ConfigError(f"BROWSA_ALLOW_ADDRESSES: {error}") from error
+
+
+def _countries(raw: str) -> dict[str, str]:
+    """ISO code to upstream proxy URL or "direct"; the first is the default country."""
+    try:
+        parsed = json.loads(raw)
+    except ValueError as error:
+        raise ConfigError(f"EGRESS_COUNTRIES is not JSON: {error}") from error
+    if not isinstance(parsed, dict) or not parsed:
+        raise ConfigError('EGRESS_COUNTRIES must be an object such as {"us": "direct"}')
+    for code, route in parsed.items():
+        if code not in PLACES:
+            raise ConfigError(
+                f"EGRESS_COUNTRIES: no identity data for country {code!r} (lower-case ISO code)"
+            )
+        if route != "direct":
+            _check_upstream(code, route)
+    return parsed
+
+
+def _check_upstream(code: str, route: object) -> None:
+    parts = urlsplit(route) if isinstance(route, str) else None
+    if parts is None or parts.scheme not in UPSTREAM_SCHEMES or not parts.hostname or not parts.port:
+        # The URL may hold a password, so it is not repeated here.
+        raise ConfigError(
+            f'EGRESS_COUNTRIES[{code!r}] must be "direct", http://host:port or socks5://host:port'
+        )

@@ -1,0 +1,117 @@
+"""The runner's control API: the endpoints of `runner.wire`, on a Unix socket that only the API's user can open."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from aiohttp import web
+
+from runner.leases import Leases
+from runner.pool import Closed, NoBrowser, Pool
+from runner.wire import OS_FAMILIES, LeaseRequest, Refusal, RunnerState, RunnerStatus
+
+MAX_WAIT_SECONDS = 120.0
+MAX_TTL_SECONDS = 24 * 3600
+
+
+class Control:
+    """Serves one runner. `state` is set by whoever drains it."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        pool: Pool,
+        *,
+        runner_id: str,
+        boot_id: str,
+        chromium: str,
+        countries: dict[str, str],
+    ) -> None:
+        self.state: RunnerState = "starting"
+        self._leases = leases
+        self._pool = pool
+        self._runner_id = runner_id
+        self._boot_id = boot_id
+        self._chromium = chromium
+        self._countries = countries
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, path: Path) -> None:
+        """Listen on the Unix socket `path`, replacing what an earlier life left there. Raises OSError."""
+        app = web.Application(client_max_size=64 * 1024)
+        app.add_routes(
+            [
+                web.get("/status", self._status),
+                web.get("/leases", self._list),
+                web.post("/leases", self._grant),
+                web.delete("/leases/{lease_id}", self._release),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await self._runner.setup()
+        path.unlink(missing_ok=True)
+        umask = os.umask(0o177)
+        try:
+            await web.UnixSite(self._runner, str(path)).start()
+        finally:
+            os.umask(umask)
+        self.state = "ready"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _status(self, request: web.Request) -> web.Response:
+        pool = self._pool.state()
+        status = RunnerStatus(
+            runner_id=self._runner_id,
+            boot_id=self._boot_id,
+            state=self.state,
+            chromium=self._chromium,
+            warm=pool.warm,
+            starting=pool.starting,
+            leased=pool.leased,
+            waiting=pool.waiting,
+            limit=pool.limit,
+        )
+        return web.Response(body=status.to_json(), content_type="application/json")
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"leases": self._leases.ids()})
+
+    async def _grant(self, request: web.Request) -> web.Response:
+        try:
+            wanted = LeaseRequest.from_json(await request.read())
+            self._check(wanted)
+        except (ValueError, TypeError) as error:
+            return _refusal(400, "bad_request", str(error))
+        if self.state == "draining":
+            return _refusal(503, "draining", "this runner takes no new leases")
+        try:
+            granted = await self._leases.grant(wanted)
+        except NoBrowser as error:
+            return _refusal(504, "no_browser", str(error))
+        except Closed:
+            return _refusal(503, "draining", "this runner takes no new leases")
+        return web.Response(body=granted.to_json(), content_type="application/json")
+
+    def _check(self, wanted: LeaseRequest) -> None:
+        if not isinstance(wanted.lease_id, str) or not wanted.lease_id:
+            raise ValueError("lease_id must be a string")
+        if wanted.os_family not in OS_FAMILIES:
+            raise ValueError(f"os_family must be one of {', '.join(OS_FAMILIES)}")
+        if wanted.country not in self._countries:
+            raise ValueError(f"no way out in country {wanted.country!r}")
+        if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS or not 0 <= wanted.wait_seconds <= MAX_WAIT_SECONDS:
+            raise ValueError("ttl_seconds or wait_seconds is out of range")
+
+    async def _release(self, request: web.Request) -> web.Response:
+        self._leases.release(request.match_info["lease_id"])
+        return web.Response(status=204)
+
+
+def _refusal(status: int, code: Refusal, message: str) -> web.Response:
+    body = json.dumps({"code": code, "message": message})
+    return web.Response(status=status, text=body, content_type="application/json")

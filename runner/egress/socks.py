@@ -1,0 +1,160 @@
+"""The only way out of a jail: a SOCKS5 server (RFC 1928) that the runner accepts on inside the jail's namespace.
+
+SOCKS rather than an HTTP proxy, because then http, https and WebSocket are all one tunnel with no parsing behind its
+first two messages, and because the browser hands over names, not addresses it resolved itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+from runner.egress.dial import Dialer, DialError, Refusal
+from runner.splice import Half, notice_dead_peers
+
+log = logging.getLogger("browsa.runner.egress")
+
+# RFC 1928, section 6
+_REPLIES = {
+    Refusal.POLICY: 2,
+    Refusal.NAME: 4,
+    Refusal.UNREACHABLE: 4,
+    Refusal.REFUSED: 5,
+    Refusal.TIMEOUT: 6,
+    Refusal.UPSTREAM: 1,
+}
+HANDSHAKE_SECONDS = 10.0
+MAX_HANDSHAKE = 600
+
+
+class Incomplete(Exception):
+    """More bytes are needed."""
+
+
+class Malformed(Exception):
+    """Not SOCKS5, or a part of it that we do not offer."""
+
+
+def parse_greeting(data: bytes) -> int:
+    """Length of the client's greeting, which must offer "no authentication". Raises Incomplete or Malformed."""
+    if len(data) < 2:
+        raise Incomplete
+    if data[0] != 5:
+        raise Malformed("not SOCKS5")
+    end = 2 + data[1]
+    if len(data) < end:
+        raise Incomplete
+    if 0 not in data[2:end]:
+        raise Malformed("no method in common")
+    return end
+
+
+def parse_request(data: bytes) -> tuple[str, int, int]:
+    """Host, port and length of a CONNECT request. Raises Incomplete or Malformed."""
+    if len(data) < 5:
+        raise Incomplete
+    if data[0] != 5 or data[1] != 1:
+        raise Malformed("only CONNECT")
+    kind = data[3]
+    if kind == 3:
+        start, length = 5, data[4]
+    elif kind in (1, 4):
+        start, length = 4, 4 if kind == 1 else 16
+    else:
+        raise Malformed("unknown address type")
+    end = start + length + 2
+    if len(data) < end:
+        raise Incomplete
+    raw = data[start : start + length]
+    if kind == 3:
+        host = raw.decode("ascii", errors="replace")
+    else:
+        host = socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, raw)
+    return host, int.from_bytes(data[end - 2 : end], "big"), end
+
+
+class BrowserEnd(Half):
+    """One connection that a browser opened to its proxy."""
+
+    def __init__(self, dialer: Dialer, route: Callable[[], str | None]) -> None:
+        super().__init__()
+        self._dialer = dialer
+        self._route = route
+        self._buffer = b""
+        self._greeted = False
+        self._dialing: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self.close)
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            super().data_received(data)
+            return
+        self._buffer += data
+        if self._dialing is None:
+            try:
+                self._handshake()
+            except Incomplete:
+                if len(self._buffer) > MAX_HANDSHAKE:
+                    self.close()
+            except Malformed as error:
+                log.debug("a browser spoke to its proxy in a way we do not know: %s", error)
+                self.close()
+
+    def _handshake(self) -> None:
+        assert self.transport is not None
+        if not self._greeted:
+            end = parse_greeting(self._buffer)
+            self._buffer = self._buffer[end:]
+            self._greeted = True
+            self.transport.write(b"\x05\x00")
+        host, port, end = parse_request(self._buffer)
+        self._buffer = self._buffer[end:]
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.transport.pause_reading()
+        self._dialing = asyncio.get_running_loop().create_task(self._dial(host, port), name="egress-dial")
+
+    async def _dial(self, host: str, port: int) -> None:
+        route = self._route()
+        try:
+            if route is None:
+                raise DialError(Refusal.POLICY, "nobody leased this browser yet")
+            sock = await self._dialer.dial(host, port, route=route)
+        except DialError as error:
+            log.debug("no connection to port %d: %s", port, error)
+            self._answer(_REPLIES[error.refusal])
+            self.close()
+            return
+        notice_dead_peers(sock)
+        _transport, remote = await asyncio.get_running_loop().create_connection(Half, sock=sock)
+        if self.transport is None:
+            remote.close()
+            return
+        self._answer(0)
+        self.join(remote)
+        if self._buffer:
+            super().data_received(self._buffer)
+            self._buffer = b""
+        self.transport.resume_reading()
+
+    def _answer(self, reply: int) -> None:
+        if self.transport is not None:
+            self.transport.write(bytes([5, reply, 0, 1, 0, 0, 0, 0, 0, 0]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._dialing is not None and self.peer is None:
+            self._dialing.cancel()
+        super().connection_lost(exc)
+
+
+async def serve(listener: socket.socket, dialer: Dialer, route: Callable[[], str | None]) -> asyncio.Server:
+    """Accept a browser's connections. `route()` is the session's upstream, or None while nobody leased it."""
+    return await asyncio.get_running_loop().create_server(lambda: BrowserEnd(dialer, route), sock=listener)

@@ -1,0 +1,96 @@
+"""The little HTTP that the gateway speaks: one request head in, one short answer out. No I/O here."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from http import HTTPStatus
+
+MAX_HEAD = 16 * 1024
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET = re.compile(r"[\x21-\x7e]+")  # a bare CR or LF would be a second request to Chromium
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Incomplete(Exception):
+    """The head has not arrived whole."""
+
+
+class BadRequest(Exception):
+    """Not an HTTP/1.1 request that we can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`headers` have lower-case names; a repeated header's values are joined by a comma (RFC 9110, 5.3)."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
+
+    @property
+    def request_id(self) -> str:
+        """The client's own id when it is a valid one, else a new one."""
+        given = self.headers.get("x-request-id", "")
+        return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def parse_head(data: bytes) -> tuple[Request, int]:
+    """The request at the start of `data`, and where its head ends. Raises Incomplete or BadRequest."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        if len(data) > MAX_HEAD:
+            raise BadRequest("the request head is too long")
+        raise Incomplete
+    lines = data[:end].decode("latin-1").split("\r\n")
+    parts = lines[0].split(" ")
+    well_formed = len(parts) == 3 and _TOKEN.fullmatch(parts[0]) and _TARGET.fullmatch(parts[1])
+    if not well_formed or not parts[2].startswith("HTTP/1."):
+        raise BadRequest("malformed request line")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not _TOKEN.fullmatch(name):
+            raise BadRequest("malformed header")
+        name, value = name.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Request(parts[0], parts[1], headers), end + 4
+
+
+def response(
+    status: int,
+    body: bytes,
+    *,
+    request_id: str,
+    content_type: str = "application/json; charset=utf-8",
+    headers: dict[str, str] | None = None,
+) -> bytes:
+    """A whole answer, after which the connection is closed."""
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+        f"X-Request-Id: {request_id}",
+        "Cache-Control: no-store",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+    ]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def error_response(
+    status: int, code: str, message: str, *, request_id: str, headers: dict[str, str] | None = None
+) -> bytes:
+    """The error envelope of the whole product."""
+    body = json.dumps({"error": message, "code": code, "request_id": request_id}).encode()
+    return response(status, body, request_id=request_id, headers=headers)

@@ -1,0 +1,68 @@
+"""Which of the gateway's addresses a path is, and what its DevTools JSON says to a client. No I/O here."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PREFIX = "/api/v1/cdp/"
+_SOCKET = re.compile(
+    r"(?P<profile>[A-Za-z0-9]+-[0-9a-f]{32,})/ws/(?P<kind>page|browser)/(?P<target>[A-Za-z0-9-]{1,64})"
+)
+_JSON = re.compile(
+    r"(?P<profile>[A-Za-z0-9]+-[0-9a-f]{32,})/json(?P<rest>|/version|/list|/protocol|/new|/(?:activate|close)/[A-Za-z0-9-]{1,64})/?"
+)
+_DEVTOOLS = re.compile(r"wss?://[^/]+/devtools/(page|browser)/([A-Za-z0-9-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRoute:
+    """A WebSocket address. `page` adapts to its client; `browser` is for browser-level clients alone."""
+
+    profile: str
+    kind: Literal["page", "browser"]
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class JsonRoute:
+    """A DevTools HTTP endpoint; `path` is Chromium's own."""
+
+    profile: str
+    path: str
+    methods: tuple[str, ...]
+
+
+def match(path: str) -> SocketRoute | JsonRoute | None:
+    """The address that `path` spells, whether or not its capability lives."""
+    if not path.startswith(PREFIX):
+        return None
+    rest = path[len(PREFIX) :]
+    if found := _SOCKET.fullmatch(rest):
+        kind: Literal["page", "browser"] = "page" if found["kind"] == "page" else "browser"
+        return SocketRoute(found["profile"], kind, found["target"])
+    if found := _JSON.fullmatch(rest):
+        # Chromium itself wants PUT for what changes something; older clients still send GET.
+        methods = ("PUT", "GET") if found["rest"].startswith(("/new", "/activate", "/close")) else ("GET",)
+        return JsonRoute(found["profile"], f"/json{found['rest']}", methods)
+    return None
+
+
+def rewrite(body: bytes, *, profile: str, public_url: str) -> bytes:
+    """Chromium's JSON with every DevTools address turned into one of ours. Raises ValueError if it is not JSON."""
+    return json.dumps(_rewritten(json.loads(body), f"{public_url}{PREFIX}{profile}/ws")).encode()
+
+
+def _rewritten(value: Any, base: str) -> Any:
+    if isinstance(value, list):
+        return [_rewritten(item, base) for item in value]
+    if not isinstance(value, dict):
+        return value
+    # The DevTools front end would be loaded from a host that the browser's own address is nothing to.
+    return {
+        key: _DEVTOOLS.sub(lambda m: f"{base}/{m[1]}/{m[2]}", item) if key == "webSocketDebuggerUrl" else item
+        for key, item in value.items()
+        if not key.startswith("devtoolsFrontend")
+    }

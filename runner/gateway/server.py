@@ -1,0 +1,279 @@
+"""The CDP gateway: one address per lease, for every kind of client.
+
+After the handshake it reads the client's first message to tell a browser-level client from a page-level one, dials
+Chromium, and from then on splices bytes. It never answers for Chromium, and a client that stops reading slows only
+its own connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from runner.browser import Browser
+from runner.chromium import ChromiumError
+from runner.gateway import http, routes, websocket
+from runner.splice import Half, notice_dead_peers
+
+log = logging.getLogger("browsa.runner.gateway")
+
+HEAD_SECONDS = 10.0
+UPSTREAM_SECONDS = 10.0
+ATTACHED = b'"Target.attachedToTarget"'
+MAX_JSON = 32 * 2**20
+
+Find = Callable[[str], Browser | None]
+
+
+class Gateway:
+    """Serves the CDP addresses of one runner. `find` turns a capability into its browser."""
+
+    def __init__(self, find: Find, *, public_url: str, origins: frozenset[str]) -> None:
+        self.find = find
+        self.public_url = public_url
+        self.origins = origins
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the port, which is a free one when `port` is 0. Raises OSError."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: ClientEnd(self), host, port, backlog=512
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    def client_attached(self, browser: Browser) -> None:
+        """Let `browser` know, without making the client wait."""
+        task = asyncio.get_running_loop().create_task(browser.client_attached(), name="client-attached")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class ChromiumEnd(Half):
+    """Our connection to Chromium's DevTools: finishes its handshake, then hands over.
+
+    `on_attached` is called when Chromium tells the client of a new session. That is seen in the bytes as they pass
+    (Chromium does not mask its frames), without waiting for whole messages.
+    """
+
+    def __init__(self, on_attached: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_attached = on_attached
+        self._tail = b""
+        self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._head = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            super().data_received(data)
+            self._watch(data)
+            return
+        self._head += data
+        end = self._head.find(b"\r\n\r\n")
+        if end >= 0 and not self.ready.done():
+            assert self.transport is not None
+            self.transport.pause_reading()  # until the client's end is joined
+            if self._head.split(b" ", 2)[1:2] == [b"101"]:
+                self.ready.set_result(self._head[end + 4 :])
+            else:
+                self.ready.set_exception(ChromiumError("no such page"))
+
+    def _watch(self, data: bytes) -> None:
+        if ATTACHED in data or (self._tail and ATTACHED in self._tail + data[: len(ATTACHED)]):
+            self._on_attached()
+        self._tail = data[1 - len(ATTACHED) :]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(ChromiumError("the browser hung up"))
+        super().connection_lost(exc)
+
+
+class ClientEnd(Half):
+    """A client's connection, from its request line to the splice."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._buffer = b""
+        self._route: routes.SocketRoute | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        notice_dead_peers(sock)
+        self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.close)
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            super().data_received(data)
+            return
+        self._buffer += data
+        if self._work is not None:
+            return  # dialing; what arrives meanwhile is passed on after the first message
+        if self._route is None:
+            self._read_head()
+        else:
+            self._read_first_message()
+
+    def _read_head(self) -> None:
+        try:
+            request, end = http.parse_head(self._buffer)
+        except http.Incomplete:
+            return
+        except http.BadRequest as error:
+            self._refuse(http.Request("", "", {}), 400, "BAD_REQUEST", str(error))
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._buffer = self._buffer[end:]
+        self._dispatch(request)
+
+    def _dispatch(self, request: http.Request) -> None:
+        route = routes.match(request.path)
+        browser = self._gateway.find(route.profile) if route is not None else None
+        if "origin" in request.headers and request.headers["origin"] not in self._gateway.origins:
+            # A web page in somebody's browser, not an agent: a leaked address must not be usable from there.
+            self._refuse(request, 403, "FORBIDDEN", "requests from web pages are not served here")
+        elif route is None or browser is None:
+            self._refuse(request, 404, "NOT_FOUND", "no such browser: it never existed, or its agent is over")
+        elif isinstance(route, routes.JsonRoute):
+            self._serve_json(request, route, browser)
+        else:
+            self._upgrade(request, route)
+
+    def _upgrade(self, request: http.Request, route: routes.SocketRoute) -> None:
+        try:
+            accept = websocket.accept_key(request)
+        except websocket.HandshakeError as error:
+            headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+            self._refuse(request, 426, "BAD_REQUEST", str(error), headers=headers)
+            return
+        self._route = route
+        self._write(websocket.switching_protocols(accept, request.request_id))
+        self._read_first_message()
+
+    def _read_first_message(self) -> None:
+        assert self._route is not None and self.transport is not None
+        level = "browser" if self._route.kind == "browser" else websocket.level_of(self._buffer)
+        if level is None:
+            return
+        browser = self._gateway.find(self._route.profile)
+        if browser is None:
+            self._hang_up(1001, "the agent is over")
+            return
+        chromium = browser.chromium
+        path = chromium.path if level == "browser" else f"/devtools/page/{self._route.target}"
+        self.transport.pause_reading()
+        self._work = asyncio.get_running_loop().create_task(self._join(browser, path), name="gateway-join")
+
+    async def _join(self, browser: Browser, path: str) -> None:
+        end: ChromiumEnd | None = None
+        try:
+            async with asyncio.timeout(UPSTREAM_SECONDS):
+                sock = await browser.dial()
+                _transport, end = await asyncio.get_running_loop().create_connection(
+                    lambda: ChromiumEnd(lambda: self._gateway.client_attached(browser)), sock=sock
+                )
+                assert end.transport is not None
+                end.transport.write(websocket.client_handshake(path, browser.chromium.port))
+                early = await end.ready
+                if path != browser.chromium.path:  # a page-level connection is itself a session
+                    await browser.client_attached()
+        except (ChromiumError, OSError, TimeoutError) as error:
+            if end is not None:
+                end.close()
+            self._hang_up(1011, str(error) or "the browser does not answer")
+            return
+        if self.transport is None or end.transport is None:
+            end.close()
+            self.close()
+            return
+        self.join(end)
+        self._write(early)
+        end.transport.write(self._buffer)
+        self._buffer = b""
+        end.transport.resume_reading()
+        self.transport.resume_reading()
+
+    def _serve_json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
+        if request.method not in route.methods:
+            allow = {"Allow": ", ".join(route.methods)}
+            self._refuse(
+                request, 405, "METHOD_NOT_ALLOWED", f"{request.method} is not allowed here", headers=allow
+            )
+            return
+        self._work = asyncio.get_running_loop().create_task(
+            self._json(request, route, browser), name="gateway-json"
+        )
+
+    async def _json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
+        try:
+            async with asyncio.timeout(UPSTREAM_SECONDS):
+                status, content_type, body = await _ask_chromium(browser, route, request)
+        except (ChromiumError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            self._refuse(request, 502, "UPSTREAM_UNAVAILABLE", f"the browser does not answer: {error}")
+            return
+        if "json" in content_type and route.path != "/json/protocol":
+            body = routes.rewrite(body, profile=route.profile, public_url=self._gateway.public_url)
+        self._write(http.response(status, body, request_id=request.request_id, content_type=content_type))
+        self.close()
+
+    def _refuse(
+        self,
+        request: http.Request,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self._write(
+            http.error_response(status, code, message, request_id=request.request_id, headers=headers)
+        )
+        self.close()
+
+    def _hang_up(self, code: int, reason: str) -> None:
+        self._write(websocket.close_frame(code, reason))
+        self.close()
+
+    def _write(self, data: bytes) -> None:
+        if self.transport is not None and data:
+            self.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._work is not None and self.peer is None:
+            self._work.cancel()
+        super().connection_lost(exc)
+
+
+async def _ask_chromium(
+    browser: Browser, route: routes.JsonRoute, request: http.Request
+) -> tuple[int, str, bytes]:
+    """Chromium's answer to a DevTools HTTP request: status, content type, body."""
+    reader, writer = await asyncio.open_connection(sock=await browser.dial(), limit=http.MAX_HEAD)
+    try:
+        target = f"{route.path}?{request.query}" if request.query else route.path
+        method = "PUT" if len(route.methods) > 1 else "GET"
+        port = browser.chromium.port
+        writer.write(
+            f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode("latin-1", "replace")
+        )
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        fields = dict(line.lower().split(":", 1) for line in head.split("\r\n")[1:] if ":" in line)
+        length = int(fields.get("content-length", "0"))
+        if length > MAX_JSON:
+            raise ChromiumError("its answer is too long")
+        body = await reader.readexactly(length)
+        return int(head.split(" ", 2)[1]), fields.get("content-type", "text/plain").strip(), body
+    finally:
+        writer.close()

@@ -1,0 +1,165 @@
+"""What one identity is, and the CDP commands that make a Chromium have it.
+
+An identity is native emulation only: Chromium itself reports these values in headers, in every frame and in every
+worker. Nothing is injected into a page. Decisions only: these functions talk to nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from runner.identity.brands import brand_list
+from runner.identity.places import PLACES, Place
+from runner.wire import OsFamily
+
+
+class Command(NamedTuple):
+    method: str
+    params: dict[str, Any]
+
+
+class Screen(NamedTuple):
+    """CSS pixels. `top` and `bottom` are what the desktop keeps for its own bars."""
+
+    width: int
+    height: int
+    top: int
+    bottom: int
+
+
+class Family(NamedTuple):
+    """How Chrome describes itself on one operating system."""
+
+    user_agent_os: str
+    platform: str
+    hint_platform: str
+    hint_version: str
+    architecture: str
+    screen: Screen
+
+
+# Chrome freezes the operating system in its user agent (User-Agent Reduction); versions go to the client hints.
+FAMILIES: dict[OsFamily, Family] = {
+    "macos": Family(
+        "Macintosh; Intel Mac OS X 10_15_7", "MacIntel", "macOS", "15.6.1", "arm", Screen(1512, 982, 33, 0)
+    ),
+    "windows": Family(
+        "Windows NT 10.0; Win64; x64", "Win32", "Windows", "19.0.0", "x86", Screen(1920, 1080, 0, 48)
+    ),
+    "linux": Family("X11; Linux x86_64", "Linux x86_64", "Linux", "", "x86", Screen(1920, 1080, 27, 0)),
+}
+NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium says here without being told
+DEFAULT_FAMILY: OsFamily = "macos"
+
+# Targets that run script of their own and have an Emulation domain; the others inherit from their frame.
+PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page"})
+WORKERS = frozenset({"worker", "shared_worker", "service_worker"})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who one leased browser is. `version` is the running Chromium's own ("156.0.8078.79")."""
+
+    os_family: OsFamily
+    place: Place
+    version: str
+
+    @classmethod
+    def of(cls, os_family: OsFamily, country: str, version: str) -> Identity:
+        """Raises KeyError for an unknown family or country."""
+        if os_family not in FAMILIES:
+            raise KeyError(os_family)
+        return cls(os_family, PLACES[country], version)
+
+    @property
+    def family(self) -> Family:
+        return FAMILIES[self.os_family]
+
+    @property
+    def user_agent(self) -> str:
+        major = self.version.partition(".")[0]
+        return (
+            f"Mozilla/5.0 ({self.family.user_agent_os}) AppleWebKit/537.36 (KHTML, like Gecko)"
+            f" Chrome/{major}.0.0.0 Safari/537.36"
+        )
+
+    @property
+    def languages(self) -> str:
+        """`navigator.languages`: "de-DE,de,en-US,en" and, for English, "en-GB,en"."""
+        language = self.place.locale.partition("-")[0]
+        own = [self.place.locale, language]
+        return ",".join(own if language == "en" else [*own, "en-US", "en"])
+
+
+def user_agent_override(identity: Identity) -> Command:
+    family = identity.family
+    return Command(
+        "Emulation.setUserAgentOverride",
+        {
+            "userAgent": identity.user_agent,
+            "acceptLanguage": identity.languages,
+            "platform": family.platform,
+            "userAgentMetadata": {
+                "brands": [b._asdict() for b in brand_list(identity.version)],
+                "fullVersionList": [b._asdict() for b in brand_list(identity.version, full=True)],
+                "fullVersion": identity.version,
+                "platform": family.hint_platform,
+                "platformVersion": family.hint_version,
+                "architecture": family.architecture,
+                "bitness": "64",
+                "model": "",
+                "mobile": False,
+                "wow64": False,
+                "formFactors": ["Desktop"],
+            },
+        },
+    )
+
+
+def target_commands(identity: Identity, target_type: str) -> list[Command]:
+    """What to send to a new target of `target_type` before its first script runs."""
+    if target_type in WORKERS:
+        override = user_agent_override(identity)
+        return [Command("Network.setUserAgentOverride", override.params)]
+    if target_type not in PAGES:
+        return []
+    return [
+        user_agent_override(identity),
+        Command("Emulation.setTimezoneOverride", {"timezoneId": identity.place.timezone}),
+        Command("Emulation.setLocaleOverride", {"locale": identity.place.locale.replace("-", "_")}),
+    ]
+
+
+def platform_override(identity: Identity) -> Command:
+    """`navigator.platform` alone; an empty user agent leaves the one that another session set."""
+    return Command("Emulation.setUserAgentOverride", {"userAgent": "", "platform": identity.family.platform})
+
+
+def screen_commands(identity: Identity, screen_id: str) -> list[Command]:
+    """What gives the whole browser this identity's screen."""
+    screen = identity.family.screen
+    return [
+        Command(
+            "Emulation.updateScreen",
+            {
+                "screenId": screen_id,
+                "left": 0,
+                "top": 0,
+                "width": screen.width,
+                "height": screen.height,
+                "workAreaInsets": {"top": screen.top, "bottom": screen.bottom, "left": 0, "right": 0},
+            },
+        )
+    ]
+
+
+def window_bounds(identity: Identity) -> dict[str, int]:
+    """A maximised window on this identity's screen."""
+    screen = identity.family.screen
+    return {
+        "left": 0,
+        "top": screen.top,
+        "width": screen.width,
+        "height": screen.height - screen.top - screen.bottom,
+    }

@@ -1,0 +1,212 @@
+"""Starts Chromiums: in a jail each or, for development, bare; ready means DevTools answers and a page is open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from runner import jail
+from runner.cdp import CdpError
+from runner.chromium import SPARE_SOCKETS, Chromium, ChromiumError, flags
+from runner.netns import NamespaceError, SocketFactory
+
+log = logging.getLogger("browsa.runner.launcher")
+
+START_SECONDS = 30.0
+DEVTOOLS_LINE = re.compile(r"DevTools listening on ws://127\.0\.0\.1:(\d+)(/devtools/browser/\S+)")
+
+# A bare Chromium has no bubblewrap to end it when the runner is killed, so it asks the kernel (prctl(2)).
+DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+class Started(NamedTuple):
+    process: subprocess.Popen[bytes]
+    init: int | None = None  # the jail's pid 1
+    listener: socket.socket | None = None
+    profile: Path | None = None
+
+
+class Launcher:
+    """Starts Chromiums of one binary. `home` is where bare browsers keep their profiles."""
+
+    def __init__(self, binary: Path, *, jailed: bool, home: Path) -> None:
+        self._binary = binary
+        self._jailed = jailed
+        self._marker = str(home)
+        self._profiles = home / "profiles"
+        self._factory = SocketFactory()
+        self._uids = jail.uids()
+
+    def prepare(self) -> None:
+        """Clear what an earlier life left, and find out whether jails can be made. Raises jail.JailError."""
+        shutil.rmtree(self._profiles, ignore_errors=True)
+        if killed := jail.kill_leftovers(self._marker):
+            log.warning("killed %d processes of jails that an earlier runner left", killed)
+        if self._jailed:
+            self._probe()
+        else:
+            log.warning(
+                "BROWSA_JAIL=off: browsers run WITHOUT a jail and can reach this machine. Development only."
+            )
+
+    def _probe(self) -> None:
+        uid = next(self._uids)
+        try:
+            jail.probe(self._spec(uid))
+        except jail.JailError as error:
+            if uid is None:
+                raise
+            # Root, but where other uids are not mapped or where only root can read the browser.
+            jail.probe(self._spec(None))
+            self._uids = iter(lambda: None, 0)
+            log.warning("jails run as root mapped to an ordinary user, not as a uid of their own: %s", error)
+
+    def close(self) -> None:
+        self._factory.close()
+
+    async def launch(self) -> Chromium:
+        """Start a browser and wait for its DevTools port and its first page. Raises ChromiumError."""
+        read, write = os.pipe()
+        try:
+            started = self._start_jailed(write) if self._jailed else self._start_bare(write)
+        except (jail.JailError, OSError) as error:
+            os.close(read)
+            raise ChromiumError(str(error)) from error
+        finally:
+            os.close(write)
+        browser = Chromium(
+            started.process,
+            _exit_of(started.process),
+            self._factory,
+            deque(maxlen=40),
+            listener=started.listener,
+            profile=started.profile,
+        )
+        browser.gone.add_done_callback(lambda _gone: browser.release())
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                browser.port, browser.path = await _devtools(read, browser)
+                if started.init is not None:
+                    await _enter(browser, self._factory, started.init)
+                await _meet(browser)
+        except (TimeoutError, OSError, NamespaceError, CdpError, ChromiumError) as error:
+            browser.kill()
+            words = " | ".join(browser.last_words)[-800:]
+            raise ChromiumError(f"Chromium did not start: {error or 'too slow'}; it said: {words}") from error
+        return browser
+
+    def _spec(self, uid: int | None) -> jail.JailSpec:
+        return jail.JailSpec(self._binary.parent, self._marker, uid)
+
+    def _start_jailed(self, stderr: int) -> Started:
+        spec = self._spec(next(self._uids))
+        binary = f"{jail.chromium_folder(spec.browser)}/{self._binary.name}"
+        command = [
+            binary,
+            *flags(proxy=f"socks5://127.0.0.1:{jail.PROXY_PORT}", profile=f"{jail.HOME}/profile"),
+        ]
+        jailed = jail.start(spec, command, stderr=stderr)
+        return Started(jailed.process, init=jailed.init)
+
+    def _start_bare(self, stderr: int) -> Started:
+        self._profiles.mkdir(parents=True, exist_ok=True)
+        profile = Path(tempfile.mkdtemp(dir=self._profiles))
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        listener.setblocking(False)
+        uid = next(self._uids)
+        if uid is not None:
+            os.chown(profile, uid, uid)
+        command = [
+            str(self._binary),
+            *flags(proxy=f"socks5://127.0.0.1:{listener.getsockname()[1]}", profile=str(profile)),
+        ]
+        if sys.platform == "linux":
+            command = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, *command]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env={
+                "HOME": str(profile),
+                "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+                "LANG": "en_US.UTF-8",
+            },
+            **({} if uid is None else {"user": uid, "group": uid, "extra_groups": []}),
+        )
+        return Started(process, listener=listener, profile=profile)
+
+
+def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """The exit status of `process`, as soon as the kernel has it."""
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[int] = loop.create_future()
+    pidfd = os.pidfd_open(process.pid)
+
+    def reap() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        gone.set_result(process.wait())
+
+    loop.add_reader(pidfd, reap)
+    return gone
+
+
+async def _devtools(stderr: int, browser: Chromium) -> tuple[int, str]:
+    """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps on reading behind it."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0)
+    )
+    while line := (await reader.readline()).decode(errors="replace"):
+        if match := DEVTOOLS_LINE.search(line):
+            # Whoever stops reading a chatty Chromium stops Chromium.
+            drain = loop.create_task(_drain(reader, browser.last_words), name="chromium-stderr")
+            browser.gone.add_done_callback(lambda _gone: drain.cancel())
+            return int(match[1]), match[2]
+        browser.last_words.append(line.strip())
+    raise ChromiumError("it ended before its DevTools were up")
+
+
+async def _drain(reader: asyncio.StreamReader, words: deque[str]) -> None:
+    while chunk := await reader.read(4096):
+        words.append(chunk.decode(errors="replace").strip()[-400:])
+
+
+async def _enter(browser: Chromium, factory: SocketFactory, init: int) -> None:
+    """Open the jail's network namespace and put the proxy's listener into it."""
+    # Not init's own entry: bubblewrap made itself unreadable to us, the program that it started did not.
+    children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
+    if not children:
+        raise ChromiumError("it ended before its DevTools were up")
+    browser.namespace = os.open(f"/proc/{children[0]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    browser.listener, spares = await factory.sockets(
+        browser.namespace, plain=SPARE_SOCKETS, listen_on=jail.PROXY_PORT
+    )
+    browser.keep(spares)
+
+
+async def _meet(browser: Chromium) -> None:
+    """Learn the browser's version and its first page."""
+    cdp = await browser.connect(lambda method, params, session: None)
+    try:
+        version = await cdp.call("Browser.getVersion")
+        browser.version = version["product"].partition("/")[2]
+        targets = (await cdp.call("Target.getTargets"))["targetInfos"]
+        pages = [target["targetId"] for target in targets if target["type"] == "page"]
+        browser.page_id = (
+            pages[0] if pages else (await cdp.call("Target.createTarget", {"url": "about:blank"}))["targetId"]
+        )
+    finally:
+        await cdp.close()

@@ -1,0 +1,164 @@
+"""Who has which browser until when, and how each lease ended.
+
+The deadline is kept here, by the process that owns the browser, so that it holds when everything else is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runner.browser import Browser
+from runner.cdp import CdpError
+from runner.pool import NoBrowser, Pool
+from runner.wire import EndReason, LeaseEnded, LeaseGranted, LeaseRequest
+
+log = logging.getLogger("browsa.runner.leases")
+
+CAPABILITY_BYTES = 24  # 192 random bits
+
+
+@dataclass(eq=False, slots=True)
+class Lease:
+    """One browser in use."""
+
+    granted: LeaseGranted
+    browser: Browser
+    deadline: asyncio.TimerHandle
+    ending: EndReason | None = None  # what we ended it for; None while it runs, or when it ended by itself
+    silent: bool = False  # the API asked for the end and needs no report
+
+
+class Leases:
+    """All leases of a runner. `on_end` hears of every end that the API did not ask for."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        runner_id: str,
+        boot_id: str,
+        countries: dict[str, str],
+        on_end: Callable[[LeaseEnded], None],
+    ) -> None:
+        self._pool = pool
+        self._runner_id = runner_id
+        self._boot_id = boot_id
+        self._countries = countries
+        self._on_end = on_end
+        self._by_id: dict[str, Lease] = {}
+        self._by_profile: dict[str, Lease] = {}
+        self._pending: dict[str, asyncio.Future[LeaseGranted]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def ids(self) -> list[str]:
+        return list(self._by_id)
+
+    def find(self, profile: str) -> Browser | None:
+        """The browser behind a capability; None when there never was one, or it is over."""
+        lease = self._by_profile.get(profile)
+        return lease.browser if lease is not None else None
+
+    async def grant(self, request: LeaseRequest) -> LeaseGranted:
+        """Lease a browser, or find the one that `request.lease_id` already has. Raises NoBrowser or pool.Closed."""
+        if (lease := self._by_id.get(request.lease_id)) is not None:
+            return lease.granted
+        if (pending := self._pending.get(request.lease_id)) is not None:
+            return await asyncio.shield(pending)
+        self._pending[request.lease_id] = done = asyncio.get_running_loop().create_future()
+        try:
+            granted = await self._grant(request)
+            done.set_result(granted)
+            return granted
+        except BaseException as error:
+            done.set_exception(error if isinstance(error, Exception) else NoBrowser("the caller went away"))
+            done.exception()  # whoever repeated the request looks at it; nobody has to
+            raise
+        finally:
+            del self._pending[request.lease_id]
+
+    async def _grant(self, request: LeaseRequest) -> LeaseGranted:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + request.wait_seconds
+        while True:
+            browser = await self._pool.take(wait=max(0.0, until - loop.time()))
+            try:
+                route = self._countries[request.country]
+                await browser.assume(request.os_family, request.country, route=route)
+            except (CdpError, TimeoutError) as error:
+                log.warning("a warm browser did not answer and is replaced: %s", error)
+                browser.kill()
+                continue
+            except BaseException:
+                browser.kill()
+                raise
+            granted = self._enter(request, browser)
+            if request.initial_url:
+                self._spawn(self._open(browser, request.initial_url))
+            return granted
+
+    def _enter(self, request: LeaseRequest, browser: Browser) -> LeaseGranted:
+        now = time.time()
+        granted = LeaseGranted(
+            lease_id=request.lease_id,
+            runner_id=self._runner_id,
+            boot_id=self._boot_id,
+            profile=f"{self._runner_id}-{secrets.token_hex(CAPABILITY_BYTES)}",
+            page_id=browser.page_id,
+            leased_at=now,
+            expires_at=now + request.ttl_seconds,
+        )
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(request.ttl_seconds, self.end, request.lease_id, "expired")
+        lease = Lease(granted, browser, deadline)
+        self._by_id[request.lease_id] = self._by_profile[granted.profile] = lease
+        browser.gone.add_done_callback(lambda gone: self._ended(lease, gone.result()))
+        return granted
+
+    async def _open(self, browser: Browser, url: str) -> None:
+        try:
+            await browser.navigate(url)
+        except CdpError as error:
+            log.info("a leased browser went away before it opened its first page: %s", error)
+
+    def end(self, lease_id: str, reason: EndReason) -> None:
+        """End a lease for our own reason; it is reported."""
+        if (lease := self._by_id.get(lease_id)) is not None and lease.ending is None:
+            lease.ending = reason
+            self._forget(lease)
+            lease.browser.kill()
+
+    def release(self, lease_id: str) -> None:
+        """End a lease because the API said so; it is not reported. An unknown lease is no error."""
+        if (lease := self._by_id.get(lease_id)) is not None:
+            lease.silent = True
+            self._forget(lease)
+            lease.browser.kill()
+
+    def _forget(self, lease: Lease) -> None:
+        lease.deadline.cancel()
+        self._by_id.pop(lease.granted.lease_id, None)
+        self._by_profile.pop(lease.granted.profile, None)
+
+    def _ended(self, lease: Lease, status: int) -> None:
+        self._forget(lease)
+        if lease.silent:
+            return
+        # Chromium leaves with 0 after Browser.close, and in no other way that a client or a page can cause.
+        reason: EndReason = lease.ending or ("closed" if status == 0 else "crashed")
+        if reason == "crashed":
+            words = " | ".join(lease.browser.chromium.last_words)[-300:]
+            log.warning("browser of %s crashed (status %d): %s", lease.granted.lease_id, status, words)
+        self._on_end(LeaseEnded(lease.granted.lease_id, reason, time.time()))
+
+    def _spawn(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,89 @@
+"""Tells the API which leases ended, until it says that it knows.
+
+What is not delivered when the runner ends needs no file: the next boot's first report settles everything older.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiohttp
+
+from runner.wire import LeaseEnded, RunnerReport
+
+log = logging.getLogger("browsa.runner.reports")
+
+MAX_BACKOFF_SECONDS = 5.0
+TIMEOUT = aiohttp.ClientTimeout(total=5)
+BATCH = 500
+
+
+class Reporter:
+    """Delivers reports in order, one at a time. With no `url` (a runner on its own) it only logs."""
+
+    def __init__(self, url: str | None, *, token: str, runner_id: str, boot_id: str) -> None:
+        self._url = url
+        self._token = token
+        self._runner_id = runner_id
+        self._boot_id = boot_id
+        self._ended: list[LeaseEnded] = []
+        self._due = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Report this boot, and from then on what `add` brings."""
+        self._due.set()
+        self._task = asyncio.create_task(self._run(), name="reporter")
+
+    def add(self, ended: LeaseEnded) -> None:
+        log.info("lease %s ended: %s", ended.lease_id, ended.reason)
+        self._ended.append(ended)
+        self._idle.clear()
+        self._due.set()
+
+    async def flush(self, *, seconds: float) -> None:
+        """Give the last reports `seconds` to arrive, then stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("%d ended leases could not be reported; the next boot settles them", len(self._ended))
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        if self._url is None:
+            self._idle.set()
+            return
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        async with aiohttp.ClientSession(headers=headers, timeout=TIMEOUT) as session:
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                await self._deliver(session, self._url)
+                if not self._ended:
+                    self._idle.set()
+
+    async def _deliver(self, session: aiohttp.ClientSession, url: str) -> None:
+        pause = 0.1
+        while True:
+            batch = self._ended[:BATCH]
+            if await self._post(session, url, RunnerReport(self._runner_id, self._boot_id, batch)):
+                del self._ended[: len(batch)]
+                if not self._ended:
+                    return
+                continue
+            await asyncio.sleep(pause)
+            pause = min(MAX_BACKOFF_SECONDS, pause * 2)
+
+    async def _post(self, session: aiohttp.ClientSession, url: str, report: RunnerReport) -> bool:
+        try:
+            async with session.post(url, data=report.to_json(), allow_redirects=False) as answer:
+                if answer.status == 204:
+                    return True
+                log.warning("the API answered a report with %d", answer.status)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.debug("the API cannot be reached for a report: %s", error)
+        return False
