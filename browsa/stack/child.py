@@ -57,11 +57,11 @@ def command_line(pid: int) -> str:
     return subprocess.run(ps, capture_output=True, text=True, check=False).stdout
 
 
-def tail(path: Path, lines: int = 20) -> str:
-    """The last lines of a log, for a failure message; empty when there is none."""
+def tail(path: Path, lines: int = 20, since: int = 0) -> str:
+    """The last lines of a log, for a failure message; empty when there is none. `since`: a byte offset."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
+            file.seek(max(since, path.stat().st_size - 16_384))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return ""

@@ -111,14 +111,11 @@ def table(entries: list[dict[str, Any]]) -> list[str]:
     rows = [["seq", "kind", "amount", "balance", "what"]]
     for entry in entries:
         what = entry.get("description") or entry.get("reference") or ""
-        rows.append(
-            [str(entry["seq"]), entry["kind"], f"{entry['amount']:+d}", str(entry["balance_after"]), what]
-        )
+        rows.append([str(entry["seq"]), entry["kind"], f"{entry['amount']:+d}", str(entry["balance_after"]), what])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     justified = (str.rjust, str.ljust, str.rjust, str.rjust, str.ljust)
     return [
-        "  "
-        + "  ".join(to(cell, width) for to, cell, width in zip(justified, row, widths, strict=True)).rstrip()
+        "  " + "  ".join(to(cell, width) for to, cell, width in zip(justified, row, widths, strict=True)).rstrip()
         for row in rows
     ]
 

@@ -72,9 +72,7 @@ def socket_directory(home: Path, uid: int, bases: list[str]) -> Path:
         candidate = Path(base) / name
         if len(os.fsencode(candidate)) + _LONGEST_SOCKET_NAME <= _LONGEST_SOCKET_PATH:
             return candidate
-    raise StackError(
-        f"No directory is short enough for a Unix socket (tried {', '.join(bases)}). Set TMPDIR=/tmp."
-    )
+    raise StackError(f"No directory is short enough for a Unix socket (tried {', '.join(bases)}). Set TMPDIR=/tmp.")
 
 
 def _usable(base: str) -> bool:
@@ -122,8 +120,6 @@ def private_directory(path: Path) -> None:
     except FileExistsError:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise StackError(
-                f"{path} exists and is not a directory of yours. Remove it, then start again."
-            ) from None
+            raise StackError(f"{path} exists and is not a directory of yours. Remove it, then start again.") from None
         if stat.S_IMODE(status.st_mode) & 0o077:
             path.chmod(0o700)

@@ -36,13 +36,14 @@ class LogFile:
         self._file = path.open("ab", buffering=0)
         self._size = self._file.tell()
         self._rest = b""
+        self.began_at = self._size  # in bytes: what is older is an earlier stack's
 
     def write(self, data: bytes) -> None:
         if self._size + len(data) > _LIMIT:
             self._file.close()
             self._path.replace(self._path.with_name(self._path.name + ".1"))
             self._file = self._path.open("ab", buffering=0)
-            self._size = 0
+            self._size = self.began_at = 0
         self._file.write(data)
         self._size += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")

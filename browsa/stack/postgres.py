@@ -163,9 +163,7 @@ def choose_identity(home: Home) -> Identity:
     owned = Identity(("--setuid", somebody))
     if home.postgres_data.exists():
         owner = home.postgres_data.stat().st_uid
-        return (
-            mapped if owner == os.geteuid() else Identity(("--setuid", f"{owner}:{somebody.split(':')[1]}"))
-        )
+        return mapped if owner == os.geteuid() else Identity(("--setuid", f"{owner}:{somebody.split(':')[1]}"))
     if _can_run(mapped):
         return mapped
     if os.geteuid() == 0 and _reachable_as(home, owned):
@@ -205,9 +203,7 @@ def _is_postmaster(pid: int, data: Path) -> bool:
 
 def _somebody() -> str:
     """`uid:gid` of an unprivileged user with a name, `nobody` if possible."""
-    names = sorted(
-        (user for user in pwd.getpwall() if user.pw_uid != 0), key=lambda user: user.pw_name != "nobody"
-    )
+    names = sorted((user for user in pwd.getpwall() if user.pw_uid != 0), key=lambda user: user.pw_name != "nobody")
     if not names:
         raise StackError(f"PostgreSQL refuses to run as root and there is no other user. {_USE_YOUR_OWN}")
     return f"{names[0].pw_uid}:{names[0].pw_gid}"

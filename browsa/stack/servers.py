@@ -40,13 +40,9 @@ def embedded_servers(path: Path | str, *, durable: bool = True) -> Iterator[Urls
         database = postgres.Postgres(home, postgres.choose_identity(home), durable)
         broker = redis_server.Redis(home)
         # Redis comes up while initdb runs
-        broker_process = running.enter_context(
-            _server(home, "redis", broker.command(), redis_server.STOP_SIGNAL)
-        )
+        broker_process = running.enter_context(_server(home, "redis", broker.command(), redis_server.STOP_SIGNAL))
         database.prepare()
-        database_process = running.enter_context(
-            _server(home, "postgres", database.command(), postgres.STOP_SIGNAL)
-        )
+        database_process = running.enter_context(_server(home, "postgres", database.command(), postgres.STOP_SIGNAL))
         _wait(home, "postgres", database_process, database.ready)
         _wait(home, "redis", broker_process, broker.ready)
         yield Urls(database.url, broker.url)

@@ -27,9 +27,7 @@ Say = Callable[[str], None]
 class Supervised:
     """`failures` counts quick deaths in a row. `changed` is called when there is another process, or none."""
 
-    def __init__(
-        self, service: Service, logs: Path, say: Say, hear: Say, changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, service: Service, logs: Path, say: Say, hear: Say, changed: Callable[[], None]) -> None:
         self.service = service
         self.failures = 0
         self.last_end = ""
@@ -50,7 +48,7 @@ class Supervised:
         self._task = asyncio.create_task(self._keep(), name=self.service.name)
 
     def log_tail(self) -> str:
-        return tail(self._log_path)
+        return tail(self._log_path, since=self._log.began_at)
 
     async def stop(self, ending: Ending) -> None:
         """Ask, ask harder, kill; returns when it is gone."""
@@ -128,6 +126,6 @@ class Supervised:
         return status
 
     async def _copy(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout  # noqa: S101  for mypy: asked for above
+        assert process.stdout  # asked for above; for mypy
         while data := await process.stdout.read(65_536):
             self._log.write(data)

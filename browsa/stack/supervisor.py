@@ -20,7 +20,8 @@ from browsa.stack.supervised import Supervised
 
 _START_PATIENCE = 90.0
 _TOO_MANY_DEATHS = 3
-_POLL = 0.03
+_POLL = 0.03  # seconds; the API is asked more rarely, since each time costs it some work
+_POLL_READY = 0.15
 
 
 def up(environ: Mapping[str, str]) -> int:
@@ -68,6 +69,7 @@ class Supervisor:
         self._children: dict[str, Supervised] = {}
         self._ending: Ending | None = None
         self._asked_to_end = asyncio.Event()
+        self._is_up = False
         self._steps = _Steps(time.monotonic())
         self._values: dict[str, str] = {}
 
@@ -80,6 +82,7 @@ class Supervisor:
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         failure = starting.exception() if starting.done() else None
         if failure is None and not asked.done():
+            self._is_up = True
             print(f"ready http://127.0.0.1:{self._port}", flush=True)
             await asked
         starting.cancel()
@@ -172,11 +175,9 @@ class Supervisor:
                     seen.add(name)
 
         try:
-            await self._until(is_ready, *self._children.values(), each_time=report)
+            await self._until(is_ready, *self._children.values(), each_time=report, poll=_POLL_READY)
         except TooSlow as error:
-            reasons = (
-                "; ".join(f"{name}: {why}" for name, why in state.missing.items()) or "the API is silent"
-            )
+            reasons = "; ".join(f"{name}: {why}" for name, why in state.missing.items()) or "the API is silent"
             raise StackError(
                 f"Not ready after {_START_PATIENCE:.0f} s ({reasons}). The logs are in {self._home.logs}/."
             ) from error
@@ -186,6 +187,7 @@ class Supervisor:
         condition: Callable[[], bool],
         *children: Supervised,
         each_time: Callable[[], None] = lambda: None,
+        poll: float = _POLL,
     ) -> None:
         """Wait for `condition`. Raises StackError: one of `children` keeps dying, or TooSlow."""
         until = time.monotonic() + _START_PATIENCE
@@ -200,7 +202,7 @@ class Supervisor:
             if time.monotonic() > until:
                 names = ", ".join(child.service.name for child in children)
                 raise TooSlow(f"{names}: not up after {_START_PATIENCE:.0f} s. See {self._home.logs}/.")
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(poll)
 
     def _death_notice(self, child: Supervised) -> str:
         return (
@@ -229,8 +231,10 @@ class Supervisor:
         if self._ending is None:
             print(text, file=sys.stderr, flush=True)
 
-    # What processes complain of while they are being ended is no news.
-    _hear = _say
+    def _hear(self, line: str) -> None:
+        """Trouble from the processes' logs. While they come up they complain of each other: no news."""
+        if self._is_up or line.startswith("runner:"):
+            self._say(line)
 
 
 async def _run_to_end(what: str, command: list[str], environment: Mapping[str, str]) -> None:
