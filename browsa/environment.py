@@ -71,9 +71,7 @@ def _read_stack_file(path: Path) -> dict[str, str]:
     try:
         data = json.loads(raw)
     except ValueError as error:
-        raise ImproperlyConfigured(
-            f"{path} is not JSON: {error}. Delete it and run `make up` again."
-        ) from error
+        raise ImproperlyConfigured(f"{path} is not JSON: {error}. Delete it and run `make up` again.") from error
     if not isinstance(data, dict):
         raise ImproperlyConfigured(f"{path} must hold a JSON object. Delete it and run `make up` again.")
     return {str(name): str(value) for name, value in data.items()}
@@ -96,9 +94,7 @@ def egress_countries(text: str) -> dict[str, str]:
         parts = urlsplit(upstream) if isinstance(upstream, str) else None
         if parts is None or parts.scheme not in _UPSTREAM_SCHEMES or not parts.hostname:
             # The URL may hold the proxy's password, so it isn't repeated here.
-            raise ImproperlyConfigured(
-                f'{hint}: the upstream of {code!r} is neither "direct" nor a proxy URL.'
-            )
+            raise ImproperlyConfigured(f'{hint}: the upstream of {code!r} is neither "direct" nor a proxy URL.')
     return {code.lower(): upstream for code, upstream in data.items()}
 
 

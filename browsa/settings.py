@@ -19,9 +19,7 @@ env = Environment(os.environ)
 BASE_DIR: Path = Path(__file__).resolve().parent.parent
 BROWSA_HOME: Path = env.home
 BROWSA_PORT: int = env.integer("BROWSA_PORT", 8000, least=1, most=65534)
-PUBLIC_URL: str = env.url(
-    "BROWSA_PUBLIC_URL", f"http://127.0.0.1:{BROWSA_PORT}", schemes=frozenset({"http", "https"})
-)
+PUBLIC_URL: str = env.url("BROWSA_PUBLIC_URL", f"http://127.0.0.1:{BROWSA_PORT}", schemes=frozenset({"http", "https"}))
 PUBLIC_CDP_URL: str = env.url(
     "BROWSA_PUBLIC_CDP_URL", f"ws://127.0.0.1:{BROWSA_PORT + 1}", schemes=frozenset({"ws", "wss"})
 )
@@ -59,9 +57,7 @@ DEFAULT_AUTO_FIELD: str = "django.db.models.BigAutoField"
 AUTH_USER_MODEL: str = "accounts.User"
 DATA_UPLOAD_MAX_MEMORY_SIZE: int = MAX_BODY_BYTES
 STATIC_URL: str = "/static/"
-WHITENOISE_USE_FINDERS: bool = (
-    True  # static files are served from the installed packages: no collectstatic step
-)
+WHITENOISE_USE_FINDERS: bool = True  # static files are served from the installed packages: no collectstatic step
 
 INSTALLED_APPS: list[str] = [
     "django.contrib.admin",

@@ -44,9 +44,7 @@ async def serve(config: RunnerConfig) -> None:
         limit=config.max_browsers,
     )
     reporter = Reporter(config.report_url, token=config.token, runner_id=config.runner_id, boot_id=boot_id)
-    leases = Leases(
-        pool, runner_id=config.runner_id, boot_id=boot_id, countries=config.countries, on_end=reporter.add
-    )
+    leases = Leases(pool, runner_id=config.runner_id, boot_id=boot_id, countries=config.countries, on_end=reporter.add)
     gateway = Gateway(leases.find, public_url=config.public_cdp_url, origins=config.origins)
     control = Control(
         leases,

@@ -110,9 +110,7 @@ def _countries(raw: str) -> dict[str, str]:
         raise ConfigError('EGRESS_COUNTRIES must be an object such as {"us": "direct"}')
     for code, route in parsed.items():
         if code not in PLACES:
-            raise ConfigError(
-                f"EGRESS_COUNTRIES: no identity data for country {code!r} (lower-case ISO code)"
-            )
+            raise ConfigError(f"EGRESS_COUNTRIES: no identity data for country {code!r} (lower-case ISO code)")
         if route != "direct":
             _check_upstream(code, route)
     return parsed
@@ -122,6 +120,4 @@ def _check_upstream(code: str, route: object) -> None:
     parts = urlsplit(route) if isinstance(route, str) else None
     if parts is None or parts.scheme not in UPSTREAM_SCHEMES or not parts.hostname or not parts.port:
         # The URL may hold a password, so it is not repeated here.
-        raise ConfigError(
-            f'EGRESS_COUNTRIES[{code!r}] must be "direct", http://host:port or socks5://host:port'
-        )
+        raise ConfigError(f'EGRESS_COUNTRIES[{code!r}] must be "direct", http://host:port or socks5://host:port')

@@ -84,8 +84,8 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
     arguments += [
         "--ro-bind-data", str(policy_fd), POLICY_PATH,
         "--proc", "/proc", "--dev", "/dev",
-        "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm",
-        "--size", str(TMP_BYTES), "--tmpfs", "/tmp",
+        "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm",  # noqa: S108 (the jail's own)
+        "--size", str(TMP_BYTES), "--tmpfs", "/tmp",  # noqa: S108
         "--size", str(HOME_BYTES), "--tmpfs", HOME,
         "--chdir", HOME,
         "--setenv", "HOME", HOME, "--setenv", "PATH", "/usr/bin", "--setenv", "LANG", "en_US.UTF-8",

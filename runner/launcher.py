@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,9 +56,7 @@ class Launcher:
         if self._jailed:
             self._probe()
         else:
-            log.warning(
-                "BROWSA_JAIL=off: browsers run WITHOUT a jail and can reach this machine. Development only."
-            )
+            log.warning("BROWSA_JAIL=off: browsers run WITHOUT a jail and can reach this machine. Development only.")
 
     def _probe(self) -> None:
         uid = next(self._uids)
@@ -166,17 +165,19 @@ async def _devtools(stderr: int, browser: Chromium) -> tuple[int, str]:
     """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps on reading behind it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0)
-    )
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0))
     while line := (await reader.readline()).decode(errors="replace"):
         if match := DEVTOOLS_LINE.search(line):
             # Whoever stops reading a chatty Chromium stops Chromium.
             drain = loop.create_task(_drain(reader, browser.last_words), name="chromium-stderr")
-            browser.gone.add_done_callback(lambda _gone: drain.cancel())
+            browser.gone.add_done_callback(partial(_cancel, drain))
             return int(match[1]), match[2]
         browser.last_words.append(line.strip())
     raise ChromiumError("it ended before its DevTools were up")
+
+
+def _cancel(task: asyncio.Task[None], _gone: asyncio.Future[int]) -> None:
+    task.cancel()
 
 
 async def _drain(reader: asyncio.StreamReader, words: deque[str]) -> None:
@@ -191,9 +192,7 @@ async def _enter(browser: Chromium, factory: SocketFactory, init: int) -> None:
     if not children:
         raise ChromiumError("it ended before its DevTools were up")
     browser.namespace = os.open(f"/proc/{children[0]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    browser.listener, spares = await factory.sockets(
-        browser.namespace, plain=SPARE_SOCKETS, listen_on=jail.PROXY_PORT
-    )
+    browser.listener, spares = await factory.sockets(browser.namespace, plain=SPARE_SOCKETS, listen_on=jail.PROXY_PORT)
     browser.keep(spares)
 
 

@@ -94,6 +94,6 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
 
     @admin.action(description="Revoke", permissions=["view"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        for key in queryset.select_related("workspace"):
-            services.revoke_key(workspace=key.workspace, key_id=key.id)
+        for key in queryset:
+            services.revoke_key(workspace_id=key.workspace_id, key_id=key.id)
         self.message_user(request, "Revoked.")

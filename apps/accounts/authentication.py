@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from apps.accounts import selectors, services
-from apps.accounts.models import ApiKey, Workspace
+from apps.accounts.selectors import Caller
 from apps.core.errors import InvalidApiKey, Unauthorized
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Sets `request.auth` to the key. There is no anonymous access: no key at all is refused here."""
+    """Sets `request.auth` to the Caller. There is no anonymous access: no key at all is refused here."""
 
-    def authenticate(self, request: Request) -> tuple[None, ApiKey]:
+    def authenticate(self, request: Request) -> tuple[None, Caller]:
         secret = presented_secret(request)
         if not secret:
             raise Unauthorized
-        key = selectors.active_key(secret)
-        if key is None:
+        caller = selectors.caller(secret)
+        if caller is None:
             raise InvalidApiKey
-        services.note_use(key=key, now=timezone.now())
-        return None, key
+        services.note_use(caller=caller, now=timezone.now())
+        return None, caller
 
 
 def presented_secret(request: Request) -> str:
@@ -33,14 +35,14 @@ def presented_secret(request: Request) -> str:
     return credentials.strip() if scheme.lower() == "bearer" else ""
 
 
-def workspace_of(request: Request) -> Workspace:
-    """The workspace that the request's key belongs to."""
-    key = request.auth
-    assert isinstance(key, ApiKey)  # noqa: S101  ApiKeyAuthentication lets nothing else through
-    return key.workspace
+def workspace_of(request: Request) -> uuid.UUID:
+    """The id of the workspace that the request's key belongs to."""
+    caller = request.auth
+    assert isinstance(caller, Caller)
+    return caller.workspace_id
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Both ways of sending the key, for the OpenAPI document."""
 
     target_class = ApiKeyAuthentication

@@ -13,6 +13,7 @@ from django.utils.text import slugify
 
 from apps.accounts import secrets
 from apps.accounts.models import ApiKey, Membership, User, Workspace
+from apps.accounts.selectors import Caller
 from apps.accounts.signals import workspace_created
 from apps.core.errors import NotFound
 
@@ -30,7 +31,9 @@ class MintedKey:
 
 @transaction.atomic
 def create_workspace(*, name: str, owner: User | None = None, slug: str = "") -> Workspace:
-    """Creates it with all that belongs to it: who listens to `workspace_created` adds its part (billing: the account)."""
+    """Creates it with all that belongs to it: who listens to `workspace_created` adds its part (billing: the
+    account).
+    """
     workspace = Workspace.objects.create(name=name, slug=slug or _free_slug(name))
     if owner is not None:
         Membership.objects.create(workspace=workspace, user=owner, role=Membership.Role.OWNER)
@@ -45,10 +48,10 @@ def _free_slug(name: str) -> str:
     return f"{slug}-{uuid.uuid4().hex[:8]}"
 
 
-def mint_key(*, workspace: Workspace, name: str) -> MintedKey:
+def mint_key(*, workspace_id: uuid.UUID, name: str) -> MintedKey:
     secret = secrets.new_secret()
     key = ApiKey.objects.create(
-        workspace=workspace,
+        workspace_id=workspace_id,
         name=name,
         prefix=secrets.display_prefix(secret),
         digest=secrets.digest(secret),
@@ -56,16 +59,16 @@ def mint_key(*, workspace: Workspace, name: str) -> MintedKey:
     return MintedKey(key=key, secret=secret)
 
 
-def revoke_key(*, workspace: Workspace, key_id: uuid.UUID) -> None:
+def revoke_key(*, workspace_id: uuid.UUID, key_id: uuid.UUID) -> None:
     """Revoking a revoked key changes nothing. Raises NotFound for another workspace's key."""
-    keys = ApiKey.objects.filter(workspace=workspace, id=key_id)
+    keys = ApiKey.objects.filter(workspace_id=workspace_id, id=key_id)
     if not keys.filter(revoked_at=None).update(revoked_at=timezone.now()) and not keys.exists():
         raise NotFound("There is no such API key in this workspace.")
 
 
-def note_use(*, key: ApiKey, now: datetime) -> None:
+def note_use(*, caller: Caller, now: datetime) -> None:
     """Moves `last_used_at`, at most once a minute, so that reads stay reads."""
     stale = now - LAST_USED_RESOLUTION
-    if key.last_used_at is None or key.last_used_at < stale:
+    if caller.last_used_at is None or caller.last_used_at < stale:
         unmoved = Q(last_used_at=None) | Q(last_used_at__lt=stale)
-        ApiKey.objects.filter(unmoved, id=key.id).update(last_used_at=now)
+        ApiKey.objects.filter(unmoved, id=caller.key_id).update(last_used_at=now)

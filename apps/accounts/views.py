@@ -24,9 +24,7 @@ class KeysView(Endpoint):
         responses={200: serializers.ApiKeysSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
-        page = selectors.keys(
-            workspace=workspace_of(request), page=PageRequest.from_query(request.query_params)
-        )
+        page = selectors.keys(workspace_id=workspace_of(request), page=PageRequest.from_query(request.query_params))
         return Response(serializers.keys_body(page))
 
     @extend_schema(
@@ -38,7 +36,7 @@ class KeysView(Endpoint):
     )
     def post(self, request: Request) -> Response:
         values = checked(serializers.MintKeySerializer, request)
-        minted = services.mint_key(workspace=workspace_of(request), name=values["name"])
+        minted = services.mint_key(workspace_id=workspace_of(request), name=values["name"])
         return Response(serializers.minted_body(minted), status=201)
 
 
@@ -51,5 +49,5 @@ class KeyView(Endpoint):
         responses={204: None, **openapi.failures(errors.InvalidId, errors.NotFound)},
     )
     def delete(self, request: Request, key_id: str) -> Response:
-        services.revoke_key(workspace=workspace_of(request), key_id=check_uuid(key_id, "key"))
+        services.revoke_key(workspace_id=workspace_of(request), key_id=check_uuid(key_id, "key"))
         return Response(status=204)

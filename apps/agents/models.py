@@ -36,14 +36,10 @@ class Agent(models.Model):
     ttl_seconds = models.PositiveIntegerField()
     trust_score = models.PositiveSmallIntegerField()
 
-    period_credits = models.PositiveIntegerField(
-        help_text="Price of each ten minutes, as it was at the start."
-    )
+    period_credits = models.PositiveIntegerField(help_text="Price of each ten minutes, as it was at the start.")
     surcharge_credits = models.PositiveIntegerField(help_text="Price of the country, as it was at the start.")
     hold_reference = models.CharField(max_length=150)
-    cost_credits = models.PositiveIntegerField(
-        help_text="What is held while live, what was captured once over."
-    )
+    cost_credits = models.PositiveIntegerField(help_text="What is held while live, what was captured once over.")
 
     runner_id = models.CharField(max_length=100, blank=True)
     boot_id = models.CharField(max_length=100, blank=True)
@@ -66,9 +62,7 @@ class Agent(models.Model):
                 condition=Q(status__in=["queued", "running"]),
                 name="agent_live_by_workspace",
             ),
-            models.Index(
-                fields=["expires_at"], condition=Q(status="running"), name="agent_running_by_expiry"
-            ),
+            models.Index(fields=["expires_at"], condition=Q(status="running"), name="agent_running_by_expiry"),
         ]
 
     def __str__(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.conf import settings
 from rest_framework import serializers
@@ -14,6 +15,9 @@ from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerFi
 from apps.core.pagination import Page
 from apps.core.times import rfc3339_or_none
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 WARMUP_RECIPES = ["amazon", "google", "social"]
 
 
@@ -22,24 +26,16 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
 
     ttl = StrictCharField(required=False, help_text='How long it lives: `"5m"` to `"1h"`. Default 5 minutes.')
     ttl_seconds = StrictIntegerField(required=False, help_text="The same in seconds: 300 to 3600.")
-    mode = StrictChoiceField(
-        choices=Agent.Mode.choices, required=False, help_text="Burner unless said otherwise."
-    )
-    initial_url = StrictCharField(
-        required=False, trim_whitespace=False, help_text="The page it opens: http or https."
-    )
-    country = StrictCharField(
-        required=False, help_text="ISO 3166-1 alpha-2, one that the operator has configured."
-    )
+    mode = StrictChoiceField(choices=Agent.Mode.choices, required=False, help_text="Burner unless said otherwise.")
+    initial_url = StrictCharField(required=False, trim_whitespace=False, help_text="The page it opens: http or https.")
+    country = StrictCharField(required=False, help_text="ISO 3166-1 alpha-2, one that the operator has configured.")
     os_type = StrictChoiceField(
         choices=[*identity.FAMILIES, ""], required=False, help_text="What it looks like. Empty: macOS."
     )
     persona = StrictCharField(
         required=False, allow_blank=True, max_length=200, help_text="A label of yours. Persistent mode."
     )
-    warmup_recipe = StrictChoiceField(
-        choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode."
-    )
+    warmup_recipe = StrictChoiceField(choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode.")
 
     def validate_ttl(self, value: str) -> int:
         return _checked(durations.parse, value)
@@ -65,16 +61,14 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
         if mode == Agent.Mode.PERSISTENT:
             reason = "persistent agents are not available yet"
             if "mode" not in attrs:
-                reason += (
-                    ' (persona or warmup_recipe without a TTL asks for one; send "mode": "burner" otherwise)'
-                )
+                reason += ' (persona or warmup_recipe without a TTL asks for one; send "mode": "burner" otherwise)'
             elif ttls:
                 reason = "a persistent agent has no TTL, and " + reason
             raise serializers.ValidationError({"mode": [reason]})
         return attrs
 
 
-def _checked(check: Any, value: Any) -> Any:
+def _checked(check: Callable[[T], R], value: T) -> R:
     try:
         return check(value)
     except ValueError as error:
@@ -103,9 +97,7 @@ class AgentSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     status = serializers.ChoiceField(choices=Agent.Status.choices)
     mode = serializers.ChoiceField(choices=Agent.Mode.choices)
-    cdp_url = serializers.CharField(
-        allow_null=True, help_text="For Playwright, Puppeteer, browser-use or raw CDP."
-    )
+    cdp_url = serializers.CharField(allow_null=True, help_text="For Playwright, Puppeteer, browser-use or raw CDP.")
     cdp_http = serializers.CharField(allow_null=True, help_text="Answers /json/version and its kin.")
     live_url = serializers.CharField(allow_null=True)
     profile_id = serializers.CharField(allow_null=True)
@@ -118,9 +110,7 @@ class AgentSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
     destroyed_at = serializers.DateTimeField(allow_null=True)
     trust_score = serializers.IntegerField(help_text="0 to 1000. For now a constant of each OS family.")
-    cost_credits = serializers.IntegerField(
-        help_text="The most it can cost while it lives, then what it did cost."
-    )
+    cost_credits = serializers.IntegerField(help_text="The most it can cost while it lives, then what it did cost.")
     error_code = serializers.CharField(allow_null=True)
     error_message = serializers.CharField(allow_null=True)
 

@@ -40,7 +40,7 @@ class AgentsView(Endpoint):
     )
     def get(self, request: Request) -> Response:
         page = selectors.agents(
-            workspace=workspace_of(request),
+            workspace_id=workspace_of(request),
             mode=_mode(request.query_params.get("mode")),
             page=PageRequest.from_query(request.query_params),
         )
@@ -64,14 +64,12 @@ class AgentsView(Endpoint):
             ),
         },
         examples=[
-            OpenApiExample(
-                "A burner", value={"ttl": "10m", "initial_url": "https://example.com"}, request_only=True
-            )
+            OpenApiExample("A burner", value={"ttl": "10m", "initial_url": "https://example.com"}, request_only=True)
         ],
     )
     def post(self, request: Request) -> Response:
         agent = provisioning.provision(
-            workspace=workspace_of(request),
+            workspace_id=workspace_of(request),
             wish=serializers.wish(checked(serializers.CreateAgentSerializer, request)),
             runner=runner_client(),
         )
@@ -88,7 +86,7 @@ class AgentView(Endpoint):
         responses={200: serializers.AgentSerializer, **openapi.failures(*_MISSING)},
     )
     def get(self, request: Request, agent_id: str) -> Response:
-        agent = selectors.agent(workspace=workspace_of(request), agent_id=check_agent_id(agent_id))
+        agent = selectors.agent(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
         return Response(serializers.agent_body(agent))
 
     @extend_schema(
@@ -99,9 +97,7 @@ class AgentView(Endpoint):
         responses={204: None, **openapi.failures(*_MISSING)},
     )
     def delete(self, request: Request, agent_id: str) -> Response:
-        ending.destroy(
-            workspace=workspace_of(request), agent_id=check_agent_id(agent_id), runner=runner_client()
-        )
+        ending.destroy(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id), runner=runner_client())
         return Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -116,7 +112,7 @@ class CdpView(Endpoint):
         },
     )
     def get(self, request: Request, agent_id: str) -> Response:
-        agent = selectors.running_agent(workspace=workspace_of(request), agent_id=check_agent_id(agent_id))
+        agent = selectors.running_agent(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
         return Response(serializers.cdp_body(agent))
 
 
@@ -130,7 +126,7 @@ class SessionsView(Endpoint):
         responses={**openapi.failures(*_MISSING, errors.BadRequest)},
     )
     def post(self, request: Request, agent_id: str) -> Response:
-        agent = selectors.agent(workspace=workspace_of(request), agent_id=check_agent_id(agent_id))
+        agent = selectors.agent(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
         raise errors.BadRequest(f"Sessions are for persistent agents; this is a {agent.mode}.")
 
 

@@ -124,9 +124,7 @@ class Hold(models.Model):
                 name="hold_settled_whole",
             ),
         ]
-        indexes = [
-            models.Index(fields=["expires_at"], condition=Q(status="open"), name="hold_open_by_expiry")
-        ]
+        indexes = [models.Index(fields=["expires_at"], condition=Q(status="open"), name="hold_open_by_expiry")]
 
     def __str__(self) -> str:
         return f"{self.reference}: {self.amount} {self.status}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.conf import settings
 
-from apps.accounts.models import Workspace
 from apps.billing.models import CreditAccount, LedgerEntry, Price
 from apps.billing.pricing import DEFAULT_PRICES
 from apps.core.pagination import Page, PageRequest, paginate
@@ -16,11 +17,11 @@ def prices() -> dict[str, int]:
     return {"signup": settings.SIGNUP_CREDITS, **DEFAULT_PRICES, **rows}
 
 
-def account(*, workspace: Workspace) -> CreditAccount:
+def account(*, workspace_id: uuid.UUID) -> CreditAccount:
     """The workspace's balances; an unsaved empty account for one that never had any."""
-    found = CreditAccount.objects.filter(workspace=workspace).first()
-    return found or CreditAccount(workspace=workspace)
+    found = CreditAccount.objects.filter(workspace_id=workspace_id).first()
+    return found or CreditAccount(workspace_id=workspace_id)
 
 
-def ledger(*, workspace: Workspace, page: PageRequest) -> Page[LedgerEntry]:
-    return paginate(LedgerEntry.objects.filter(workspace=workspace), page, by=("seq",))
+def ledger(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[LedgerEntry]:
+    return paginate(LedgerEntry.objects.filter(workspace_id=workspace_id), page, by=("seq",))

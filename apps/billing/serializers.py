@@ -15,9 +15,7 @@ class CreditsSerializer(serializers.Serializer[Any]):
     balance = serializers.IntegerField()
     held = serializers.IntegerField(help_text="Set aside for what runs now.")
     available = serializers.IntegerField(help_text="`balance - held`.")
-    prices = serializers.DictField(
-        child=serializers.IntegerField(), help_text="Price of each thing, in credits."
-    )
+    prices = serializers.DictField(child=serializers.IntegerField(), help_text="Price of each thing, in credits.")
 
 
 class LedgerEntrySerializer(serializers.Serializer[Any]):

@@ -83,9 +83,7 @@ def hold(
     if amount < 0:
         raise ValueError("a hold can't be negative")
     if account.head().available < amount:
-        raise InsufficientCredit(
-            f"insufficient credit: {amount} needed, {account.head().available} available"
-        )
+        raise InsufficientCredit(f"insufficient credit: {amount} needed, {account.head().available} available")
     now = timezone.now()
     _append(account, Kind.HOLD, 0, amount, f"{reference}:hold", source, now)
     return Hold.objects.create(

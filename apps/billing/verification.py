@@ -26,9 +26,7 @@ def problems() -> Iterator[str]:
                 yield f"workspace {account.workspace_id}: {problem}"
         known = CreditAccount.objects.values("workspace_id")
         for workspace_id in (
-            LedgerEntry.objects.exclude(workspace_id__in=known)
-            .values_list("workspace_id", flat=True)
-            .distinct()
+            LedgerEntry.objects.exclude(workspace_id__in=known).values_list("workspace_id", flat=True).distinct()
         ):
             yield f"workspace {workspace_id}: has ledger entries but no account"
 
@@ -40,9 +38,7 @@ def _problem_with(account: CreditAccount) -> str | None:
             after = chain.follow(head, entry.line())
         except ValueError as error:
             return f"entry {entry.id}: {error}"
-        stated = chain.Head(
-            seq=entry.seq, balance=entry.balance_after, held=entry.held_after, hash=entry.hash
-        )
+        stated = chain.Head(seq=entry.seq, balance=entry.balance_after, held=entry.held_after, hash=entry.hash)
         if entry.prev_hash != head.hash or stated != after:
             return f"entry {entry.id} (seq {entry.seq}) should be {after}, preceded by {head.hash}"
         head = after

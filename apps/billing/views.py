@@ -21,7 +21,7 @@ class CreditsView(Endpoint):
         responses={200: serializers.CreditsSerializer, **openapi.failures()},
     )
     def get(self, request: Request) -> Response:
-        account = selectors.account(workspace=workspace_of(request))
+        account = selectors.account(workspace_id=workspace_of(request))
         return Response(serializers.credits_body(account, selectors.prices()))
 
 
@@ -36,4 +36,4 @@ class LedgerView(Endpoint):
     )
     def get(self, request: Request) -> Response:
         page = PageRequest.from_query(request.query_params)
-        return Response(serializers.ledger_body(selectors.ledger(workspace=workspace_of(request), page=page)))
+        return Response(serializers.ledger_body(selectors.ledger(workspace_id=workspace_of(request), page=page)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NoReturn
 
-from rest_framework.request import Request
+from django.http import HttpRequest
 from rest_framework.views import APIView
 
 from apps.core.errors import MethodNotAllowed
@@ -23,5 +23,5 @@ class Endpoint(APIView):
     def allowed_methods(self) -> list[str]:
         return [method for method in super().allowed_methods if method != "OPTIONS"]
 
-    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> NoReturn:
         raise MethodNotAllowed(headers={"Allow": ", ".join(self.allowed_methods)})

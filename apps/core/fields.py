@@ -1,4 +1,6 @@
-"""Serializer fields that take exactly the JSON type they name: `"5"` is no integer, `1` is no string, `true` is neither."""
+"""Serializer fields that take exactly the JSON type they name: `"5"` is no integer, `1` is no string, `true`
+is neither.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ class ErrorSerializer(serializers.Serializer[Any]):
 def failures(*kinds: type[errors.ApiError]) -> dict[int, OpenApiResponse]:
     """The error answers of a call, besides those that every authenticated call has."""
     named: dict[int, list[type[errors.ApiError]]] = {}
-    for kind in (errors.Unauthorized, errors.InvalidApiKey, *kinds):
+    always: tuple[type[errors.ApiError], ...] = (errors.Unauthorized, errors.InvalidApiKey)
+    for kind in (*always, *kinds):
         named.setdefault(kind.status, []).append(kind)
     return {status: _response(group) for status, group in named.items()}
 

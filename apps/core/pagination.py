@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 
 from apps.core.errors import ValidationFailed
 
@@ -59,7 +59,7 @@ def _after(model: type[Model], values: list[Any], by: Sequence[str]) -> Q:
     if len(values) != len(by):
         raise _malformed()
     try:
-        key = [model._meta.get_field(name).to_python(value) for name, value in zip(by, values, strict=True)]
+        key = [_field(model, name).to_python(value) for name, value in zip(by, values, strict=True)]
     except (ValidationError, TypeError, ValueError, OverflowError) as error:
         raise _malformed() from error
     if any(value is None or (isinstance(value, int) and abs(value) >= 2**63) for value in key):
@@ -69,6 +69,13 @@ def _after(model: type[Model], values: list[Any], by: Sequence[str]) -> Q:
         equal = {by[i]: key[i] for i in range(position)}
         after |= Q(**equal, **{f"{name}__lt": key[position]})
     return after
+
+
+def _field(model: type[Model], name: str) -> Field[Any, Any]:
+    field = model._meta.get_field(name)
+    if not isinstance(field, Field):
+        raise TypeError(f"{name} is no column")
+    return field
 
 
 def _encode(values: list[Any]) -> str:

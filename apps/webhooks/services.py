@@ -15,6 +15,4 @@ def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) ->
     """Appends an event. Must be called inside the transaction that causes it: both happen or neither does."""
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an event belongs to the transaction that causes it")
-    return OutboxEvent.objects.create(
-        workspace_id=workspace_id, type=type, data=data, created_at=timezone.now()
-    )
+    return OutboxEvent.objects.create(workspace_id=workspace_id, type=type, data=data, created_at=timezone.now())

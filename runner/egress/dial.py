@@ -85,9 +85,7 @@ class Dialer:
     async def _connect(self, address: Address, port: int) -> socket.socket:
         sock = await connect(str(address), port)
         # A public address of this very machine leads to services that no firewall stands in front of.
-        if sock.getsockname()[0] == sock.getpeername()[0] and not any(
-            r.permits(address, port) for r in self._allow
-        ):
+        if sock.getsockname()[0] == sock.getpeername()[0] and not any(r.permits(address, port) for r in self._allow):
             sock.close()
             raise DialError(Refusal.POLICY, "this machine")
         return sock

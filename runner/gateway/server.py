@@ -38,9 +38,7 @@ class Gateway:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port, which is a free one when `port` is 0. Raises OSError."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: ClientEnd(self), host, port, backlog=512
-        )
+        self._server = await asyncio.get_running_loop().create_server(lambda: ClientEnd(self), host, port, backlog=512)
         return int(self._server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
@@ -206,13 +204,9 @@ class ClientEnd(Half):
     def _serve_json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
         if request.method not in route.methods:
             allow = {"Allow": ", ".join(route.methods)}
-            self._refuse(
-                request, 405, "METHOD_NOT_ALLOWED", f"{request.method} is not allowed here", headers=allow
-            )
+            self._refuse(request, 405, "METHOD_NOT_ALLOWED", f"{request.method} is not allowed here", headers=allow)
             return
-        self._work = asyncio.get_running_loop().create_task(
-            self._json(request, route, browser), name="gateway-json"
-        )
+        self._work = asyncio.get_running_loop().create_task(self._json(request, route, browser), name="gateway-json")
 
     async def _json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
         try:
@@ -235,9 +229,7 @@ class ClientEnd(Half):
         *,
         headers: dict[str, str] | None = None,
     ) -> None:
-        self._write(
-            http.error_response(status, code, message, request_id=request.request_id, headers=headers)
-        )
+        self._write(http.error_response(status, code, message, request_id=request.request_id, headers=headers))
         self.close()
 
     def _hang_up(self, code: int, reason: str) -> None:
@@ -256,18 +248,14 @@ class ClientEnd(Half):
         super().connection_lost(exc)
 
 
-async def _ask_chromium(
-    browser: Browser, route: routes.JsonRoute, request: http.Request
-) -> tuple[int, str, bytes]:
+async def _ask_chromium(browser: Browser, route: routes.JsonRoute, request: http.Request) -> tuple[int, str, bytes]:
     """Chromium's answer to a DevTools HTTP request: status, content type, body."""
     reader, writer = await asyncio.open_connection(sock=await browser.dial(), limit=http.MAX_HEAD)
     try:
         target = f"{route.path}?{request.query}" if request.query else route.path
         method = "PUT" if len(route.methods) > 1 else "GET"
         port = browser.chromium.port
-        writer.write(
-            f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode("latin-1", "replace")
-        )
+        writer.write(f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode("latin-1", "replace"))
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         fields = dict(line.lower().split(":", 1) for line in head.split("\r\n")[1:] if ":" in line)
         length = int(fields.get("content-length", "0"))

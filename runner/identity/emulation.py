@@ -44,9 +44,7 @@ FAMILIES: dict[OsFamily, Family] = {
     "macos": Family(
         "Macintosh; Intel Mac OS X 10_15_7", "MacIntel", "macOS", "15.6.1", "arm", Screen(1512, 982, 33, 0)
     ),
-    "windows": Family(
-        "Windows NT 10.0; Win64; x64", "Win32", "Windows", "19.0.0", "x86", Screen(1920, 1080, 0, 48)
-    ),
+    "windows": Family("Windows NT 10.0; Win64; x64", "Win32", "Windows", "19.0.0", "x86", Screen(1920, 1080, 0, 48)),
     "linux": Family("X11; Linux x86_64", "Linux x86_64", "Linux", "", "x86", Screen(1920, 1080, 27, 0)),
 }
 NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium says here without being told

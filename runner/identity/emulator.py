@@ -109,9 +109,7 @@ class Emulator:
         async with target.turn:
             previous = target.last
             try:
-                attached = await self._cdp.call(
-                    "Target.attachToTarget", {"targetId": target.id, "flatten": True}
-                )
+                attached = await self._cdp.call("Target.attachToTarget", {"targetId": target.id, "flatten": True})
                 target.last = attached["sessionId"]
                 # One behind the other: the end of the old session resets what the new one then sets again.
                 if previous is not None:
@@ -150,9 +148,7 @@ class Emulator:
         except CdpError as error:
             log.debug("a %s went away before it had its identity: %s", target.kind, error)
             return
-        for command, reply in zip(
-            commands, await asyncio.gather(*replies, return_exceptions=True), strict=True
-        ):
+        for command, reply in zip(commands, await asyncio.gather(*replies, return_exceptions=True), strict=True):
             if isinstance(reply, CdpError) and not self._browser.gone.done():
                 log.debug("%s of a new %s: %s", command.method, target.kind, reply)
         if target.id == self._browser.page_id and not self._first_page.done():

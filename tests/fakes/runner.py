@@ -50,9 +50,7 @@ class FakeRunner:
         self.path.unlink(missing_ok=True)
         self._server = _Server(str(self.path), _Handler)
         self._server.fake = self
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        ).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
     def __exit__(self, *exc: object) -> None:

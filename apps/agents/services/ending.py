@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
 
-from apps.accounts.models import Workspace
 from apps.agents import selectors
 from apps.agents.client import RunnerClient
 from apps.agents.lifecycle import OUR_FAULT, Reason
@@ -21,12 +21,12 @@ from apps.core.errors import ApiError
 log = logging.getLogger(__name__)
 
 
-def destroy(*, workspace: Workspace, agent_id: str, runner: RunnerClient) -> None:
+def destroy(*, workspace_id: uuid.UUID, agent_id: str, runner: RunnerClient) -> None:
     """Ends an agent at its owner's wish; a second time changes nothing. Raises NotFound.
 
     A runner that is away doesn't matter here: the books are closed, and the next reconciliation tells it.
     """
-    agent = selectors.agent(workspace=workspace, agent_id=agent_id)
+    agent = selectors.agent(workspace_id=workspace_id, agent_id=agent_id)
     now = timezone.now()
     if not end(agent=agent, reason="deleted", at=now):
         # It moved while we looked: from queued to running, or it has ended, which is as well.
@@ -62,9 +62,7 @@ def cost_of(agent: Agent, *, ended_at: datetime, reason: Reason) -> int:
 @transaction.atomic
 def fail(*, agent: Agent, error_code: str, error_message: str) -> bool:
     """Ends an agent that never ran; nothing is charged. Returns False when it has moved meanwhile."""
-    if not moving.move(
-        agent, to="failed", error_code=error_code, error_message=error_message[:500], cost_credits=0
-    ):
+    if not moving.move(agent, to="failed", error_code=error_code, error_message=error_message[:500], cost_credits=0):
         return False
     _settle(agent, 0, "Burner, failed")
     return True

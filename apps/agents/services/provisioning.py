@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from apps.accounts.models import Workspace
+from apps.accounts import selectors as accounts
 from apps.agents import identity, selectors
 from apps.agents.client import RunnerClient
 from apps.agents.models import Agent
@@ -37,11 +38,11 @@ class Wish:
     warmup_recipe: str = ""
 
 
-def provision(*, workspace: Workspace, wish: Wish, runner: RunnerClient) -> Agent:
+def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> Agent:
     """A running burner. Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, or
     AgentNotRunning when it was destroyed before it ran. In none of these is anything charged.
     """
-    agent = _admit(workspace, wish)
+    agent = _admit(workspace_id, wish)
     try:
         granted = runner.lease(_lease_request(agent))
     except ApiError as error:
@@ -55,25 +56,23 @@ def provision(*, workspace: Workspace, wish: Wish, runner: RunnerClient) -> Agen
 
 
 @transaction.atomic
-def _admit(workspace: Workspace, wish: Wish) -> Agent:
+def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
     """The queued agent and its hold, under the workspace's lock."""
-    billing.lock_account(workspace_id=workspace.id)
-    cap = settings.MAX_BURNERS if workspace.max_burners is None else workspace.max_burners
-    if selectors.live_burners(workspace=workspace) >= cap:
-        raise TooManyRequests(
-            f"This workspace already has {cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS
-        )
+    billing.lock_account(workspace_id=workspace_id)
+    cap = accounts.burner_cap(workspace_id=workspace_id)
+    if selectors.live_burners(workspace_id=workspace_id) >= cap:
+        raise TooManyRequests(f"This workspace already has {cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS)
     agent_id = new_agent_id()
     rate = _rate(wish.country)
     held = billing.hold(
-        workspace_id=workspace.id,
+        workspace_id=workspace_id,
         amount=burner_maximum(rate, ttl=timedelta(seconds=wish.ttl_seconds)),
         reference=f"agent:{agent_id}",
         source=billing.Source(description="Burner", agent_id=agent_id),
     )
     return Agent.objects.create(
         id=agent_id,
-        workspace=workspace,
+        workspace_id=workspace_id,
         mode=Agent.Mode.BURNER,
         initial_url=wish.initial_url,
         country=wish.country,
@@ -93,9 +92,7 @@ def _admit(workspace: Workspace, wish: Wish) -> Agent:
 def _rate(country: str) -> BurnerRate:
     prices = billing_selectors.prices()
     abroad = country != settings.DEFAULT_COUNTRY
-    return BurnerRate(
-        per_period=prices["burner_per_10_min"], surcharge=prices["country_surcharge"] if abroad else 0
-    )
+    return BurnerRate(per_period=prices["burner_per_10_min"], surcharge=prices["country_surcharge"] if abroad else 0)
 
 
 def _lease_request(agent: Agent) -> LeaseRequest:

@@ -24,9 +24,7 @@ SETTLING_TIME = timedelta(seconds=10)
 def expire(*, now: datetime | None = None) -> int:
     """Ends running agents past their time, billed until then. Returns how many."""
     due = selectors.expired(before=(now or timezone.now()) - EXPIRY_GRACE)
-    return sum(
-        ending.end(agent=agent, reason="expired", at=agent.expires_at) for agent in due if agent.expires_at
-    )
+    return sum(ending.end(agent=agent, reason="expired", at=agent.expires_at) for agent in due if agent.expires_at)
 
 
 def settle_stuck(*, runner: RunnerClient, now: datetime | None = None) -> int:

@@ -33,8 +33,8 @@ class Command(BaseCommand):
                 workspace = services.create_workspace(name="default", slug=SLUG)
             written = read_credentials(credentials)
             secret = written.get("api_key", "")
-            if selectors.active_key(secret) is None:
-                secret = services.mint_key(workspace=workspace, name="bootstrap").secret
+            if selectors.caller(secret) is None:
+                secret = services.mint_key(workspace_id=workspace.id, name="bootstrap").secret
             elif written.get("api_url") == api_url:
                 return
         write_private(credentials, json.dumps({"api_url": api_url, "api_key": secret}, indent=2) + "\n")

@@ -20,4 +20,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, workspace: str, name: str, **options: Any) -> None:
         if not 1 <= len(name) <= 100:
             raise CommandError("--name must have 1 to 100 characters.")
-        self.stdout.write(services.mint_key(workspace=named(workspace), name=name).secret)
+        self.stdout.write(services.mint_key(workspace_id=named(workspace).id, name=name).secret)
