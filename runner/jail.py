@@ -126,7 +126,9 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 cwd="/",
-                **({} if spec.uid is None else {"user": spec.uid, "group": spec.uid, "extra_groups": []}),
+                user=spec.uid,
+                group=spec.uid,
+                extra_groups=None if spec.uid is None else [],
             )
         except OSError as error:
             raise JailError(

@@ -141,7 +141,9 @@ class Launcher:
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "en_US.UTF-8",
             },
-            **({} if uid is None else {"user": uid, "group": uid, "extra_groups": []}),
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
         )
         return Started(process, listener=listener, profile=profile)
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from runner.browser import Browser
@@ -158,7 +158,7 @@ class Leases:
             log.warning("browser of %s crashed (status %d): %s", lease.granted.lease_id, status, words)
         self._on_end(LeaseEnded(lease.granted.lease_id, reason, time.time()))
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
