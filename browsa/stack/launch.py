@@ -11,9 +11,13 @@ nothing was run; stderr says why.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from pathlib import Path
+
+# At the start: another user may not be able to read the directory that Python lies in.
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 CANNOT_LAUNCH = 125
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -29,10 +33,7 @@ def die_with_parent(parent: int, signal_number: int) -> None:
     """
     if sys.platform != "linux":
         return
-    import ctypes  # here, because on other systems it would be paid for nothing
-
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    _call("prctl", _PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
     if os.getppid() != parent:  # the parent ended before we asked
         os._exit(CANNOT_LAUNCH)
 
@@ -41,18 +42,14 @@ def adopt_orphans() -> bool:
     """Become the parent of every orphan below this process, so that none gets out of sight. False: can't."""
     if sys.platform != "linux":
         return False
-    import ctypes
-
-    return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return True
 
 
 def map_user(uid: int, gid: int) -> None:
     """Enter a new user namespace in which the present user is `uid`:`gid`."""
-    import ctypes
-
     outer_uid, outer_gid = os.geteuid(), os.getegid()
-    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "this system refuses user namespaces")
+    _call("unshare", _CLONE_NEWUSER)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{uid} {outer_uid} 1")
     Path("/proc/self/gid_map").write_text(f"{gid} {outer_gid} 1")
@@ -62,6 +59,13 @@ def become_user(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
+
+
+def _call(function: str, *arguments: int) -> None:
+    """A C library function that returns 0 for success. Raises OSError."""
+    if getattr(_LIBC, function)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{function}: {os.strerror(number)}")
 
 
 def main(arguments: list[str]) -> None:

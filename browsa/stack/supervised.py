@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -105,27 +106,41 @@ class Supervised:
 
     async def _run(self) -> int:
         """One life of the process. Returns its exit status, negative for a signal."""
-        self._process = process = await asyncio.create_subprocess_exec(
+        output, child_end = os.pipe()
+        os.set_blocking(output, False)
+        asyncio.get_running_loop().add_reader(output, self._copy, output)
+        try:
+            try:
+                # Not asyncio's own pipe: with that, `wait` would wait for grandchildren that hold it open too.
+                self._process = process = await self._spawn(child_end)
+            finally:
+                os.close(child_end)
+            if self._stopping.is_set():
+                process.kill()
+            self._changed()
+            status = await process.wait()
+            kill_group(process.pid)
+            self._copy(output)
+            return status
+        finally:
+            asyncio.get_running_loop().remove_reader(output)
+            os.close(output)
+
+    async def _spawn(self, output: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *command_line(self.service),
             cwd=ROOT,
             env=self.service.environment,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=output,
+            stderr=output,
             start_new_session=True,  # the terminal's Ctrl-C is for the supervisor alone
         )
-        if self._stopping.is_set():
-            process.kill()
-        self._changed()
-        copying = asyncio.create_task(self._copy(process))
-        status = await process.wait()
-        kill_group(process.pid)
-        # Something it started may still hold the pipe open: what it said itself has been read by then.
-        await asyncio.wait({copying}, timeout=0.5)
-        copying.cancel()
-        return status
 
-    async def _copy(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout  # asked for above; for mypy
-        while data := await process.stdout.read(65_536):
-            self._log.write(data)
+    def _copy(self, output: int) -> None:
+        """Move what there is to the log. Called by the loop, and once more at the end."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(output, 65_536):
+                self._log.write(data)
+            # Everybody has closed it: a reader that went on looking would keep the loop busy.
+            asyncio.get_running_loop().remove_reader(output)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from browsa.stack import logs
+from browsa.stack.child import tail
+from browsa.stack.logs import LogFile, worth_saying
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"level": "warning", "message": "no jail"}', "warning: no jail"),
+        ('{"level": "info", "message": "GET /v1/agents"}', None),
+        ('{"level": "info", "message": "ERROR is only a word here"}', None),
+        ("{not json", None),
+        ("2026 UTC [7] PANIC:  could not write to file", "2026 UTC [7] PANIC:  could not write to file"),
+        ("2026 UTC [7] LOG:  database system is ready", None),
+        ("7:M # WARNING Memory overcommit must be enabled!", None),
+        ("Traceback (most recent call last):", "Traceback (most recent call last):"),
+    ],
+)
+def test_only_trouble_is_shown(line: str, said: str | None) -> None:
+    assert worth_saying(line) == said
+
+
+def test_a_shown_line_is_short() -> None:
+    assert len(worth_saying("ERROR " + "x" * 10_000) or "") <= 300
+
+
+def test_lines_are_heard_whole_however_they_arrive(tmp_path: Path) -> None:
+    heard: list[str] = []
+    log = LogFile(tmp_path / "api.log", heard.append)
+
+    log.write(b'{"level": "err')
+    log.write(b'or", "message": "bad"}\nfine\n')
+    log.close()
+
+    assert heard == ["error: bad"]
+    assert (tmp_path / "api.log").read_text().endswith("fine\n")
+
+
+def test_a_log_never_fills_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_LIMIT", 1000)
+    log = LogFile(tmp_path / "api.log", lambda line: None)
+
+    for number in range(1000):
+        log.write(f"line {number}\n".encode())
+    log.close()
+
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2000
+    assert tail(tmp_path / "api.log", lines=1) == "line 999"
+
+
+def test_a_log_goes_on_where_the_last_stack_ended(tmp_path: Path) -> None:
+    for text in (b"first\n", b"second\n"):
+        log = LogFile(tmp_path / "api.log", lambda line: None)
+        log.write(text)
+        log.close()
+
+    assert tail(tmp_path / "api.log") == "first\nsecond"
+    assert tail(tmp_path / "api.log", since=log.began_at) == "second"
+
+
+def test_no_log_has_no_tail(tmp_path: Path) -> None:
+    assert tail(tmp_path / "none.log") == ""

@@ -1,0 +1,111 @@
+"""One supervised process, with real small programs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from browsa.stack.services import Ending, Service
+from browsa.stack.supervised import Supervised
+
+STOP = ((signal.SIGTERM, 10.0),)
+
+
+def service(script: str, **changes: object) -> Service:
+    fields = {"stage": 1, "drain": STOP, "now": STOP, "environment": dict(os.environ), **changes}
+    return Service("program", (sys.executable, "-c", script), **fields)  # type: ignore[arg-type]
+
+
+def supervised(one: Service, logs: Path, said: list[str] | None = None) -> Supervised:
+    said = said if said is not None else []
+    return Supervised(one, logs, said.append, said.append, lambda: None)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_process_that_is_killed_comes_back_with_another_pid(tmp_path: Path) -> None:
+    said: list[str] = []
+    child = supervised(service("import time; time.sleep(600)"), tmp_path, said)
+    child.start()
+    await until(lambda: child.pid)
+    first = child.pid
+    assert first
+
+    os.kill(first, signal.SIGKILL)
+
+    await until(lambda: child.pid and child.pid != first)
+    assert said == ["program ended (killed by SIGKILL); starting it again in 0.2 s"]
+    await child.stop(Ending.NOW)
+    assert child.pid is None
+
+
+async def test_a_process_that_ignores_every_signal_is_killed(tmp_path: Path) -> None:
+    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)"
+    child = supervised(service(script, drain=((signal.SIGTERM, 0.2),)), tmp_path)
+    child.start()
+    await until(lambda: child.pid)
+
+    await child.stop(Ending.DRAIN)
+
+    assert child.pid is None
+
+
+async def test_nothing_is_started_again_after_a_stop(tmp_path: Path) -> None:
+    child = supervised(service("raise SystemExit(3)"), tmp_path)
+    child.start()
+    await until(lambda: child.failures >= 1)
+
+    await child.stop(Ending.NOW)
+
+    assert child.last_end == "exit status 3"
+    assert child.pid is None
+
+
+async def test_output_goes_to_the_log_and_trouble_is_heard(tmp_path: Path) -> None:
+    said: list[str] = []
+    script = "import time; print('hello', flush=True); print('ERROR alas', flush=True); time.sleep(600)"
+    child = supervised(service(script), tmp_path, said)
+    child.start()
+
+    await until(lambda: said)
+    await child.stop(Ending.NOW)
+
+    assert said == ["program: ERROR alas"]
+    assert (tmp_path / "program.log").read_text() == "hello\nERROR alas\n"
+    assert child.log_tail() == "hello\nERROR alas"
+
+
+async def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
+    def no_disk() -> None:
+        raise OSError("No space left on device")
+
+    child = supervised(service("", before=no_disk), tmp_path)
+    child.start()
+
+    await until(lambda: child.failures >= 2)
+
+    assert child.last_end == "No space left on device"
+    await child.stop(Ending.NOW)
+
+
+async def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.stdin.read(); "
+        "import time; time.sleep(600)"
+    )
+    child = supervised(service(script), tmp_path)
+    child.start()
+    await until(lambda: child.log_tail())
+
+    async with asyncio.timeout(10):
+        await child.stop(Ending.NOW)
