@@ -5,6 +5,7 @@ Every failure to reach it becomes UpstreamUnavailable or UpstreamTimeout, so tha
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 from typing import TypeVar
@@ -33,10 +34,13 @@ class RunnerClient:
         path = address.removeprefix("unix:") if address.startswith("unix:") else None
         self._http = httpx.Client(
             base_url="http://runner" if path else address,
-            transport=httpx.HTTPTransport(uds=path, limits=_CONNECTIONS, retries=1),
+            transport=httpx.HTTPTransport(uds=path, limits=_CONNECTIONS),
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         )
+
+    def close(self) -> None:
+        self._http.close()
 
     def status(self) -> wire.RunnerStatus:
         return _read(wire.RunnerStatus, self._ask("GET", "/status"))
@@ -89,7 +93,9 @@ def _read(kind: type[M], answer: httpx.Response) -> M:
 
 @functools.cache
 def _client(address: str, token: str) -> RunnerClient:
-    return RunnerClient(address, token=token)
+    client = RunnerClient(address, token=token)
+    atexit.register(client.close)
+    return client
 
 
 def runner_client() -> RunnerClient:

@@ -90,7 +90,6 @@ def _enveloped(response: HttpResponseBase, request_id: str, path: str) -> JsonRe
     error = errors.for_status(response.status_code, path=path)
     body = errors.envelope(error, request_id=request_id)
     kept = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
-    response.close()
     return JsonResponse(body, status=response.status_code, headers={**error.headers, **kept})
 
 

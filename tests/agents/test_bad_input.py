@@ -1,0 +1,169 @@
+"""Every field of POST /v1/agents, in every way that it can be wrong: 400 naming the field, nothing held or leased."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apps.agents.models import Agent
+from tests.cast import Member, call
+from tests.fakes.runner import FakeRunner
+
+pytestmark = pytest.mark.django_db
+
+NOT_STRINGS: list[Any] = [5, 1.5, True, [], {}, ["us"]]
+BAD_URLS = [
+    "",
+    "example.com",
+    "//example.com",
+    "/path",
+    "ftp://example.com",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "chrome://version",
+    "about:blank",
+    "view-source:http://example.com",
+    "http:",
+    "http://",
+    "http:///path",
+    "http:example.com",
+    "http://:80",
+    "http://user@example.com",
+    "http://user:password@example.com",
+    "http://example.com\\@evil.example",
+    "http://example.com:0",
+    "http://example.com:",
+    "http://example.com:65536",
+    "http://example.com:x",
+    "http://exa mple.com",
+    " http://example.com",
+    "http://example.com\n",
+    "http://example.com/\t",
+    "http://exam%70le.com",
+    "http://a..b",
+    "http://[::1",
+    "http://[no]",
+    "http://-",
+    "http://" + "a" * 64 + ".com",
+    "http://example.com/" + "a" * 2048,
+]
+ROWS: list[tuple[str, Any]] = [
+    *[("ttl", value) for value in NOT_STRINGS],
+    *[("ttl", text) for text in ("", "5", "m", "5 m", "5M", "5min", "-5m", "1.5h", "٥m", "1d", "9" * 30 + "s")],
+    *[("ttl", text) for text in ("299s", "0m", "4m", "61m", "2h", "3601s")],
+    *[("ttl_seconds", value) for value in ("300", 300.0, 300.5, True, [], {}, -1, 0, 299, 3601, 10**30)],
+    *[("mode", value) for value in [*NOT_STRINGS, "", "Burner", "other"]],
+    *[("initial_url", value) for value in [*NOT_STRINGS, *BAD_URLS]],
+    *[("country", value) for value in [*NOT_STRINGS, "", "u", "usa", "zz", "U$", "fr"]],
+    *[("os_type", value) for value in [*NOT_STRINGS, "macos", "os_type_macos", "OS_TYPE_ANDROID"]],
+    *[("persona", value) for value in [*NOT_STRINGS, "x" * 201]],
+    *[("warmup_recipe", value) for value in [*NOT_STRINGS, "Amazon", "ebay"]],
+]
+
+
+@pytest.mark.parametrize(("field", "value"), ROWS, ids=lambda value: repr(value)[:40])
+def test_a_bad_field_is_named_and_costs_nothing(alice: Member, runner: FakeRunner, field: str, value: Any) -> None:
+    reply = alice.post("/v1/agents", {"ttl": "5m", field: value} if field == "persona" else {field: value})
+
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST"), reply.content
+    assert list(reply.body["fields"]) == [field]
+    assert reply.body["error"].startswith(f"{field}: ")
+    assert not runner.requests
+    assert not Agent.objects.exists()
+    assert alice.credits() == (100, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"ttl": "5m", "ttl_seconds": 600},
+        {"ttl": "1h", "ttl_seconds": 300},
+    ],
+)
+def test_two_ttls_that_differ_are_refused(alice: Member, runner: FakeRunner, body: dict[str, Any]) -> None:
+    assert alice.post("/v1/agents", body).body["fields"].keys() == {"ttl"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"mode": "persistent"},
+        {"mode": "persistent", "ttl": "5m"},
+        {"persona": "us-shopper-30s"},
+        {"warmup_recipe": "amazon"},
+    ],
+)
+def test_persistent_mode_is_not_there_yet(alice: Member, runner: FakeRunner, body: dict[str, Any]) -> None:
+    reply = alice.post("/v1/agents", body)
+
+    assert reply.status == 400
+    assert list(reply.body["fields"]) == ["mode"]
+    assert not runner.requests
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"ttl": "5m", "ttl_seconds": 300},
+        {"ttl": None, "mode": None, "initial_url": None, "country": None, "persona": None},
+        {"os_type": "", "persona": "", "warmup_recipe": ""},
+        {"persona": "us-shopper-30s", "ttl": "300s"},
+        {"persona": "us-shopper-30s", "mode": "burner"},
+        {"country": "Us", "unknown": {"field": [1]}},
+        {"initial_url": "https://münchen.example:8443/päth?q=ü#f"},
+        {"initial_url": "http://[2001:db8::1]:8080/"},
+        {"initial_url": "HTTP://EXAMPLE.COM."},
+        {"ttl": "60m"},
+    ],
+)
+def test_what_is_allowed_is_allowed(alice: Member, runner: FakeRunner, body: dict[str, Any]) -> None:
+    assert alice.post("/v1/agents", body).status == 201
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        b'"text"',
+        b"5",
+        b"null",
+        b"true",
+        b'{"ttl": NaN}',
+        b'{"ttl_seconds": Infinity}',
+        b'{"ttl_seconds": 1e999}',
+        b'{"ttl_seconds": ' + b"9" * 5000 + b"}",
+        b'{"persona": "\\u0000"}',
+        b'{"persona": "\\ud800"}',
+        b'{"\\u0000": 1}',
+        b'{"persona": "\xff"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
+        b"\xef\xbb\xbf{}",
+        b"{} {}",
+    ],
+    ids=lambda content: repr(content[:30]),
+)
+def test_a_body_that_is_no_sound_json_object_is_refused(alice: Member, runner: FakeRunner, content: bytes) -> None:
+    reply = call("POST", "/v1/agents", key=alice.secret, content=content)
+
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST"), reply.content
+    assert not runner.requests
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_a_body_of_another_type_is_415(alice: Member, runner: FakeRunner, content_type: str) -> None:
+    reply = call("POST", "/v1/agents", key=alice.secret, content=b"{}", content_type=content_type)
+
+    assert (reply.status, reply.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+def test_a_charset_on_the_content_type_is_fine(alice: Member, runner: FakeRunner) -> None:
+    reply = call(
+        "POST", "/v1/agents", key=alice.secret, content=b"{}", content_type="application/json; charset=utf-8"
+    )
+
+    assert reply.status == 201

@@ -1,0 +1,242 @@
+"""What happens to agents when nobody asks: expiry, abandonment, crashes, and what the runner reports."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from apps.agents.client import runner_client
+from apps.agents.models import Agent
+from apps.agents.services import sweeping
+from apps.billing import services as billing
+from apps.core.errors import ApiError
+from tests.cast import Member, Reply, call
+from tests.conftest import RUNNER_TOKEN
+from tests.fakes.runner import FakeRunner
+
+pytestmark = pytest.mark.django_db
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def report(runner: FakeRunner, *ended: tuple[str, str, float], token: str = RUNNER_TOKEN) -> Reply:
+    body = {
+        "runner_id": runner.runner_id,
+        "boot_id": runner.boot_id,
+        "ended": [{"lease_id": lease, "reason": reason, "ended_at": at} for lease, reason, at in ended],
+    }
+    return post_report(body, token)
+
+
+def post_report(body: Any, token: str = RUNNER_TOKEN) -> Reply:
+    return call(
+        "POST",
+        "/internal/runner/report",
+        content=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}"},
+    )
+
+
+def state(agent: dict[str, Any]) -> tuple[str, str]:
+    row = Agent.objects.get(id=agent["id"])
+    return row.status, row.end_reason
+
+
+def started_ago(agent: dict[str, Any], ago: timedelta) -> None:
+    Agent.objects.filter(id=agent["id"]).update(started_at=now() - ago)
+
+
+def abandoned(alice: Member, ago: timedelta) -> Agent:
+    """An agent whose provisioning died between its two transactions."""
+    held = billing.hold(workspace_id=alice.workspace.id, amount=1, reference="agent:x", source=billing.Source())
+    return Agent.objects.create(
+        workspace=alice.workspace,
+        mode="burner",
+        country="us",
+        os_type="OS_TYPE_MACOS",
+        ttl_seconds=300,
+        trust_score=920,
+        period_credits=1,
+        surcharge_credits=0,
+        hold_reference=held.reference,
+        cost_credits=1,
+        created_at=now() - ago,
+    )
+
+
+def test_beat_ends_what_is_past_its_time_and_bills_until_then(alice: Member, runner: FakeRunner) -> None:
+    agent = alice.burner(ttl="10m")
+    later = now() + timedelta(minutes=11)
+
+    assert sweeping.expire(now=now() + timedelta(minutes=9)) == 0
+    Agent.objects.filter(id=agent["id"]).update(
+        started_at=now() - timedelta(minutes=15), expires_at=now() - timedelta(minutes=5)
+    )
+    assert sweeping.expire(now=later) == 1
+    assert sweeping.expire(now=later) == 0
+
+    row = Agent.objects.get(id=agent["id"])
+    assert (row.status, row.end_reason, row.destroyed_at) == ("destroyed", "expired", row.expires_at)
+    assert alice.credits() == (99, 0)
+
+
+def test_an_abandoned_agent_fails_after_a_minute_and_costs_nothing(alice: Member, runner: FakeRunner) -> None:
+    fresh, old = abandoned(alice, timedelta(seconds=50)), None
+    assert sweeping.settle_stuck(runner=runner_client()) == 0
+
+    Agent.objects.filter(id=fresh.id).update(created_at=now() - timedelta(seconds=61))
+    assert sweeping.settle_stuck(runner=runner_client()) == 1
+    assert sweeping.settle_stuck(runner=runner_client()) == 0
+
+    old = Agent.objects.get(id=fresh.id)
+    assert (old.status, old.error_code, old.cost_credits) == ("failed", "UPSTREAM_TIMEOUT", 0)
+    assert alice.credits() == (100, 0)
+    assert runner.released == [fresh.id]
+    assert [kind for kind, _ in alice.events()] == ["agent.failed"]
+
+
+def test_a_lease_that_nobody_wants_any_more_is_released(alice: Member, runner: FakeRunner) -> None:
+    wanted, unwanted = alice.burner(), alice.burner()
+    Agent.objects.filter(id=unwanted["id"]).update(status="destroyed")
+    runner.leases["agt_" + "f" * 20] = runner.leases[wanted["id"]]
+
+    sweeping.reconcile_runner(runner=runner_client())
+
+    assert sorted(runner.released) == sorted([unwanted["id"], "agt_" + "f" * 20])
+    assert state(wanted) == ("running", "")
+
+
+def test_an_agent_whose_browser_is_gone_crashed(alice: Member, runner: FakeRunner) -> None:
+    agent = alice.burner()
+    runner.leases.clear()
+
+    sweeping.reconcile_runner(runner=runner_client())
+    assert state(agent) == ("running", ""), "the list of leases may be older than the agent"
+
+    sweeping.reconcile_runner(runner=runner_client(), now=now() + timedelta(seconds=11))
+    assert state(agent) == ("destroyed", "crashed")
+    assert alice.credits() == (100, 0)
+
+
+def test_a_runner_that_was_reborn_unseen_is_noticed(alice: Member, runner: FakeRunner) -> None:
+    agent = alice.burner()
+    runner.reboot()
+
+    sweeping.reconcile_runner(runner=runner_client())
+
+    assert state(agent) == ("destroyed", "crashed")
+
+
+@pytest.mark.parametrize("behaviour", ["running", "destroyed"])
+def test_sweeps_can_run_twice(alice: Member, runner: FakeRunner, behaviour: str) -> None:
+    agent = alice.burner()
+    if behaviour == "destroyed":
+        alice.delete(f"/v1/agents/{agent['id']}")
+    before = (alice.credits(), alice.events(), state(agent))
+
+    for _ in range(2):
+        sweeping.expire()
+        sweeping.settle_stuck(runner=runner_client())
+        sweeping.reconcile_runner(runner=runner_client())
+
+    assert (alice.credits(), alice.events(), state(agent)) == before
+
+
+def test_reconciling_needs_a_runner(alice: Member, settings: Any) -> None:
+    settings.RUNNER_URL = ""
+
+    with pytest.raises(ApiError):
+        sweeping.reconcile_runner(runner=runner_client())
+
+
+@pytest.mark.parametrize(
+    ("reason", "minutes", "cost"),
+    [
+        ("expired", 5, 2),
+        ("closed", 15, 3),
+        ("crashed", 5, 0),
+        ("crashed", 15, 1),
+        ("shutdown", 25, 2),
+    ],
+)
+def test_what_the_runner_reports_is_settled_by_whose_fault_it_was(
+    alice: Member, runner: FakeRunner, reason: str, minutes: int, cost: int
+) -> None:
+    agent = alice.burner(ttl="1h", country="de")
+    started_ago(agent, timedelta(minutes=minutes))
+
+    assert report(runner, (agent["id"], reason, time.time())).status == 204
+
+    assert state(agent) == ("destroyed", reason)
+    assert alice.credits() == (100 - cost, 0)
+    assert alice.events()[-1][1]["reason"] == reason
+
+
+def test_a_report_may_come_twice_and_of_unknown_leases(alice: Member, runner: FakeRunner) -> None:
+    agent = alice.burner()
+
+    for _ in range(2):
+        assert report(runner, (agent["id"], "closed", time.time()), ("agt_?", "expired", 0)).status == 204
+
+    assert alice.credits() == (99, 0)
+    assert len(alice.events()) == 2
+
+
+@pytest.mark.parametrize("ended_at", [0, 2**35])
+def test_the_runners_clock_is_not_trusted(alice: Member, runner: FakeRunner, ended_at: float) -> None:
+    agent = alice.burner()
+    started_ago(agent, timedelta(minutes=2))
+
+    report(runner, (agent["id"], "closed", ended_at))
+
+    row = Agent.objects.get(id=agent["id"])
+    assert row.started_at and row.destroyed_at
+    assert row.started_at <= row.destroyed_at <= now()
+
+
+def test_a_new_boot_ends_what_ran_before_it_and_nothing_else(alice: Member, runner: FakeRunner) -> None:
+    before = alice.burner()
+    queued = abandoned(alice, timedelta(seconds=1))
+    runner.reboot()
+    after = alice.burner()
+
+    report(runner)
+
+    assert state(before) == ("destroyed", "crashed")
+    assert state(after) == ("running", "")
+    assert Agent.objects.get(id=queued.id).status == "queued"
+
+
+@pytest.mark.parametrize("token", ["", "wrong", RUNNER_TOKEN + "x", "ü"])
+def test_only_a_runner_may_report(alice: Member, runner: FakeRunner, token: str) -> None:
+    agent = alice.burner()
+
+    reply = report(runner, (agent["id"], "closed", 0), token=token)
+
+    assert (reply.status, reply.code) == (401, "UNAUTHORIZED")
+    assert state(agent) == ("running", "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        {"runner_id": 1, "boot_id": "b"},
+        {"runner_id": "r1", "boot_id": "b", "ended": {}},
+        {"runner_id": "r1", "boot_id": "b", "ended": [{"lease_id": "x", "reason": "bored", "ended_at": 0}]},
+        {"runner_id": "r1", "boot_id": "b", "ended": [{"lease_id": "x", "reason": "closed", "ended_at": "0"}]},
+        {"runner_id": "r1", "boot_id": "b", "ended": [{"lease_id": "x", "reason": "closed", "ended_at": 1e300}]},
+        {"runner_id": "r1", "boot_id": "b", "ended": [{"lease_id": ["x"], "reason": "closed", "ended_at": 0}]},
+        {"runner_id": "r1", "boot_id": "b", "ended": [{"lease_id": "x\x00", "reason": "closed", "ended_at": 0}]},
+        {"runner_id": "r1", "boot_id": "b", "ended": [{"lease_id": "x", "reason": [], "ended_at": 0}]},
+    ],
+)
+def test_a_report_that_makes_no_sense_is_refused(db: None, body: Any) -> None:
+    assert post_report(body).status == 400

@@ -1,0 +1,118 @@
+"""Who appears in the tests, and what they can do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer, as a test wants to see it."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.content)
+
+    @property
+    def code(self) -> str:
+        code: str = self.body["code"]
+        return code
+
+
+@dataclass(frozen=True)
+class Member:
+    """Somebody with a workspace and a key to it."""
+
+    workspace: Any
+    secret: str
+
+    def get(self, path: str, **headers: str) -> Reply:
+        return call("GET", path, key=self.secret, headers=headers)
+
+    def delete(self, path: str) -> Reply:
+        return call("DELETE", path, key=self.secret)
+
+    def post(self, path: str, body: Any = None) -> Reply:
+        return call("POST", path, key=self.secret, content=b"" if body is None else json.dumps(body).encode())
+
+    def burner(self, **fields: Any) -> dict[str, Any]:
+        """Provisions one and expects it to work."""
+        reply = self.post("/v1/agents", fields)
+        assert reply.status == 201, reply.content
+        body: dict[str, Any] = reply.body
+        return body
+
+    def credits(self) -> tuple[int, int]:
+        """Balance, and how much of it is held."""
+        body = self.get("/v1/credits").body
+        return body["balance"], body["held"]
+
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        from apps.webhooks.models import OutboxEvent
+
+        rows = OutboxEvent.objects.filter(workspace=self.workspace).order_by("created_at")
+        return [(event.type, event.data) for event in rows]
+
+
+def join(name: str) -> Member:
+    from apps.accounts.services import create_workspace, mint_key
+
+    workspace = create_workspace(name=name)
+    return Member(workspace, mint_key(workspace_id=workspace.id, name="tests").secret)
+
+
+def call(
+    method: str,
+    path: str,
+    *,
+    key: str | None = None,
+    content: bytes = b"",
+    content_type: str = "application/json",
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    from django.test import Client
+
+    sent = {**(headers or {}), **({"X-API-Key": key} if key else {})}
+    client = Client(raise_request_exception=False)
+    response = client.generic(method, path, content, content_type, headers=sent)
+    content = b"".join(response.streaming_content) if response.streaming else response.content
+    return Reply(response.status_code, dict(response.items()), content)
+
+
+def at_once(count: int, act: Callable[[int], T]) -> list[T]:
+    """Does `act(0)` … `act(count - 1)` on as many threads, which leave no database connection behind."""
+    from django.db import connections
+
+    def one(number: int) -> T:
+        try:
+            return act(number)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(one, range(count)))
+
+
+@contextmanager
+def without_ledger_triggers() -> Iterator[None]:
+    """For cleaning up, and for playing an attacker who owns the database."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE billing_ledgerentry ENABLE TRIGGER USER")

@@ -1,0 +1,100 @@
+"""The servers and the cast that every test may use.
+
+Postgres and Redis are real: those of DATABASE_URL and REDIS_URL, or embedded ones for the length of the run. The
+settings are read once, here, and the environment is put back as it was: tests that start stacks of their own must
+not inherit this run's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
+_running = ExitStack()
+_home = Path(tempfile.mkdtemp(prefix="browsa-tests-"))
+_running.callback(shutil.rmtree, _home, ignore_errors=True)
+
+RUNNER_TOKEN = "the runner's token in tests"
+
+
+def _environment() -> dict[str, str]:
+    database, redis = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    if not (database and redis):
+        from browsa.stack.servers import embedded_servers
+
+        urls = _running.enter_context(embedded_servers(_home, durable=False))
+        database, redis = urls.database, urls.redis
+    ours = ("BROWSA_", "EGRESS_", "SIGNUP_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {
+        **kept,
+        "DATABASE_URL": database,
+        "REDIS_URL": redis,
+        "BROWSA_HOME": str(_home),
+        "BROWSA_SECRET_KEY": "a key for tests only, of no worth to anybody",
+        "BROWSA_RUNNER_TOKEN": RUNNER_TOKEN,
+        "BROWSA_RUNNER_URL": f"unix:{_home}/runner.sock",
+        "EGRESS_COUNTRIES": '{"us": "direct", "de": "direct"}',
+    }
+
+
+with mock.patch.dict(os.environ, _environment(), clear=True):
+    from django.conf import settings as _settings
+
+    assert _settings.DATABASES
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _running.close()
+
+
+from django.test import TransactionTestCase  # noqa: E402  needs the settings, as do those below
+
+from tests.cast import Member, join, without_ledger_triggers  # noqa: E402
+from tests.fakes.runner import FakeRunner  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def _fake_runner() -> Iterator[FakeRunner]:
+    with FakeRunner(Path(_settings.RUNNER_URL.removeprefix("unix:"))) as runner:
+        yield runner
+
+
+@pytest.fixture
+def runner(_fake_runner: FakeRunner) -> FakeRunner:
+    """A runner that leases at once, unless the test tells it otherwise."""
+    _fake_runner.reset()
+    return _fake_runner
+
+
+@pytest.fixture
+def alice(db: None) -> Member:
+    """Owns a workspace with 100 credits."""
+    return join("alice")
+
+
+@pytest.fixture
+def bob(db: None) -> Member:
+    """An outsider: another workspace, another key."""
+    return join("bob")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
+    """Tests that commit are cleaned up with TRUNCATE, which the ledger's trigger rightly refuses to everybody else."""
+    empty = TransactionTestCase._fixture_teardown
+
+    def teardown(case: TransactionTestCase) -> None:
+        with without_ledger_triggers():
+            empty(case)
+
+    with mock.patch.object(TransactionTestCase, "_fixture_teardown", teardown):
+        yield
