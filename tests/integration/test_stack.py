@@ -1,0 +1,166 @@
+"""The whole stack as an operator meets it: started, killed, restarted, two at a time."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from browsa.stack import remains
+from browsa.stack.child import ROOT, command_line
+from browsa.stack.harness import Stack, free_port, own_environment, running_stack
+from browsa.stack.home import StackError, locate
+from browsa.stack.launch import adopt_orphans
+from browsa.stack.servers import embedded_servers
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="counts processes in /proc"),
+]
+
+SMALL = {"BROWSA_POOL_SIZE": "1", "BROWSA_MAX_BROWSERS": "1"}
+NAMES = {"supervisor", "postgres", "redis", "api", "worker", "beat", "runner"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _orphans_stay_in_sight() -> None:
+    adopt_orphans()
+
+
+@pytest.fixture
+def before() -> frozenset[int]:
+    """What ran below the tests already: other fixtures' servers."""
+    return remains.now()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory.mktemp("stack") / "home", env=SMALL) as stack:
+        yield stack
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        select.select([], [], [], 0.02)
+
+
+def balance(stack: Stack) -> int:
+    answer = httpx.get(f"{stack.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
+    answer.raise_for_status()
+    credits: int = answer.json()["balance"]
+    return credits
+
+
+def test_however_a_stack_ends_nothing_is_left_and_the_next_one_finds_everything(
+    tmp_path: Path, before: frozenset[int]
+) -> None:
+    home = tmp_path / "home"
+    keys = set()
+    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        with running_stack(home, env=SMALL) as stack:
+            keys.add(stack.api_key)
+            assert balance(stack) == 100
+            assert stack.pids.keys() == NAMES
+            assert stack.printed().count("ready http://") == 1
+            assert stack.stop(end) == (-end if end == signal.SIGKILL else 0)
+            assert remains.wait_for_none(10.0, before) == {}, f"after {end.name}"
+        assert locate(home).sockets.exists() == (end == signal.SIGKILL)
+
+    with embedded_servers(home):
+        pass  # the killed one's sockets and pid file are in nobody's way
+    assert len(keys) == 1
+
+
+def test_a_home_and_its_secrets_are_private(stack: Stack) -> None:
+    assert stack.home.stat().st_mode & 0o777 == 0o700
+    for name in ("stack.json", "credentials.json"):
+        assert (stack.home / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"supervisor"}))
+def test_a_killed_process_comes_back_and_the_others_stay(stack: Stack, name: str) -> None:
+    earlier = stack.pids
+
+    os.kill(earlier[name], signal.SIGKILL)
+
+    until(lambda: stack.pids.get(name, earlier[name]) != earlier[name])
+    until(lambda: httpx.get(f"{stack.api_url}/readyz").status_code == 200 if _listens(stack) else False, 30)
+    assert {other: pid for other, pid in stack.pids.items() if other != name} == {
+        other: pid for other, pid in earlier.items() if other != name
+    }
+    assert balance(stack) == 100
+
+
+def _listens(stack: Stack) -> bool:
+    try:
+        return httpx.get(f"{stack.api_url}/healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_two_stacks_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
+    with running_stack(tmp_path / "other", env=SMALL) as other:
+        assert other.port != stack.port
+        assert other.api_key != stack.api_key
+        refused = httpx.get(f"{other.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
+        assert refused.status_code == 401
+        assert balance(other) == balance(stack) == 100
+
+
+def test_the_same_home_twice_is_refused_in_plain_words(stack: Stack) -> None:
+    with pytest.raises(StackError, match=f"pid {stack.process.pid}.*BROWSA_HOME"), running_stack(stack.home):
+        pass
+
+
+def test_a_port_in_use_is_named(stack: Stack, tmp_path: Path) -> None:
+    with (
+        pytest.raises(StackError, match=f"Port {stack.port} .*BROWSA_PORT"),
+        running_stack(tmp_path / "home", port=stack.port),
+    ):
+        pass
+
+
+def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, before: frozenset[int]) -> None:
+    home, port = tmp_path / "home", free_port()
+    environment = own_environment(os.environ) | SMALL | {"BROWSA_HOME": str(home), "BROWSA_PORT": str(port)}
+    with subprocess.Popen([sys.executable, "-m", "browsa.stack", "up"], cwd=ROOT, env=environment) as process:
+        until(lambda: (home / "pids.json").exists())
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(20) == 0
+    assert remains.wait_for_none(5.0, before) == {}
+    assert not locate(home).sockets.exists()
+
+
+def test_manage_py_works_beside_a_running_stack(stack: Stack) -> None:
+    environment = own_environment(os.environ) | {"BROWSA_HOME": str(stack.home)}
+
+    done = subprocess.run(
+        [sys.executable, "manage.py", "mint_key", "default", "--name", "test"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    key = done.stdout.strip()
+    assert httpx.get(f"{stack.api_url}/v1/credits", headers={"X-API-Key": key}).is_success
+
+
+def test_the_runner_is_told_no_secret_of_the_api(stack: Stack) -> None:
+    told = Path(f"/proc/{stack.pids['runner']}/environ").read_text()
+
+    assert "BROWSA_MASTER_KEYS" not in told
+    assert "DATABASE_URL" not in told
+    assert "runner" in command_line(stack.pids["runner"])
