@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]  # it ships no types
 
 from browsa.stack.child import command_line, launched
 from browsa.stack.home import Home, StackError

@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]  # it ships no types
 
 from browsa.stack.child import ROOT
 from browsa.stack.home import Home
