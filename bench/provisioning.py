@@ -1,0 +1,77 @@
+"""From `POST /v1/agents` to a browser that can be driven, against starting a Chromium oneself."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.async_api import Browser, Playwright, async_playwright
+
+from bench.subject import Subject
+from bench.table import Row, median, quantile
+from runner.browsers import find_chromium
+from runner.launcher import Launcher
+
+
+async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) -> list[Row]:
+    """`samples` provisions, one at a time, each with the pool warm; half as many up to a Playwright page."""
+    created: list[float] = []
+    ready: list[float] = []
+    for _ in range(samples):
+        await subject.warm()
+        started = time.perf_counter()
+        agent = await subject.provision()
+        created.append((time.perf_counter() - started) * 1000)
+        await subject.destroy(agent)
+    async with async_playwright() as playwright:
+        for _ in range(samples // 2):
+            await subject.warm()
+            started = time.perf_counter()
+            agent = await subject.provision()
+            browser = await _attach(playwright, agent.cdp_url)
+            ready.append((time.perf_counter() - started) * 1000)
+            await browser.close()
+            await subject.destroy(agent)
+        await subject.warm()
+        own = await _start_oneself(playwright, samples=max(3, samples // 10), environ=environ)
+    return [
+        Row("POST /v1/agents to 201, pool warm, p50", median(created), "ms", target=40),
+        Row("POST /v1/agents to 201, pool warm, p99", quantile(created, 0.99), "ms", target=150),
+        Row(
+            "… to a Playwright page ready, p50",
+            median(ready),
+            "ms",
+            median(own),
+            "Chromium started oneself",
+            target=250,
+        ),
+    ]
+
+
+async def _attach(playwright: Playwright, url: str) -> Browser:
+    """Connect, and use the first page once."""
+    browser = await playwright.chromium.connect_over_cdp(url)
+    await browser.contexts[0].pages[0].evaluate("1")
+    return browser
+
+
+async def _start_oneself(playwright: Playwright, *, samples: int, environ: dict[str, str]) -> list[float]:
+    """The same Chromium with the same flags, started for the occasion, without jail or gateway."""
+    binary = find_chromium(environ)
+    if binary is None:
+        raise LookupError("no Chromium")
+    times = []
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o711)  # without a jail Chromium runs as another user, who must get to its profile
+        launcher = Launcher(binary, jailed=False, home=Path(home))
+        for _ in range(samples):
+            started = time.perf_counter()
+            chromium = await launcher.launch()
+            browser = await _attach(playwright, f"http://127.0.0.1:{chromium.port}")
+            times.append((time.perf_counter() - started) * 1000)
+            await browser.close()
+            chromium.kill()
+            await chromium.gone
+        launcher.close()
+    return times
