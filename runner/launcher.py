@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import re
@@ -26,9 +27,6 @@ log = logging.getLogger("browsa.runner.launcher")
 START_SECONDS = 30.0
 DEVTOOLS_LINE = re.compile(r"DevTools listening on ws://127\.0\.0\.1:(\d+)(/devtools/browser/\S+)")
 
-# A bare Chromium has no bubblewrap to end it when the runner is killed, so it asks the kernel (prctl(2)).
-DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
-
 
 class Started(NamedTuple):
     process: subprocess.Popen[bytes]
@@ -44,7 +42,8 @@ class Launcher:
         self._binary = binary
         self._jailed = jailed
         self._marker = str(home)
-        self._profiles = home / "profiles"
+        # Not in `home`, which a browser that runs as another user may not enter.
+        self._profiles = Path(tempfile.gettempdir()) / f"browsa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
         self._factory = SocketFactory()
         self._uids = jail.uids()
 
@@ -118,34 +117,30 @@ class Launcher:
         return Started(jailed.process, init=jailed.init)
 
     def _start_bare(self, stderr: int) -> Started:
-        self._profiles.mkdir(parents=True, exist_ok=True)
+        self._profiles.mkdir(mode=0o711, exist_ok=True)
         profile = Path(tempfile.mkdtemp(dir=self._profiles))
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         listener.setblocking(False)
+        proxy = f"socks5://127.0.0.1:{listener.getsockname()[1]}"
         uid = next(self._uids)
         if uid is not None:
             os.chown(profile, uid, uid)
-        command = [
-            str(self._binary),
-            *flags(proxy=f"socks5://127.0.0.1:{listener.getsockname()[1]}", profile=str(profile)),
-        ]
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, *command]
         process = subprocess.Popen(
-            command,
+            [*_bare_prefix(uid), str(self._binary), *flags(proxy=proxy, profile=str(profile))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            env={
-                "HOME": str(profile),
-                "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-                "LANG": "en_US.UTF-8",
-            },
-            user=uid,
-            group=uid,
-            extra_groups=None if uid is None else [],
+            env={"HOME": str(profile), "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "en_US.UTF-8"},
         )
         return Started(process, listener=listener, profile=profile)
+
+
+def _bare_prefix(uid: int | None) -> list[str]:
+    """What ends a bare Chromium with the runner, as bubblewrap would, and keeps it from being root (setpriv(1))."""
+    if sys.platform != "linux":
+        return []
+    user = [] if uid is None else ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+    return ["setpriv", "--pdeathsig", "KILL", *user, "--"]
 
 
 def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
