@@ -74,7 +74,7 @@ def applications(
     drain = float(runner.get("BROWSA_DRAIN_SECONDS") or _DEFAULT_DRAIN)
     python = [sys.executable, "-m"]
     uvicorn = [*python, "uvicorn", "browsa.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-    uvicorn += ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "off"]
+    uvicorn += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--lifespan", "off"]
     uvicorn += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
     uvicorn += ["--timeout-graceful-shutdown", "15"]
     celery = [*python, "celery", "-A", "browsa", "--quiet"]
