@@ -36,6 +36,9 @@ DEFAULT_COUNTRY: str = next(iter(EGRESS_COUNTRIES))
 API_THREADS: int = env.integer("BROWSA_API_THREADS", 16, least=1, most=1000)
 API_WAITING_THREADS: int = env.integer("BROWSA_API_WAITING_THREADS", 32, least=1, most=1000)
 
+# How long a provisioning waits for a browser. An agent that is still queued after twice as long was abandoned.
+LEASE_WAIT_SECONDS: int = env.integer("BROWSA_LEASE_WAIT_SECONDS", 30, least=1, most=120)
+
 MAX_BODY_BYTES: int = 1024 * 1024
 
 # --- Django ------------------------------------------------------------------------------------------------------

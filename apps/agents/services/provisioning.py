@@ -102,6 +102,7 @@ def _lease_request(agent: Agent) -> LeaseRequest:
         country=agent.country,
         ttl_seconds=agent.ttl_seconds,
         initial_url=agent.initial_url or None,
+        wait_seconds=settings.LEASE_WAIT_SECONDS,
     )
 
 

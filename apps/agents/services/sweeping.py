@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from apps.agents import selectors
@@ -15,8 +16,8 @@ from runner.wire import RunnerReport
 
 # The runner ends a browser at its deadline itself and reports it; after this long beat does the books without it.
 EXPIRY_GRACE = timedelta(seconds=1)
-# A lease takes 30 s at most; whoever was making an older one is gone.
-STUCK_AFTER = timedelta(seconds=60)
+# A lease takes little longer than the wait for a browser; whoever was making an older one is gone.
+STUCK_AFTER = timedelta(seconds=2 * settings.LEASE_WAIT_SECONDS)
 # An agent that started just now may be missing from a list of leases that was made before it.
 SETTLING_TIME = timedelta(seconds=10)
 
