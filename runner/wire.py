@@ -6,9 +6,11 @@ The API calls the runner's control API (HTTP on a Unix socket or a private addre
     GET    /leases                -> {"leases": [lease_id, ...]}
     POST   /leases   LeaseRequest -> 200 LeaseGranted | 400 | 503 draining | 504 no browser in time
     DELETE /leases/{lease_id}     -> 204, also when there is no such lease (any more)
+    POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no place in time
 
 A refusal's body is `{"code": "...", "message": "..."}` with one of the `Refusal` codes.
-`POST /leases` is idempotent: the same `lease_id` gets the same browser back.
+`POST /leases` is idempotent: the same `lease_id` gets the same browser back. Hanging up on `POST /pages` frees the
+page at once.
 
 The runner calls the API once for every lease that ended without the API asking for it, and once when it
 boots (`POST /internal/runner/report`, `Authorization: Bearer <runner token>`), and repeats until it gets a 2xx:
@@ -119,3 +121,69 @@ class RunnerStatus(Message):
     leased: int
     waiting: int
     limit: int
+
+
+PageFormat = Literal["html", "text", "links", "screenshot"]
+WaitUntil = Literal["load", "domcontentloaded", "networkidle"]
+Blockable = Literal["image", "media", "font", "stylesheet"]
+
+# Why a page gave nothing: no connection or no answer (`message` begins with Chromium's net::ERR_ name); an address
+# that the policy refuses; the page's own time was up; the answer is a file; more than we carry; `wait_for` is no
+# selector; the renderer died (our side).
+PageFailureCode = Literal["unreachable", "not_allowed", "timeout", "download", "too_large", "bad_selector", "crashed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest(Message):
+    """Load one page in a context of its own. `queue` is whom it is for: queues get their turns alternately."""
+
+    url: str
+    os_family: OsFamily
+    country: str
+    formats: list[PageFormat]
+    queue: str = ""
+    wait_until: WaitUntil = "load"
+    wait_for: str | None = None
+    timeout_ms: int = 60_000
+    max_chars: int = 100_000
+    full_page: bool = True
+    block_resources: list[Blockable] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PageResult(Message):
+    """What was found. `url` is where the page ended up; what was not asked for is None.
+
+    `text` is cut at `max_chars`; `screenshot_png_b64` at `MAX_SCREENSHOT_HEIGHT` CSS pixels. `duration_ms` runs from
+    the start of the navigation.
+    """
+
+    url: str
+    http_status: int
+    title: str
+    duration_ms: int
+    html: str | None = None
+    text: str | None = None
+    links: list[str] | None = None
+    screenshot_png_b64: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageFailure(Message):
+    """A page that gave nothing; told from a result by its `failure`. `http_status` is None when nobody answered."""
+
+    failure: PageFailureCode
+    message: str
+    url: str
+    http_status: int | None = None
+
+
+MAX_SCREENSHOT_HEIGHT = 16_384
+
+
+def page_answer(raw: bytes | str) -> PageResult | PageFailure:
+    """What `POST /pages` answered with 200. Raises ValueError."""
+    data = json.loads(raw)
+    if not isinstance(data, dict):
+        raise ValueError("a page's answer must be an object")
+    return PageFailure.from_dict(data) if "failure" in data else PageResult.from_dict(data)
