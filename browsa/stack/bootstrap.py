@@ -9,6 +9,7 @@ A step that does something says so in one line; one that fails says why and what
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -133,7 +134,7 @@ def ensure_browsers() -> None:
         return
     playwright = [str(VENV / "bin" / "playwright"), "install", *missing]
     attempt("Downloading Chromium (playwright install)", playwright, _BROWSER_DOWNLOAD_SECONDS)
-    for name in missing:
+    for name in missing:  # one by one: not every Debian and Ubuntu has the shell's package
         if not _works(finders[name](os.environ)):
             apt_install(name)
     if not _works(find_chromium(os.environ)):
@@ -181,9 +182,14 @@ def apt_install(package: str) -> bool:
         say(f"Not root, and sudo would ask: to install it yourself, sudo apt-get install {package}")
         return False
     apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
-    attempt("Refreshing the package lists (apt-get update)", [*apt, "update"], _INSTALL_SECONDS)
+    _update_lists(tuple(apt))
     install = [*apt, "install", "-y", "--no-install-recommends", package]
     return attempt(f"Installing {package} (apt-get install)", install, _INSTALL_SECONDS)
+
+
+@functools.cache  # once a run is enough
+def _update_lists(apt: tuple[str, ...]) -> None:
+    attempt("Refreshing the package lists (apt-get update)", [*apt, "update"], _INSTALL_SECONDS)
 
 
 def run(what: str, command: list[str], advice: str) -> None:

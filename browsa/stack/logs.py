@@ -10,7 +10,8 @@ from pathlib import Path
 _LIMIT = 5 * 2**20  # bytes; with one older file, a process keeps at most twice that
 _LONGEST_LINE = 64 * 2**10
 # Uvicorn's and Celery's plain lines, PostgreSQL's, and what Python says when all else fails.
-_PLAIN = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback ")
+_PLAIN = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|\bWARNING browsa\b|^Traceback ")
+_TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T][\d:.,]+ (UTC )?(\[\d+\] )?")
 _LEVELS = frozenset({"warning", "error", "critical"})
 _SHOWN = 300
 
@@ -24,7 +25,7 @@ def worth_saying(line: str) -> str | None:
             return None
         level = str(record.get("level", "")).lower()
         return f"{level}: {record.get('message', '')}"[:_SHOWN] if level in _LEVELS else None
-    return line[:_SHOWN] if _PLAIN.search(line) else None
+    return _TIMESTAMP.sub("", line)[:_SHOWN] if _PLAIN.search(line) else None
 
 
 class LogFile:
@@ -36,7 +37,11 @@ class LogFile:
         self._file = path.open("ab", buffering=0)
         self._size = self._file.tell()
         self._rest = b""
-        self.began_at = self._size  # in bytes: what is older is an earlier stack's
+        self.began_at = self._size
+
+    def begin(self) -> None:
+        """A new life of the process: `began_at` is where its output starts, in bytes."""
+        self.began_at = self._size
 
     def write(self, data: bytes) -> None:
         if self._size + len(data) > _LIMIT:

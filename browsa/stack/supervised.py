@@ -26,12 +26,16 @@ Say = Callable[[str], None]
 
 
 class Supervised:
-    """`failures` counts quick deaths in a row. `changed` is called when there is another process, or none."""
+    """`failures` counts quick deaths in a row; `last_end` and `last_words` are how, and what it said before.
+
+    `changed` is called when there is another process, or none.
+    """
 
     def __init__(self, service: Service, logs: Path, say: Say, hear: Say, changed: Callable[[], None]) -> None:
         self.service = service
         self.failures = 0
         self.last_end = ""
+        self.last_words = ""
         self._log_path = logs / f"{service.name}.log"
         self._log = LogFile(self._log_path, lambda line: hear(f"{service.name}: {line}"))
         self._say = say
@@ -47,9 +51,6 @@ class Supervised:
     def start(self) -> None:
         """From the main thread: the process is to die with it."""
         self._task = asyncio.create_task(self._keep(), name=self.service.name)
-
-    def log_tail(self) -> str:
-        return tail(self._log_path, since=self._log.began_at)
 
     async def stop(self, ending: Ending) -> None:
         """Ask, ask harder, kill; returns when it is gone."""
@@ -85,7 +86,9 @@ class Supervised:
     async def _keep(self) -> None:
         while not self._stopping.is_set():
             begun = time.monotonic()
+            self._log.begin()
             self.last_end = await self._live()
+            self.last_words = tail(self._log_path, since=self._log.began_at)
             self._changed()
             if self._stopping.is_set():
                 return

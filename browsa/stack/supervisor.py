@@ -70,6 +70,7 @@ class Supervisor:
         self._ending: Ending | None = None
         self._asked_to_end = asyncio.Event()
         self._is_up = False
+        self._heard = ""
         self._steps = _Steps(time.monotonic())
         self._values: dict[str, str] = {}
 
@@ -207,7 +208,7 @@ class Supervisor:
     def _death_notice(self, child: Supervised) -> str:
         return (
             f"{child.service.name} does not stay up ({child.last_end}). The end of "
-            f"{self._home.logs / child.service.name}.log:\n{child.log_tail()}"
+            f"{self._home.logs / child.service.name}.log:\n{child.last_words}"
         )
 
     def _launch(self, service: Service) -> Supervised:
@@ -233,8 +234,9 @@ class Supervisor:
 
     def _hear(self, line: str) -> None:
         """Trouble from the processes' logs. While they come up they complain of each other: no news."""
-        if self._is_up or line.startswith("runner:"):
+        if (self._is_up or line.startswith("runner:")) and line != self._heard:
             self._say(line)
+        self._heard = line
 
 
 async def _run_to_end(what: str, command: list[str], environment: Mapping[str, str]) -> None:

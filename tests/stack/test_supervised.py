@@ -80,7 +80,7 @@ async def test_output_goes_to_the_log_and_trouble_is_heard(tmp_path: Path) -> No
 
     assert said == ["program: ERROR alas"]
     assert (tmp_path / "program.log").read_text() == "hello\nERROR alas\n"
-    assert child.log_tail() == "hello\nERROR alas"
+    assert child.last_words == "hello\nERROR alas"
 
 
 async def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(
     )
     child = supervised(service(script), tmp_path)
     child.start()
-    await until(lambda: child.log_tail())
+    await until(lambda: (tmp_path / "program.log").read_text())
 
     async with asyncio.timeout(10):
         await child.stop(Ending.NOW)
