@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -25,6 +26,18 @@ class DatabaseThreads(ThreadPoolExecutor):
             return fn(*args, **kwargs)
 
         return super().submit(work)
+
+    def close(self) -> None:
+        """Waits for the work at hand, then ends the threads, each of which closes its connections first."""
+        everybody = threading.Barrier(self._max_workers)
+
+        def leave() -> None:
+            everybody.wait()  # so that no thread does this twice, and each once
+            connections.close_all()
+
+        for _ in range(self._max_workers):
+            self.submit(leave)
+        self.shutdown()
 
 
 def drop_dead_connections() -> None:

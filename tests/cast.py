@@ -110,9 +110,11 @@ def without_ledger_triggers() -> Iterator[None]:
     from django.db import connection
 
     with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table with checks outstanding can't be altered
         cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")
     try:
         yield
     finally:
         with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("ALTER TABLE billing_ledgerentry ENABLE TRIGGER USER")

@@ -6,4 +6,4 @@ os.environ.setdefault("DATABASE_URL", "postgresql://nobody@localhost/nothing")
 os.environ.setdefault("REDIS_URL", "redis://localhost:6379/0")
 os.environ.setdefault("BROWSA_SECRET_KEY", "no secret")
 
-from browsa.settings import *  # noqa: E402, F403
+from browsa.settings import *  # noqa: F403

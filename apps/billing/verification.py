@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -17,9 +18,7 @@ def problems() -> Iterator[str]:
 
     Reads one snapshot of the database, so that it can run while credits move.
     """
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with _one_snapshot():
         for account in CreditAccount.objects.order_by("workspace_id").iterator():
             problem = _problem_with(account)
             if problem is not None:
@@ -31,13 +30,23 @@ def problems() -> Iterator[str]:
             yield f"workspace {workspace_id}: has ledger entries but no account"
 
 
+@contextmanager
+def _one_snapshot() -> Iterator[None]:
+    inside_another = connection.in_atomic_block
+    with transaction.atomic():
+        if not inside_another:  # only a transaction that has read nothing yet can be given another isolation
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
 def _problem_with(account: CreditAccount) -> str | None:
     head = chain.Head()
     for entry in LedgerEntry.objects.filter(workspace_id=account.workspace_id).order_by("seq").iterator():
         try:
             after = chain.follow(head, entry.line())
         except ValueError as error:
-            return f"entry {entry.id}: {error}"
+            return f"entry {entry.id} (seq {entry.seq}): {error}"
         stated = chain.Head(seq=entry.seq, balance=entry.balance_after, held=entry.held_after, hash=entry.hash)
         if entry.prev_hash != head.hash or stated != after:
             return f"entry {entry.id} (seq {entry.seq}) should be {after}, preceded by {head.hash}"

@@ -51,7 +51,7 @@ BAD_URLS = [
 ]
 ROWS: list[tuple[str, Any]] = [
     *[("ttl", value) for value in NOT_STRINGS],
-    *[("ttl", text) for text in ("", "5", "m", "5 m", "5M", "5min", "-5m", "1.5h", "٥m", "1d", "9" * 30 + "s")],
+    *[("ttl", text) for text in ("", "5", "m", "5 m", "5M", "5min", "-5m", "1.5h", "\u0665m", "1d", "9" * 30 + "s")],
     *[("ttl", text) for text in ("299s", "0m", "4m", "61m", "2h", "3601s")],
     *[("ttl_seconds", value) for value in ("300", 300.0, 300.5, True, [], {}, -1, 0, 299, 3601, 10**30)],
     *[("mode", value) for value in [*NOT_STRINGS, "", "Burner", "other"]],
@@ -162,8 +162,6 @@ def test_a_body_of_another_type_is_415(alice: Member, runner: FakeRunner, conten
 
 
 def test_a_charset_on_the_content_type_is_fine(alice: Member, runner: FakeRunner) -> None:
-    reply = call(
-        "POST", "/v1/agents", key=alice.secret, content=b"{}", content_type="application/json; charset=utf-8"
-    )
+    reply = call("POST", "/v1/agents", key=alice.secret, content=b"{}", content_type="application/json; charset=utf-8")
 
     assert reply.status == 201

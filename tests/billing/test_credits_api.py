@@ -1,0 +1,107 @@
+"""`/v1/credits` and its commands."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from apps.billing.models import Price
+from apps.billing.serializers import LedgerEntrySerializer
+from tests.cast import Member
+from tests.fakes.runner import FakeRunner
+
+pytestmark = pytest.mark.django_db
+
+PRICES = {
+    "signup": 100,
+    "burner_per_10_min": 1,
+    "country_surcharge": 1,
+    "persistent_month": 30,
+    "session": 2,
+    "task_per_3_steps": 1,
+    "quick_page": 1,
+    "sandbox_per_10_min": 1,
+}
+
+
+def test_a_fresh_workspace_has_100_credits(alice: Member) -> None:
+    assert alice.get("/v1/credits").body == {"balance": 100, "held": 0, "available": 100, "prices": PRICES}
+
+
+def test_the_operators_prices_are_shown_and_charged(alice: Member, runner: FakeRunner) -> None:
+    Price.objects.update_or_create(key="burner_per_10_min", defaults={"credits": 5})
+
+    alice.burner(ttl="20m")
+
+    body = alice.get("/v1/credits").body
+    assert body["prices"] == {**PRICES, "burner_per_10_min": 5}
+    assert (body["balance"], body["held"], body["available"]) == (100, 10, 90)
+
+
+def test_a_running_agent_keeps_the_price_it_started_with(alice: Member, runner: FakeRunner) -> None:
+    agent = alice.burner()
+    Price.objects.update_or_create(key="burner_per_10_min", defaults={"credits": 50})
+
+    alice.delete(f"/v1/agents/{agent['id']}")
+
+    assert alice.credits() == (99, 0)
+
+
+def test_the_ledger_says_what_was_spent_and_on_what(alice: Member, runner: FakeRunner) -> None:
+    agent = alice.burner()
+    alice.delete(f"/v1/agents/{agent['id']}")
+
+    capture, hold, grant = alice.get("/v1/credits/ledger").body["entries"]
+
+    assert (capture["kind"], capture["amount"], capture["balance_after"]) == ("capture", -1, 99)
+    assert (hold["kind"], hold["amount"], hold["held_change"]) == ("hold", 0, 1)
+    assert (grant["kind"], grant["amount"], grant["agent_id"]) == ("grant", 100, None)
+    assert capture["agent_id"] == hold["agent_id"] == agent["id"]
+    assert [entry["seq"] for entry in (capture, hold, grant)] == [3, 2, 1]
+    assert capture.keys() == LedgerEntrySerializer().fields.keys()
+
+
+def test_the_ledger_comes_in_pages(alice: Member, runner: FakeRunner) -> None:
+    alice.delete(f"/v1/agents/{alice.burner()['id']}")
+
+    first = alice.get("/v1/credits/ledger?limit=2").body
+    second = alice.get(f"/v1/credits/ledger?limit=2&cursor={first['next_cursor']}").body
+
+    assert [entry["seq"] for entry in first["entries"] + second["entries"]] == [3, 2, 1]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize("cursor", ["WyJ4Il0", "W10", "WzFlOTldKQ", "WzEwMDAwMDAwMDAwMDAwMDAwMDAwMF0"])
+def test_a_made_up_cursor_is_refused(alice: Member, cursor: str) -> None:
+    assert alice.get(f"/v1/credits/ledger?cursor={cursor}").status == 400
+
+
+def test_anothers_ledger_is_not_shown(alice: Member, bob: Member, runner: FakeRunner) -> None:
+    alice.burner()
+
+    assert [entry["kind"] for entry in bob.get("/v1/credits/ledger").body["entries"]] == ["grant"]
+
+
+def test_top_up_adds_credits_with_a_reason(alice: Member) -> None:
+    out = io.StringIO()
+
+    call_command("top_up", "alice", "50", "--reason", "invoice 7", stdout=out)
+
+    assert out.getvalue() == "150\n"
+    newest = alice.get("/v1/credits/ledger").body["entries"][0]
+    assert (newest["kind"], newest["amount"], newest["description"]) == ("top_up", 50, "invoice 7")
+
+
+def test_top_up_with_a_reference_adds_once(alice: Member) -> None:
+    for _ in range(2):
+        call_command("top_up", "alice", "50", "--reason", "x", "--reference", "invoice-7", stdout=io.StringIO())
+
+    assert alice.credits() == (150, 0)
+
+
+@pytest.mark.parametrize("credits", ["0", "-5", "10000000000"])
+def test_top_up_refuses_senseless_amounts(alice: Member, credits: str) -> None:
+    with pytest.raises(CommandError):
+        call_command("top_up", "--reason", "x", "--", "alice", credits)

@@ -1,0 +1,87 @@
+"""Settings are checked at the start, and a wrong one is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from browsa.environment import Environment, celery_broker, egress_countries, redis_address, runner_address
+
+
+def test_the_environment_wins_over_the_stacks_file(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(json.dumps({"DATABASE_URL": "file", "REDIS_URL": "file", "BROWSA_PORT": "1"}))
+
+    env = Environment({"BROWSA_HOME": str(tmp_path), "DATABASE_URL": "given"})
+
+    assert (env.text("DATABASE_URL"), env.text("REDIS_URL")) == ("given", "file")
+    assert env.text("BROWSA_PORT") == "", "only what the stack makes for itself is read from there"
+
+
+def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"DATABASE_URL is not set: run `make up`"):
+        Environment({"BROWSA_HOME": str(tmp_path)}).required("DATABASE_URL")
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_broken_stack_file_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "stack.json").write_text(content)
+
+    with pytest.raises(ImproperlyConfigured, match=r"stack\.json"):
+        Environment({"BROWSA_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "99999", " 1", "\u0665"])
+def test_numbers_are_checked(tmp_path: Path, text: str) -> None:
+    env = Environment({"BROWSA_HOME": str(tmp_path), "N": text})
+
+    with pytest.raises(ImproperlyConfigured, match="N must be a whole number from 0 to 10"):
+        env.integer("N", 5, most=10)
+
+
+def test_countries_come_out_in_lower_case_with_the_default_first() -> None:
+    countries = egress_countries('{"DE": "http://user:pw@proxy:3128", "us": "direct"}')
+
+    assert list(countries.items()) == [("de", "http://user:pw@proxy:3128"), ("us", "direct")]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '"us"', '{"usa": "direct"}', '{"us": 1}', '{"us": "proxy:80"}', '{"us": "ftp://proxy"}']
+)
+def test_bad_countries_are_refused(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="EGRESS_COUNTRIES"):
+        egress_countries(text)
+
+
+def test_a_proxys_password_is_not_repeated() -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        egress_countries('{"us": "ftp://user:hunter2@proxy"}')
+
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "ours", "celerys"),
+    [
+        ("redis://host:6379/1", "redis://host:6379/1", "redis://host:6379/1"),
+        ("unix:///tmp/redis.sock", "unix:///tmp/redis.sock", "redis+socket:///tmp/redis.sock"),
+        ("redis+socket:///tmp/redis.sock", "unix:///tmp/redis.sock", "redis+socket:///tmp/redis.sock"),
+    ],
+)
+def test_redis_may_be_named_in_any_spelling(given: str, ours: str, celerys: str) -> None:
+    assert redis_address(given) == ours
+    assert celery_broker(ours) == celerys
+
+
+@pytest.mark.parametrize("text", ["host:6379", "http://host", "unix://relative"])
+def test_what_is_no_redis_is_refused(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="REDIS_URL"):
+        redis_address(text)
+
+
+@pytest.mark.parametrize("text", ["/run/runner.sock", "host:80", "ftp://host"])
+def test_what_is_no_runner_is_refused(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="BROWSA_RUNNER_URL"):
+        runner_address(text)

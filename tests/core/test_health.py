@@ -1,0 +1,71 @@
+"""Liveness says that the process answers, readiness that an agent could be provisioned."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.conf import LazySettings
+
+from apps.core.models import BeatTick
+from apps.core.ticks import run_tick
+from tests.cast import call
+from tests.fakes.runner import FakeRunner
+
+pytestmark = pytest.mark.django_db
+
+
+def test_alive(db: None) -> None:
+    assert call("GET", "/healthz").status == 200
+
+
+def test_ready_when_every_part_is(runner: FakeRunner) -> None:
+    run_tick("a tick", lambda: None)
+
+    reply = call("GET", "/readyz")
+
+    assert reply.status == 200
+    assert {name: check["ok"] for name, check in reply.body["checks"].items()} == {
+        "database": True,
+        "redis": True,
+        "worker_and_beat": True,
+        "runner": True,
+    }
+
+
+def not_ready() -> str:
+    reply = call("GET", "/readyz")
+    assert (reply.status, reply.code) == (503, "NOT_READY")
+    return ", ".join(name for name, check in reply.body["checks"].items() if not check["ok"])
+
+
+def test_not_ready_before_the_first_tick(runner: FakeRunner) -> None:
+    assert not_ready() == "worker_and_beat"
+
+
+def test_not_ready_when_ticks_stop(runner: FakeRunner) -> None:
+    run_tick("a tick", lambda: None)
+    BeatTick.objects.update(finished_at=datetime.now(UTC) - timedelta(seconds=16))
+
+    assert not_ready() == "worker_and_beat"
+
+
+def test_not_ready_without_a_warm_browser(runner: FakeRunner) -> None:
+    run_tick("a tick", lambda: None)
+    runner.warm = 0
+
+    assert not_ready() == "runner"
+
+
+def test_not_ready_while_the_runner_drains(runner: FakeRunner) -> None:
+    run_tick("a tick", lambda: None)
+    runner.behaviour = "draining"
+
+    assert not_ready() == "runner"
+
+
+def test_not_ready_without_a_runner(settings: LazySettings) -> None:
+    settings.RUNNER_URL = ""
+    run_tick("a tick", lambda: None)
+
+    assert not_ready() == "runner"

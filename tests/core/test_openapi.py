@@ -1,0 +1,56 @@
+"""The OpenAPI document: valid, complete, and without what isn't public."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cast import call
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def document() -> Any:
+    return yaml.safe_load(call("GET", "/openapi.yaml").content)
+
+
+def test_both_forms_say_the_same(document: Any) -> None:
+    assert document == call("GET", "/openapi.json").body
+
+
+def test_it_is_openapi_3_1_and_valid(document: Any) -> None:
+    assert document["openapi"].startswith("3.1.")  # the view validates it before it answers
+
+
+def test_every_public_call_is_in_it_and_nothing_else(document: Any) -> None:
+    calls = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+
+    assert calls == {
+        "GET /v1/agents",
+        "POST /v1/agents",
+        "GET /v1/agents/{agent_id}",
+        "DELETE /v1/agents/{agent_id}",
+        "GET /v1/agents/{agent_id}/cdp",
+        "POST /v1/agents/{agent_id}/sessions",
+        "GET /v1/credits",
+        "GET /v1/credits/ledger",
+        "GET /v1/keys",
+        "POST /v1/keys",
+        "DELETE /v1/keys/{key_id}",
+    }
+
+
+def test_both_ways_to_send_a_key_are_in_it(document: Any) -> None:
+    schemes = document["components"]["securitySchemes"]
+
+    assert {scheme["type"] for scheme in schemes.values()} == {"apiKey", "http"}
+
+
+def test_every_call_says_how_it_can_fail(document: Any) -> None:
+    for item in document["paths"].values():
+        for operation in item.values():
+            assert "401" in operation["responses"]
+            assert operation["summary"] and operation["tags"]

@@ -1,0 +1,154 @@
+"""The ASGI application as a server drives it: bodies read within their limit, threads shared, connections kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from browsa.serving import Application
+from tests.cast import Member, join
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    application = Application()
+    yield application
+    application.close()
+
+
+@pytest.fixture
+def carol(transactional_db: None) -> Member:
+    return join("carol")
+
+
+@pytest.fixture
+def own_session(transactional_db: None) -> int:
+    """The test's own database session, which the test needs to clean up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid: int = cursor.fetchone()[0]
+    return pid
+
+
+async def ask(
+    application: Application,
+    method: str,
+    path: str,
+    *,
+    key: str = "",
+    chunks: Sequence[bytes] = (b"",),
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> tuple[int, dict[str, str], Any]:
+    """One request whose body comes in `chunks`, without a length."""
+    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    messages[-1]["more_body"] = False
+    incoming = iter(messages)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(incoming, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"x-api-key", key.encode()), (b"content-type", b"application/json"), *headers],
+        "server": ("test", 80),
+        "client": ("test", 1),
+    }
+    await application(scope, receive, send)
+    start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
+    found = {name.decode(): value.decode() for name, value in start["headers"]}
+    return start["status"], found, json.loads(body) if body else None
+
+
+async def test_a_chunked_body_is_read(application: Application, carol: Member) -> None:
+    status, _, body = await ask(application, "POST", "/v1/keys", key=carol.secret, chunks=[b'{"na', b'me": ', b'"ci"}'])
+
+    assert (status, body["name"]) == (201, "ci")
+
+
+async def test_a_chunked_body_over_the_limit_is_413(application: Application, carol: Member) -> None:
+    chunks = [b" " * MEBIBYTE, b"{}"]
+
+    status, headers, body = await ask(application, "POST", "/v1/keys", key=carol.secret, chunks=chunks)
+
+    assert (status, body["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert body["request_id"] == headers["x-request-id"]
+    assert headers["connection"] == "close"
+
+
+async def test_a_body_of_just_the_limit_passes(application: Application, carol: Member) -> None:
+    content = b'{"name": "ci"}'
+
+    status, _, _ = await ask(
+        application, "POST", "/v1/keys", key=carol.secret, chunks=[b" " * (MEBIBYTE - len(content)), content]
+    )
+
+    assert status == 201
+
+
+async def test_a_client_that_asks_first_is_not_made_to_send_too_much(application: Application) -> None:
+    headers = [(b"content-length", b"2000000"), (b"expect", b"100-continue")]
+
+    status, _, _ = await ask(application, "POST", "/v1/keys", chunks=[b""], headers=headers)
+
+    assert status == 413
+
+
+async def test_many_requests_share_few_connections(application: Application, carol: Member) -> None:
+    answers = await asyncio.gather(*(ask(application, "GET", "/v1/credits", key=carol.secret) for _ in range(200)))
+
+    assert {status for status, _, _ in answers} == {200}
+    assert await asyncio.to_thread(_sessions) <= 16 + 2
+
+
+async def test_a_restarted_database_heals_itself(application: Application, carol: Member, own_session: int) -> None:
+    await asyncio.gather(*(ask(application, "GET", "/v1/credits", key=carol.secret) for _ in range(50)))
+
+    await asyncio.to_thread(_end_sessions, own_session)
+
+    answers = await asyncio.gather(*(ask(application, "GET", "/v1/credits", key=carol.secret) for _ in range(50)))
+    assert {status for status, _, _ in answers} == {200}
+
+
+async def test_static_files_and_404s_come_whole(application: Application) -> None:
+    status, headers, body = await ask(application, "GET", "/nope")
+
+    assert (status, body["code"]) == (404, "NOT_FOUND")
+    assert int(headers["content-length"]) > 0
+
+
+def _sessions() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        count: int = cursor.fetchone()[0]
+    connection.close()
+    return count
+
+
+def _end_sessions(spared: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid NOT IN (%s, pg_backend_pid())",
+            [spared],
+        )
+    connection.close()
