@@ -65,8 +65,9 @@ class Supervised:
         self._log.close()
 
     def hurry(self) -> None:
-        """Say, while it drains, that it is to end now."""
-        self._signal(self.service.now[0][0])
+        """If it is draining, say that it is to end now."""
+        if self._stopping.is_set():
+            self._signal(self.service.now[0][0])
 
     def kill(self) -> None:
         self._stopping.set()

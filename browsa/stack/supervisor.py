@@ -87,7 +87,8 @@ class Supervisor:
             print(f"ready http://127.0.0.1:{self._port}", flush=True)
             await asked
         starting.cancel()
-        await self._stop(self._ending or Ending.NOW)
+        self._ending = self._ending or Ending.NOW
+        await self._stop()
         if failure is None:
             return 0
         if not isinstance(failure, StackError):
@@ -217,9 +218,10 @@ class Supervisor:
         child.start()
         return child
 
-    async def _stop(self, ending: Ending) -> None:
+    async def _stop(self) -> None:
+        """Stage by stage. What each is asked is decided when its turn comes: Ctrl-C may follow a SIGTERM."""
         for stage in services.stop_order([child.service for child in self._children.values()]):
-            await asyncio.gather(*(self._children[service.name].stop(ending) for service in stage))
+            await asyncio.gather(*(self._children[service.name].stop(self._ending or Ending.NOW) for service in stage))
         with contextlib.suppress(FileNotFoundError):
             (self._home.path / "pids.json").unlink()
 
