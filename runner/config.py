@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +56,11 @@ class RunnerConfig:
         jail = env.get("BROWSA_JAIL", "bwrap")
         if jail not in ("bwrap", "off"):
             raise ConfigError(f"BROWSA_JAIL must be bwrap or off, not {jail!r}")
-        port = _integer(env, "BROWSA_GATEWAY_PORT", _integer(env, "BROWSA_PORT", 8000) + 1)
+        port = _integer(env, "BROWSA_GATEWAY_PORT", _integer(env, "BROWSA_PORT", 8000) + 1, most=65535)
         pool_size = _integer(env, "BROWSA_POOL_SIZE", 4, least=0)
         runner_id = env.get("BROWSA_RUNNER_ID", "r1")
-        if not runner_id.isalnum():
-            raise ConfigError("BROWSA_RUNNER_ID must be letters and digits: it is part of every CDP address")
+        if not runner_id.isascii() or not runner_id.isalnum():
+            raise ConfigError("BROWSA_RUNNER_ID must be ASCII letters and digits: it is part of every CDP address")
         return cls(
             runner_id=runner_id,
             home=home,
@@ -80,10 +81,10 @@ class RunnerConfig:
         )
 
 
-def _integer(env: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
+def _integer(env: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int = 10**9) -> int:
     raw = env.get(name) or str(default)
-    if not raw.isascii() or not raw.isdigit() or int(raw) < least:
-        raise ConfigError(f"{name} must be a whole number from {least}, not {raw!r}")
+    if not re.fullmatch("[0-9]{1,10}", raw) or not least <= int(raw) <= most:
+        raise ConfigError(f"{name} must be a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
 
 
@@ -117,7 +118,14 @@ def _countries(raw: str) -> dict[str, str]:
 
 
 def _check_upstream(code: str, route: object) -> None:
-    parts = urlsplit(route) if isinstance(route, str) else None
-    if parts is None or parts.scheme not in UPSTREAM_SCHEMES or not parts.hostname or not parts.port:
+    if not isinstance(route, str) or not _is_upstream(route):
         # The URL may hold a password, so it is not repeated here.
         raise ConfigError(f'EGRESS_COUNTRIES[{code!r}] must be "direct", http://host:port or socks5://host:port')
+
+
+def _is_upstream(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in UPSTREAM_SCHEMES and bool(parts.hostname) and bool(parts.port)
+    except ValueError:  # a port or a bracket that makes no sense
+        return False

@@ -144,8 +144,9 @@ class Leases:
 
     def _forget(self, lease: Lease) -> None:
         lease.deadline.cancel()
-        self._by_id.pop(lease.granted.lease_id, None)
         self._by_profile.pop(lease.granted.profile, None)
+        if self._by_id.get(lease.granted.lease_id) is lease:  # the id may have a new browser by now
+            del self._by_id[lease.granted.lease_id]
 
     def _ended(self, lease: Lease, status: int) -> None:
         self._forget(lease)

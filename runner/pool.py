@@ -58,7 +58,7 @@ def starts_now(state: PoolState) -> int:
 def pause_before_refill(state: PoolState) -> float:
     """Seconds to let pass before the next start: after a failure, or while a fresh lease loads its first page."""
     if state.failures:
-        return min(MAX_BACKOFF_SECONDS, 0.25 * 2.0**state.failures)
+        return min(MAX_BACKOFF_SECONDS, 0.25 * 2.0 ** min(state.failures, 10))  # a float ends at 2.0**1023
     if state.waiting:
         return 0.0
     return max(0.0, QUIET_SECONDS - state.since_lease)

@@ -74,15 +74,17 @@ def parse_allow_list(raw: str) -> tuple[AllowRule, ...]:
 
 def _parse_rule(item: str) -> AllowRule:
     if item.startswith("["):
-        network, _, rest = item[1:].partition("]")
-        port = rest.removeprefix(":")
+        network, colon, port = item[1:].partition("]:")
+        if not colon:
+            network = item[1:-1] if item.endswith("]") else item
     elif item.count(":") > 1:
-        network, port = item, ""
+        network, colon, port = item, "", ""
     else:
-        network, _, port = item.partition(":")
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        network, colon, port = item.partition(":")
+    # A colon with nothing behind it is a slip, and must not open every port.
+    if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"{item!r}: the port must be 1 to 65535")
-    return AllowRule(ip_network(network), int(port) if port else None)
+    return AllowRule(ip_network(network), int(port) if colon else None)
 
 
 def is_routable(address: Address) -> bool:
