@@ -1,0 +1,54 @@
+"""One runner for all tests that need a browser. What a test breaks, it breaks in a browser of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.fakes.report_api import ReportApi
+from tests.fakes.site import Site
+from tests.runner.harness import Lease, RunnerProcess
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    with Site() as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def reports() -> Iterator[ReportApi]:
+    with ReportApi() as api:
+        yield api
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def runner(site: Site, reports: ReportApi) -> AsyncIterator[RunnerProcess]:
+    """The runner that all tests share. It may reach `site` on loopback and nothing else there."""
+    process = RunnerProcess(
+        BROWSA_POOL_SIZE="3",
+        BROWSA_MAX_BROWSERS="12",
+        BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}",
+        BROWSA_REPORT_URL=reports.url,
+        BROWSA_CDP_ORIGINS="http://trusted.example",
+    )
+    try:
+        yield await process.start().ready()
+    finally:
+        process.clean()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def lease(runner: RunnerProcess) -> AsyncIterator[Lease]:
+    """A browser of the test's own."""
+    async with runner.lease() as lease:
+        yield lease
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared(runner: RunnerProcess) -> AsyncIterator[Lease]:
+    """A browser for all tests of a module that each open a page of their own in it and change nothing else."""
+    async with runner.lease() as lease:
+        yield lease

@@ -1,0 +1,244 @@
+"""A real runner under test: its process, its control API, and what the kernel knows of its children."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from runner import wire
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "rt_test"  # what the fake API hears
+
+
+class Refused(Exception):
+    """The control API did not grant a lease."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(f"{answer.status_code}: {answer.text}")
+        self.status = answer.status_code
+        self.code = answer.json()["code"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until(look: Callable[[], Any], *, seconds: float = 20.0, what: str = "it") -> Any:
+    """The first true value of `look()`, which may be awaitable. Fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = look()
+        if isawaitable(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds:g} s"
+        await asyncio.sleep(0.02)
+
+
+class RunnerProcess:
+    """`python -m runner` with a home, a socket and a port of its own."""
+
+    def __init__(self, **settings: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bwr"))  # short: a Unix socket's path has 107 bytes at most
+        self.home = self.folder / "home"
+        self.home.mkdir()
+        self.socket = self.folder / "r.sock"
+        self.port = free_port()
+        self.output = self.folder / "log"
+        self.settings = {
+            "BROWSA_HOME": str(self.home),
+            "BROWSA_RUNNER_SOCKET": str(self.socket),
+            "BROWSA_GATEWAY_PORT": str(self.port),
+            "BROWSA_RUNNER_TOKEN": TOKEN,
+            "BROWSA_LOG_LEVEL": "DEBUG",
+            "EGRESS_COUNTRIES": '{"us": "direct", "de": "direct"}',
+            **settings,
+        }
+
+    def start(self, **settings: str) -> RunnerProcess:
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("BROWSA_", "EGRESS_", "PYTHON")) or name in ("BROWSA_CHROMIUM",)
+        }
+        with self.output.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "runner"],
+                cwd=ROOT,
+                env={**environ, **self.settings, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    async def ready(self, *, warm: int = 1, seconds: float = 40.0) -> RunnerProcess:
+        """Wait until the control API answers and `warm` browsers wait for a lease."""
+
+        async def is_ready() -> bool:
+            assert self.process.poll() is None, f"the runner ended: {self.log()[-2000:]}"
+            try:
+                return (await self.status()).warm >= warm
+            except httpx.TransportError:
+                return False
+
+        await until(is_ready, seconds=seconds, what=f"a runner with {warm} warm browsers")
+        return self
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket), verify=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://runner", timeout=60) as client:
+            return await client.request(method, path, **options)
+
+    async def status(self) -> wire.RunnerStatus:
+        return wire.RunnerStatus.from_json((await self.request("GET", "/status")).content)
+
+    async def leases(self) -> list[str]:
+        return list((await self.request("GET", "/leases")).json()["leases"])
+
+    async def grant(self, **fields: Any) -> Lease:
+        """Lease a browser. Raises Refused."""
+        wanted = {
+            "lease_id": f"agt_{secrets.token_hex(10)}",
+            "os_family": "macos",
+            "country": "us",
+            "ttl_seconds": 600,
+            "wait_seconds": 40,
+            **fields,
+        }
+        answer = await self.request("POST", "/leases", json=wanted)
+        if answer.status_code != 200:
+            raise Refused(answer)
+        return Lease(self, wire.LeaseGranted.from_json(answer.content))
+
+    @contextlib.asynccontextmanager
+    async def lease(self, **fields: Any) -> AsyncIterator[Lease]:
+        """A browser of one's own, given back at the end."""
+        lease = await self.grant(**fields)
+        try:
+            yield lease
+        finally:
+            if self.process.poll() is None:
+                await lease.release()
+
+    def stop(self, how: signal.Signals = signal.SIGINT, *, seconds: float = 20.0) -> int:
+        """Signal it and wait for its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(seconds)
+
+    def clean(self) -> None:
+        """End it by any means and remove its files."""
+        if self.process.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Lease:
+    """A granted lease and its addresses."""
+
+    def __init__(self, runner: RunnerProcess, granted: wire.LeaseGranted) -> None:
+        self.runner = runner
+        self.granted = granted
+        self.id = granted.lease_id
+        self.cdp_path = f"/api/v1/cdp/{granted.profile}/ws/page/{granted.page_id}"
+        self.cdp_url = f"ws://127.0.0.1:{runner.port}{self.cdp_path}"
+        self.cdp_http = f"http://127.0.0.1:{runner.port}/api/v1/cdp/{granted.profile}"
+
+    async def release(self) -> None:
+        answer = await self.runner.request("DELETE", f"/leases/{self.id}")
+        assert answer.status_code == 204
+
+
+def children() -> dict[int, list[int]]:
+    """Every process's children, by pid."""
+    found: dict[int, list[int]] = {}
+    for pid in pids():
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            found.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(pid)
+    return found
+
+
+def pids() -> Iterator[int]:
+    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+
+
+def descendants(pid: int) -> list[int]:
+    family = children()
+    found, todo = [], [pid]
+    while todo:
+        below = family.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def command_line(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """The fields of /proc/<pid>/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def namespaces(pid: int, *kinds: str) -> tuple[str, ...]:
+    return tuple(os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds)
+
+
+def browsers_of(runner: int) -> list[int]:
+    """Chromium's browser processes under a runner: those that are no helper of another one."""
+    return [pid for pid in descendants(runner) if is_browser(pid)]
+
+
+def is_browser(pid: int) -> bool:
+    line = command_line(pid)
+    return bool(line) and "bwrap" not in line[0] and "--headless=new" in line and not any("--type=" in a for a in line)
+
+
+def marked(home: Path) -> list[int]:
+    """Every process on this machine that runs in a jail of that runner's home, or is the jail itself."""
+    found = []
+    for pid in pids():
+        with contextlib.suppress(OSError):
+            if f"BROWSA_JAIL_OF={home}".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+                continue
+        if str(home) in command_line(pid):
+            found.append(pid)
+    return found

@@ -1,0 +1,271 @@
+"""Leases over browsers that are nothing but a future: idempotency, deadlines, reasons."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner.cdp import CdpError
+from runner.leases import Leases
+from runner.pool import NoBrowser
+from runner.wire import LeaseEnded, LeaseRequest
+
+
+class FakeBrowser:
+    page_id = "PAGE"
+
+    def __init__(self, number: int, *, answers: bool = True) -> None:
+        self.number = number
+        self.answers = answers
+        self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.chromium = SimpleNamespace(last_words=["bye"])
+        self.assumed: list[tuple[str, str, str]] = []
+        self.opened: list[str] = []
+        self.becoming = asyncio.Event()
+        self.becoming.set()
+
+    async def assume(self, os_family: str, country: str, *, route: str) -> None:
+        await self.becoming.wait()
+        if not self.answers:
+            raise CdpError("no answer")
+        self.assumed.append((os_family, country, route))
+
+    async def navigate(self, url: str) -> None:
+        self.opened.append(url)
+        await asyncio.sleep(3600)
+
+    def kill(self) -> None:
+        self.exit(-9)
+
+    def exit(self, status: int) -> None:
+        if not self.gone.done():
+            self.gone.set_result(status)
+
+
+class FakePool:
+    def __init__(self) -> None:
+        self.given: list[FakeBrowser] = []
+        self.mute = 0  # how many of the next ones do not answer
+        self.slow = False  # whether those take long to take on an identity
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def take(self, *, wait: float) -> Any:
+        try:
+            async with asyncio.timeout(wait):
+                await self.free.wait()
+        except TimeoutError as error:
+            raise NoBrowser("no browser") from error
+        browser = FakeBrowser(len(self.given), answers=self.mute <= 0)
+        if self.slow:
+            browser.becoming.clear()
+        self.mute -= 1
+        self.given.append(browser)
+        return browser
+
+
+@pytest.fixture
+async def pool() -> FakePool:
+    return FakePool()
+
+
+@pytest.fixture
+async def ended() -> list[LeaseEnded]:
+    return []
+
+
+@pytest.fixture
+async def leases(pool: FakePool, ended: list[LeaseEnded]) -> AsyncIterator[Leases]:
+    made = Leases(
+        pool,  # type: ignore[arg-type]
+        runner_id="r1",
+        boot_id="boot",
+        countries={"us": "direct", "de": "socks5://proxy.example:1"},
+        on_end=ended.append,
+    )
+    yield made
+    for lease_id in made.ids():
+        made.release(lease_id)
+    for task in list(made._tasks):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def request(lease_id: str = "agt_1", **fields: Any) -> LeaseRequest:
+    return LeaseRequest(**({"lease_id": lease_id, "os_family": "macos", "country": "us", "ttl_seconds": 60} | fields))
+
+
+async def turn() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_lease_is_a_browser_with_the_identity_and_the_way_out_that_were_asked_for(
+    leases: Leases, pool: FakePool
+) -> None:
+    granted = await leases.grant(request(os_family="windows", country="de"))
+
+    assert pool.given[0].assumed == [("windows", "de", "socks5://proxy.example:1")]
+    assert leases.find(granted.profile) is pool.given[0]
+    assert granted.page_id == "PAGE"
+    assert granted.expires_at - granted.leased_at == 60
+
+
+async def test_a_capability_names_its_runner_and_cannot_be_guessed(leases: Leases) -> None:
+    granted = [await leases.grant(request(f"agt_{n}")) for n in range(20)]
+
+    runner_id, _, secret = granted[0].profile.partition("-")
+    assert runner_id == "r1"
+    assert len(secret) * 4 >= 128
+    assert len({g.profile for g in granted}) == 20
+
+
+async def test_the_same_lease_id_gets_the_same_browser(leases: Leases, pool: FakePool) -> None:
+    assert await leases.grant(request()) == await leases.grant(request())
+    assert len(pool.given) == 1
+
+
+async def test_the_same_lease_id_at_the_same_time_gets_one_browser(leases: Leases, pool: FakePool) -> None:
+    granted = await asyncio.gather(*(leases.grant(request()) for _ in range(5)))
+
+    assert len(set(granted)) == 1
+    assert len(pool.given) == 1
+
+
+async def test_a_repeat_that_is_given_up_does_not_end_the_first_request(leases: Leases, pool: FakePool) -> None:
+    pool.free.clear()
+    first, repeat = (asyncio.create_task(leases.grant(request())) for _ in range(2))
+    await turn()
+
+    repeat.cancel()
+    await turn()
+    pool.free.set()
+
+    assert (await first).lease_id == "agt_1"
+
+
+async def test_all_who_asked_for_a_lease_hear_that_there_is_no_browser(leases: Leases, pool: FakePool) -> None:
+    pool.free.clear()
+
+    answers = await asyncio.gather(
+        *(leases.grant(request(wait_seconds=0.01)) for _ in range(3)), return_exceptions=True
+    )
+
+    assert [type(answer) for answer in answers] == [NoBrowser] * 3
+    pool.free.set()
+    await leases.grant(request())
+
+
+async def test_a_caller_who_goes_away_leaves_no_lease_and_no_browser(leases: Leases, pool: FakePool) -> None:
+    pool.slow = True
+    asking = asyncio.create_task(leases.grant(request()))
+    await turn()
+
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+    assert leases.ids() == []
+    assert [browser.gone.done() for browser in pool.given] == [True]
+
+
+async def test_a_warm_browser_that_does_not_answer_is_ended_and_the_next_one_taken(
+    leases: Leases, pool: FakePool, ended: list[LeaseEnded]
+) -> None:
+    pool.mute = 2
+
+    granted = await leases.grant(request())
+
+    assert leases.find(granted.profile) is pool.given[2]
+    assert [browser.gone.done() for browser in pool.given] == [True, True, False]
+    assert ended == []
+
+
+async def test_the_first_page_is_opened_without_waiting(leases: Leases, pool: FakePool) -> None:
+    async with asyncio.timeout(1):
+        await leases.grant(request(initial_url="https://example.org/"))
+    await turn()
+
+    assert pool.given[0].opened == ["https://example.org/"]
+
+
+async def test_a_lease_ends_at_its_deadline(leases: Leases, pool: FakePool, ended: list[LeaseEnded]) -> None:
+    granted = await leases.grant(request(ttl_seconds=0.02))
+
+    async with asyncio.timeout(5):
+        await pool.given[0].gone
+    await turn()
+
+    assert [(end.lease_id, end.reason) for end in ended] == [("agt_1", "expired")]
+    assert leases.find(granted.profile) is None
+
+
+@pytest.mark.parametrize(("status", "reason"), [(0, "closed"), (-9, "crashed"), (137, "crashed"), (1, "crashed")])
+async def test_a_browser_that_ends_by_itself_is_reported_once(
+    leases: Leases, pool: FakePool, ended: list[LeaseEnded], status: int, reason: str
+) -> None:
+    granted = await leases.grant(request())
+
+    pool.given[0].exit(status)
+    await turn()
+    leases.release("agt_1")
+    leases.end("agt_1", "shutdown")
+    await turn()
+
+    assert [end.reason for end in ended] == [reason]
+    assert leases.find(granted.profile) is None
+
+
+async def test_what_the_api_ended_is_not_reported(leases: Leases, pool: FakePool, ended: list[LeaseEnded]) -> None:
+    granted = await leases.grant(request())
+
+    leases.release("agt_1")
+    leases.release("agt_1")
+    await turn()
+
+    assert ended == []
+    assert pool.given[0].gone.done()
+    assert leases.find(granted.profile) is None
+    assert len(leases) == 0
+
+
+async def test_the_first_reason_to_end_is_the_one_that_counts(leases: Leases, ended: list[LeaseEnded]) -> None:
+    await leases.grant(request())
+
+    leases.end("agt_1", "expired")
+    leases.end("agt_1", "shutdown")
+    await turn()
+
+    assert [end.reason for end in ended] == ["expired"]
+
+
+async def test_an_ended_id_can_be_leased_again_and_its_old_browser_does_not_disturb_it(
+    leases: Leases, ended: list[LeaseEnded]
+) -> None:
+    first = await leases.grant(request())
+    leases.end("agt_1", "expired")
+    second = await leases.grant(request())
+    await turn()
+
+    assert first.profile != second.profile
+    assert leases.find(second.profile) is not None
+    assert leases.ids() == ["agt_1"]
+
+
+async def test_a_browser_that_died_on_the_way_to_its_lease_is_reported(
+    leases: Leases, pool: FakePool, ended: list[LeaseEnded]
+) -> None:
+    pool.slow = True
+    asking = asyncio.create_task(leases.grant(request()))
+    await turn()
+    pool.given[0].exit(-9)
+    pool.given[0].becoming.set()
+    granted = await asking
+    await turn()
+
+    # The caller has it in hand, so the API must hear of its end.
+    assert leases.find(granted.profile) is None
+    assert [end.reason for end in ended] == ["crashed"]

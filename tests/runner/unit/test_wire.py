@@ -1,0 +1,72 @@
+"""Messages between the API and a runner survive the trip, and an upgrade of either end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner import wire
+
+numbers = st.floats(0, 1e12, allow_nan=False)
+
+messages = st.one_of(
+    st.builds(
+        wire.LeaseRequest,
+        lease_id=st.text(),
+        os_family=st.sampled_from(wire.OS_FAMILIES),
+        country=st.text(max_size=3),
+        ttl_seconds=st.integers(),
+        initial_url=st.none() | st.text(),
+        wait_seconds=numbers,
+    ),
+    st.builds(wire.LeaseGranted, *[st.text()] * 5, numbers, numbers),
+    st.builds(
+        wire.RunnerReport,
+        st.text(),
+        st.text(),
+        st.lists(st.builds(wire.LeaseEnded, st.text(), st.sampled_from(["expired", "closed", "crashed"]), numbers)),
+    ),
+    st.builds(wire.RunnerStatus, st.text(), st.text(), st.just("ready"), st.text(), *[st.integers(0)] * 5),
+)
+
+
+@given(messages)
+def test_a_message_arrives_as_it_was_sent(message: wire.Message) -> None:
+    assert type(message).from_json(message.to_json()) == message
+
+
+@given(messages)
+def test_what_a_newer_peer_adds_is_ignored(message: wire.Message) -> None:
+    data = json.loads(message.to_json()) | {"added_later": [1, {"x": None}]}
+
+    assert type(message).from_json(json.dumps(data)) == message
+
+
+@given(messages)
+def test_what_has_a_default_may_be_missing_and_nothing_else(message: wire.Message) -> None:
+    data = json.loads(message.to_json())
+    optional = {"initial_url", "wait_seconds", "ended"}
+
+    for name in data:
+        shorter = json.dumps({key: value for key, value in data.items() if key != name})
+        if name in optional:
+            type(message).from_json(shorter)
+        else:
+            with pytest.raises(ValueError, match=name):
+                type(message).from_json(shorter)
+
+
+@pytest.mark.parametrize("raw", ["", "[]", "null", "1", '"x"', "{", "{}", b"\xff", "NaN"])
+@pytest.mark.parametrize("kind", [wire.LeaseRequest, wire.LeaseGranted, wire.RunnerReport, wire.RunnerStatus])
+def test_what_is_no_message_is_a_value_error(kind: type[wire.Message], raw: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        kind.from_json(raw)
+
+
+@pytest.mark.parametrize("ended", [1, "x", {}, [1], [None], [[]], [{}], [{"lease_id": "a"}]])
+def test_a_report_of_something_else_than_ends_is_a_value_error(ended: object) -> None:
+    with pytest.raises(ValueError, match=r"ended|LeaseEnded"):
+        wire.RunnerReport.from_json(json.dumps({"runner_id": "r1", "boot_id": "b", "ended": ended}))
