@@ -34,6 +34,14 @@ def _producer() -> Celery:
     app = Celery("browsa-producer", broker=settings.CELERY_BROKER_URL, set_as_current=False)
     app.conf.update(
         task_serializer="json",
-        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5},
+        broker_transport_options={
+            "socket_connect_timeout": 2,
+            "socket_timeout": 5,
+            # The request that enqueues does not wait for a broker to come back; by default it would for six seconds.
+            "max_retries": 0,
+            "interval_start": 0,
+            "interval_step": 0,
+            "interval_max": 0,
+        },
     )
     return app

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 
 from browsa.serving import Application
 from tests.cast import Member, join
+from tests.core import async_urls
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,15 +49,19 @@ async def ask(
     key: str = "",
     chunks: Sequence[bytes] = (b"",),
     headers: Sequence[tuple[bytes, bytes]] = (),
+    stay: bool = False,
 ) -> tuple[int, dict[str, str], Any]:
-    """One request whose body comes in `chunks`, without a length."""
+    """One request whose body comes in `chunks`, without a length. Then the client hangs up, unless told to `stay`."""
     messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages[-1]["more_body"] = False
     incoming = iter(messages)
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return next(incoming, {"type": "http.disconnect"})
+        message = next(incoming, None)
+        if message is None and stay:
+            await asyncio.Event().wait()
+        return message or {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -75,7 +81,7 @@ async def ask(
     }
     await application(scope, receive, send)
     start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
-    found = {name.decode(): value.decode() for name, value in start["headers"]}
+    found = {name.decode().lower(): value.decode() for name, value in start["headers"]}
     return start["status"], found, json.loads(body) if body else None
 
 
@@ -134,6 +140,41 @@ async def test_static_files_and_404s_come_whole(application: Application) -> Non
 
     assert (status, body["code"]) == (404, "NOT_FOUND")
     assert int(headers["content-length"]) > 0
+
+
+async def test_waiting_clients_hold_no_threads(application: Application, settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "tests.core.async_urls"
+    async_urls.waiting.clear()
+
+    polls = [asyncio.create_task(ask(application, "GET", "/wait", stay=True)) for _ in range(1000)]
+    while len(async_urls.waiting) < 1000:
+        await asyncio.sleep(0)
+    for event in async_urls.waiting:
+        event.set()
+    answers = await asyncio.gather(*polls)
+
+    assert {(status, body["workspaces"]) for status, _, body in answers} == {(200, 0)}
+    assert all("x-request-id" in headers for _, headers, _ in answers)
+    assert await asyncio.to_thread(_sessions) <= 16 + 2
+
+
+async def test_a_view_is_cancelled_when_its_client_goes_away(application: Application, settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "tests.core.async_urls"
+    async_urls.cancelled.clear()
+
+    with pytest.raises(IndexError):  # nothing was sent
+        await ask(application, "GET", "/wait")
+
+    assert async_urls.cancelled == ["/wait"]
+
+
+async def test_a_bug_in_an_asynchronous_view_is_enveloped(application: Application, settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "tests.core.async_urls"
+
+    status, headers, body = await ask(application, "GET", "/broken", stay=True)
+
+    assert (status, body["code"]) == (500, "INTERNAL_ERROR")
+    assert body["request_id"] == headers["x-request-id"]
 
 
 def _sessions() -> int:

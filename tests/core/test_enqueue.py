@@ -1,0 +1,52 @@
+"""Work is handed over after the commit, and a broker that is away stops nobody."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import redis
+from django.conf import LazySettings, settings
+from django.db import transaction
+
+from apps.core import enqueue
+
+
+@pytest.fixture
+def queue() -> redis.Redis:
+    server = redis.Redis.from_url(settings.REDIS_URL)
+    server.delete("celery")
+    return server
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_leaves_with_the_commit_and_carries_ids_only(queue: redis.Redis) -> None:
+    with transaction.atomic():
+        enqueue.on_commit("jobs.run", "252e8eac")
+        assert queue.llen("celery") == 0
+
+    message = json.loads(queue.lpop("celery") or "{}")
+    assert message["headers"]["task"] == "jobs.run"
+    assert message["headers"]["argsrepr"] == "('252e8eac',)"
+    queue.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_rolled_back_is_not_enqueued(queue: redis.Redis) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        enqueue.on_commit("jobs.run", "252e8eac")
+        raise ZeroDivisionError
+
+    assert queue.llen("celery") == 0
+    queue.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_is_away_stops_nobody(settings: LazySettings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.CELERY_BROKER_URL = "redis+socket:///nonexistent/redis.sock"
+    enqueue._producer.cache_clear()
+
+    enqueue.on_commit("jobs.run", "252e8eac")
+
+    assert "a sweep will do it" in caplog.text
+    enqueue._producer.cache_clear()
