@@ -40,7 +40,7 @@ def run(url: str | None) -> int:
             print("Starting a stack of its own")
             with running_stack(home, env=env, show=sys.stdout.write) as stack:
                 _drive(stack, url or f"http://127.0.0.1:{own_port}/")
-                print("\nEnding the stack")
+                print("\nEnding the stack", flush=True)
     except StackError as error:
         print(f"\nThe demo failed. {error}", file=sys.stderr)
         return 1
@@ -90,6 +90,8 @@ def _look(cdp_url: str, url: str) -> tuple[float, float]:
             loaded = time.monotonic()
             print(f"  title  {page.title()}")
             _show_text(page.inner_text("body"))
+            if page.url.startswith("chrome-error:"):
+                raise StackError(f"The browser could not reach {url}: see what it shows above.")
             page.screenshot(path=SCREENSHOT)
             print(f"\n  screenshot saved as {SCREENSHOT}")
             browser.close()
