@@ -115,11 +115,9 @@ async def connect(address: str, port: int) -> socket.socket:
 async def _through(upstream: SplitResult, address: Address, port: int) -> socket.socket:
     """A tunnel to `address` through the operator's proxy. Raises DialError."""
     assert upstream.hostname is not None and upstream.port is not None  # checked when the settings were read
-    proxies = [parse_address(upstream.hostname)]
-    if proxies == [None]:
-        proxies = list(await resolve(upstream.hostname))
     try:
-        sock = await connect(str(proxies[0]), upstream.port)
+        proxy = parse_address(upstream.hostname) or (await resolve(upstream.hostname))[0]
+        sock = await connect(str(proxy), upstream.port)
     except DialError as error:
         raise DialError(Refusal.UPSTREAM, str(error)) from error
     handshake = _http_connect if upstream.scheme == "http" else _socks5

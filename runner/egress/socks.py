@@ -75,6 +75,31 @@ def parse_request(data: bytes) -> tuple[str, int, int]:
     return host, int.from_bytes(data[end - 2 : end], "big"), end
 
 
+class SiteEnd(Half):
+    """A connection to a site, which may speak or hang up before the browser has heard that it is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._early = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is None:
+            self._early += data
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:
+        return super().eof_received() or self.peer is None
+
+    def catch_up(self) -> None:
+        """Pass on what came before `join`."""
+        if self._early:
+            super().data_received(self._early)
+            self._early = b""
+        if self.ended:
+            super().eof_received()
+
+
 class BrowserEnd(Half):
     """One connection that a browser opened to its proxy."""
 
@@ -132,12 +157,15 @@ class BrowserEnd(Half):
             self.close()
             return
         notice_dead_peers(sock)
-        _transport, remote = await asyncio.get_running_loop().create_connection(Half, sock=sock)
-        if self.transport is None:
+        _transport, remote = await asyncio.get_running_loop().create_connection(SiteEnd, sock=sock)
+        if self.transport is None or remote.transport is None:
             remote.close()
+            self._answer(_REPLIES[Refusal.REFUSED])
+            self.close()
             return
         self._answer(0)
         self.join(remote)
+        remote.catch_up()
         if self._buffer:
             super().data_received(self._buffer)
             self._buffer = b""
