@@ -16,6 +16,7 @@ import sys
 import uvloop
 
 from runner.browser import Browser
+from runner.chromium import shell_flags
 from runner.config import ConfigError, RunnerConfig
 from runner.control import Control
 from runner.egress.dial import Dialer
@@ -23,6 +24,8 @@ from runner.gateway.server import Gateway
 from runner.jail import JailError
 from runner.launcher import Launcher
 from runner.leases import Leases
+from runner.pages.service import PageService
+from runner.pages.shell import Shell
 from runner.pool import Pool
 from runner.reports import Reporter
 
@@ -31,56 +34,78 @@ log = logging.getLogger("browsa.runner")
 FLUSH_SECONDS = 2.0
 
 
-async def serve(config: RunnerConfig) -> None:
-    """Run until a signal. Raises JailError when no jail can be made, OSError when an address is taken."""
-    launcher = Launcher(config.chromium, jailed=config.jail == "bwrap", home=config.home)
-    launcher.prepare()
-    dialer = Dialer(config.allow)
-    country = next(iter(config.countries))
-    boot_id = secrets.token_hex(8)
-    pool = Pool(
-        lambda: Browser.start(launcher, dialer, country=country),
-        target=config.pool_size,
-        limit=config.max_browsers,
-    )
-    reporter = Reporter(config.report_url, token=config.token, runner_id=config.runner_id, boot_id=boot_id)
-    leases = Leases(pool, runner_id=config.runner_id, boot_id=boot_id, countries=config.countries, on_end=reporter.add)
-    gateway = Gateway(leases.find, public_url=config.public_cdp_url, origins=config.origins)
-    control = Control(
-        leases,
-        pool,
-        runner_id=config.runner_id,
-        boot_id=boot_id,
-        chromium=str(config.chromium),
-        countries=config.countries,
-    )
-    stop = _signals()
-    port = await gateway.start(config.gateway_host, config.gateway_port)
-    pool.open()
-    reporter.start()
-    await control.start(config.control_socket)
-    log.info(
-        "runner %s: gateway on %s:%d, control on %s",
-        config.runner_id,
-        config.gateway_host,
-        port,
-        config.control_socket,
-    )
-    try:
-        gently = await stop.get()
-        control.state = "draining"
-        if gently and len(leases):
-            log.info("draining: %d leases have up to %g s", len(leases), config.drain_seconds)
-            await _drained(leases, stop, config.drain_seconds)
-    finally:
-        for lease_id in leases.ids():
-            leases.end(lease_id, "shutdown")
-        pool.close()
-        await pool.emptied()
-        await reporter.flush(seconds=FLUSH_SECONDS)
-        await control.close()
-        gateway.close()
-        launcher.close()
+class Runner:
+    """The parts of one runner, made from its settings."""
+
+    def __init__(self, config: RunnerConfig) -> None:
+        self._config = config
+        jailed, boot_id, country = config.jail == "bwrap", secrets.token_hex(8), next(iter(config.countries))
+        self._launchers = [
+            Launcher(config.chromium, jailed=jailed, home=config.home),
+            Launcher(config.headless_shell, jailed=jailed, home=config.home, flags=shell_flags),
+        ]
+        leasing, paging = self._launchers
+        dialer = Dialer(config.allow)
+        self._pool = Pool(
+            lambda: Browser.start(leasing, dialer, country=country),
+            target=config.pool_size,
+            limit=config.max_browsers,
+        )
+        self._pages = PageService(
+            lambda refused: Shell.start(paging, dialer, countries=config.countries, on_refused=refused),
+            places=config.page_places,
+            country=country,
+        )
+        self._reporter = Reporter(config.report_url, token=config.token, runner_id=config.runner_id, boot_id=boot_id)
+        self._leases = Leases(
+            self._pool,
+            runner_id=config.runner_id,
+            boot_id=boot_id,
+            countries=config.countries,
+            on_end=self._reporter.add,
+        )
+        self._gateway = Gateway(self._leases.find, public_url=config.public_cdp_url, origins=config.origins)
+        self._control = Control(
+            self._leases,
+            self._pool,
+            self._pages,
+            runner_id=config.runner_id,
+            boot_id=boot_id,
+            chromium=str(config.chromium),
+            countries=config.countries,
+        )
+
+    async def serve(self) -> None:
+        """Run until a signal. Raises JailError when no jail can be made, OSError when an address is taken."""
+        for launcher in self._launchers:
+            launcher.prepare()
+        stop = _signals()
+        port = await self._gateway.start(self._config.gateway_host, self._config.gateway_port)
+        self._pool.open()
+        self._pages.open()
+        self._reporter.start()
+        await self._control.start(self._config.control_socket)
+        log.info("runner %s: gateway on %s:%d", self._config.runner_id, self._config.gateway_host, port)
+        try:
+            gently = await stop.get()
+            self._control.state = "draining"
+            if gently:
+                await _drained(self._leases, self._pages, stop, self._config.drain_seconds)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        for lease_id in self._leases.ids():
+            self._leases.end(lease_id, "shutdown")
+        self._pool.close()
+        self._pages.close()
+        await self._pool.emptied()
+        await self._pages.emptied()
+        await self._reporter.flush(seconds=FLUSH_SECONDS)
+        await self._control.close()
+        self._gateway.close()
+        for launcher in self._launchers:
+            launcher.close()
 
 
 def _signals() -> asyncio.Queue[bool]:
@@ -92,11 +117,13 @@ def _signals() -> asyncio.Queue[bool]:
     return queue
 
 
-async def _drained(leases: Leases, stop: asyncio.Queue[bool], seconds: float) -> None:
-    """Wait until no lease is left, `seconds` are over, or a second signal comes."""
+async def _drained(leases: Leases, pages: PageService, stop: asyncio.Queue[bool], seconds: float) -> None:
+    """Wait until no lease and no page is left, `seconds` are over, or a second signal comes."""
+    if len(leases):
+        log.info("draining: %d leases have up to %g s", len(leases), seconds)
     again = asyncio.create_task(stop.get())
     deadline = asyncio.get_running_loop().time() + seconds
-    while len(leases) and not again.done() and asyncio.get_running_loop().time() < deadline:
+    while (len(leases) or pages.busy) and not again.done() and asyncio.get_running_loop().time() < deadline:
         await asyncio.wait([again], timeout=0.1)
     again.cancel()
 
@@ -108,7 +135,7 @@ def main() -> int:
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     try:
-        uvloop.run(serve(RunnerConfig.from_env(os.environ)))
+        uvloop.run(Runner(RunnerConfig.from_env(os.environ)).serve())
     except (ConfigError, JailError, OSError) as error:
         log.critical("the runner does not start: %s", error)
         return 1

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +36,11 @@ DISABLED_FEATURES = (
 )
 
 
-def flags(*, proxy: str, profile: str) -> list[str]:
-    """Chromium's command line. No `--no-sandbox` and no `--enable-automation`, ever."""
+Flags = Callable[[str, str], list[str]]  # of a proxy's URL and a profile folder
+
+
+def full_flags(proxy: str, profile: str) -> list[str]:
+    """The command line of a full Chromium. No `--no-sandbox` and no `--enable-automation`, ever."""
     screen = FAMILIES[DEFAULT_FAMILY].screen
     return [
         "--headless=new",
@@ -79,6 +83,15 @@ def flags(*, proxy: str, profile: str) -> list[str]:
     ]
 
 
+def shell_flags(proxy: str, profile: str) -> list[str]:
+    """The command line of a headless shell that loads pages for us alone; the same full Chromium may stand in."""
+    return [
+        *(flag for flag in full_flags(proxy, profile) if not flag.startswith(("--screen-info", "--window-size"))),
+        "--block-new-web-contents",  # no popups: nobody would look at them
+        "--hide-scrollbars",
+    ]
+
+
 class ChromiumError(Exception):
     """Chromium did not start, or cannot be reached."""
 
@@ -113,6 +126,16 @@ class Chromium:
     async def connect(self, on_event: EventListener) -> CdpConnection:
         """A browser-level CDP connection. Raises ChromiumError or CdpError."""
         return await CdpConnection.open(await self.dial(), f"ws://127.0.0.1:{self.port}{self.path}", on_event)
+
+    async def listen(self, port: int) -> socket.socket:
+        """Another listener that only this browser can reach; without a jail, on a free port. Raises OSError."""
+        if self.namespace is None:
+            listener: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
+        else:
+            listener, _none = await self.factory.sockets(self.namespace, plain=0, listen_on=port)
+        assert listener is not None
+        listener.setblocking(False)
+        return listener
 
     async def _socket(self) -> socket.socket:
         if self.namespace is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from runner.browsers import find_chromium
+from runner.browsers import find_chromium, find_headless_shell
 from runner.egress.policy import AllowRule, parse_allow_list
 from runner.identity.places import PLACES
 
@@ -38,9 +38,11 @@ class RunnerConfig:
     report_url: str | None
     token: str
     chromium: Path
+    headless_shell: Path
     jail: Literal["bwrap", "off"]
     pool_size: int
     max_browsers: int
+    page_places: int
     drain_seconds: float
     allow: tuple[AllowRule, ...]
     countries: dict[str, str]
@@ -71,9 +73,11 @@ class RunnerConfig:
             report_url=env.get("BROWSA_REPORT_URL"),
             token=env.get("BROWSA_RUNNER_TOKEN", ""),
             chromium=chromium,
+            headless_shell=find_headless_shell(env) or chromium,
             jail=jail,  # type: ignore[arg-type]  # mypy does not narrow `in` on a tuple of literals
             pool_size=pool_size,
             max_browsers=_integer(env, "BROWSA_MAX_BROWSERS", max(pool_size, _browsers_that_fit()), least=1),
+            page_places=_integer(env, "BROWSA_PAGE_PLACES", 4 * (os.cpu_count() or 1)),
             drain_seconds=float(_integer(env, "BROWSA_DRAIN_SECONDS", 20, least=0)),
             allow=_allow(env.get("BROWSA_ALLOW_ADDRESSES", "")),
             countries=_countries(env.get("EGRESS_COUNTRIES") or '{"us": "direct"}'),

@@ -5,14 +5,28 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 from aiohttp import web
 
+from runner.chromium import ChromiumError
 from runner.leases import Leases
+from runner.pages.service import PageService
+from runner.pages.turns import NoPlace
 from runner.pool import Closed, NoBrowser, Pool
-from runner.wire import OS_FAMILIES, LeaseRequest, Refusal, RunnerState, RunnerStatus
+from runner.wire import (
+    OS_FAMILIES,
+    Blockable,
+    LeaseRequest,
+    PageRequest,
+    Refusal,
+    RunnerState,
+    RunnerStatus,
+    WaitUntil,
+)
 
 MAX_WAIT_SECONDS = 120.0
+MAX_PAGE_MS = 120_000
 MAX_TTL_SECONDS = 24 * 3600
 
 
@@ -23,6 +37,7 @@ class Control:
         self,
         leases: Leases,
         pool: Pool,
+        pages: PageService,
         *,
         runner_id: str,
         boot_id: str,
@@ -32,6 +47,7 @@ class Control:
         self.state: RunnerState = "starting"
         self._leases = leases
         self._pool = pool
+        self._pages = pages
         self._runner_id = runner_id
         self._boot_id = boot_id
         self._chromium = chromium
@@ -47,6 +63,7 @@ class Control:
                 web.get("/leases", self._list),
                 web.post("/leases", self._grant),
                 web.delete("/leases/{lease_id}", self._release),
+                web.post("/pages", self._page),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
@@ -106,6 +123,30 @@ class Control:
             raise ValueError(f"no way out in country {wanted.country!r}")
         if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS or not 0 <= wanted.wait_seconds <= MAX_WAIT_SECONDS:
             raise ValueError("ttl_seconds or wait_seconds is out of range")
+
+    async def _page(self, request: web.Request) -> web.Response:
+        try:
+            wanted = PageRequest.from_json(await request.read())
+            self._check_page(wanted)
+        except (ValueError, TypeError) as error:
+            return _refusal(400, "bad_request", str(error))
+        if self.state == "draining":
+            return _refusal(503, "draining", "this runner takes no new pages")
+        try:
+            answer = await self._pages.fetch(wanted, wait=MAX_WAIT_SECONDS)
+        except (NoPlace, ChromiumError) as error:
+            return _refusal(504, "no_browser", str(error))
+        return web.Response(body=answer.to_json(), content_type="application/json")
+
+    def _check_page(self, wanted: PageRequest) -> None:
+        if not isinstance(wanted.url, str) or not wanted.url.lower().startswith(("http://", "https://")):
+            raise ValueError("url must be an http or https address")
+        if wanted.os_family not in OS_FAMILIES or wanted.country not in self._countries:
+            raise ValueError("no such os_family, or no way out in that country")
+        if not set(wanted.block_resources) <= set(get_args(Blockable)) or wanted.wait_until not in get_args(WaitUntil):
+            raise ValueError("block_resources or wait_until has an unknown value")
+        if not 0 < wanted.timeout_ms <= MAX_PAGE_MS or wanted.max_chars < 0:
+            raise ValueError("timeout_ms or max_chars is out of range")
 
     async def _release(self, request: web.Request) -> web.Response:
         self._leases.release(request.match_info["lease_id"])

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from runner import jail
 from runner.cdp import CdpError
-from runner.chromium import SPARE_SOCKETS, Chromium, ChromiumError, flags
+from runner.chromium import SPARE_SOCKETS, Chromium, ChromiumError, Flags, full_flags
 from runner.netns import NamespaceError, SocketFactory
 
 log = logging.getLogger("browsa.runner.launcher")
@@ -38,8 +38,9 @@ class Started(NamedTuple):
 class Launcher:
     """Starts Chromiums of one binary. `home` is where bare browsers keep their profiles."""
 
-    def __init__(self, binary: Path, *, jailed: bool, home: Path) -> None:
+    def __init__(self, binary: Path, *, jailed: bool, home: Path, flags: Flags = full_flags) -> None:
         self._binary = binary
+        self._flags = flags
         self._jailed = jailed
         self._marker = str(home)
         # Not in `home`, which a browser that runs as another user may not enter.
@@ -111,7 +112,7 @@ class Launcher:
         binary = f"{jail.chromium_folder(spec.browser)}/{self._binary.name}"
         command = [
             binary,
-            *flags(proxy=f"socks5://127.0.0.1:{jail.PROXY_PORT}", profile=f"{jail.HOME}/profile"),
+            *self._flags(f"socks5://127.0.0.1:{jail.PROXY_PORT}", f"{jail.HOME}/profile"),
         ]
         jailed = jail.start(spec, command, stderr=stderr)
         return Started(jailed.process, init=jailed.init)
@@ -126,7 +127,7 @@ class Launcher:
         if uid is not None:
             os.chown(profile, uid, uid)
         process = subprocess.Popen(
-            [*_bare_prefix(uid), str(self._binary), *flags(proxy=proxy, profile=str(profile))],
+            [*_bare_prefix(uid), str(self._binary), *self._flags(proxy, str(profile))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -26,6 +26,9 @@ _REPLIES = {
     Refusal.UPSTREAM: 1,
 }
 HANDSHAKE_SECONDS = 10.0
+
+Route = Callable[[], str | None]
+Refused = Callable[[str, int, Refusal], None]  # host, port, why
 MAX_HANDSHAKE = 600
 
 
@@ -103,8 +106,9 @@ class SiteEnd(Half):
 class BrowserEnd(Half):
     """One connection that a browser opened to its proxy."""
 
-    def __init__(self, dialer: Dialer, route: Callable[[], str | None]) -> None:
+    def __init__(self, dialer: Dialer, route: Route, on_refused: Refused) -> None:
         super().__init__()
+        self._on_refused = on_refused
         self._dialer = dialer
         self._route = route
         self._buffer = b""
@@ -153,6 +157,7 @@ class BrowserEnd(Half):
             sock = await self._dialer.dial(host, port, route=route)
         except DialError as error:
             log.debug("no connection to port %d: %s", port, error)
+            self._on_refused(host, port, error.refusal)
             self._answer(_REPLIES[error.refusal])
             self.close()
             return
@@ -183,6 +188,11 @@ class BrowserEnd(Half):
         super().connection_lost(exc)
 
 
-async def serve(listener: socket.socket, dialer: Dialer, route: Callable[[], str | None]) -> asyncio.Server:
+def _ignore(host: str, port: int, why: Refusal) -> None:
+    """For browsers whose clients see for themselves what failed."""
+
+
+async def serve(listener: socket.socket, dialer: Dialer, route: Route, on_refused: Refused = _ignore) -> asyncio.Server:
     """Accept a browser's connections. `route()` is the session's upstream, or None while nobody leased it."""
-    return await asyncio.get_running_loop().create_server(lambda: BrowserEnd(dialer, route), sock=listener)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: BrowserEnd(dialer, route, on_refused), sock=listener)

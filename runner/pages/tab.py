@@ -1,0 +1,123 @@
+"""One page in a browser context of its own: what it has told us so far, and commands to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from runner.cdp import CdpConnection, CdpError, Params
+from runner.identity.emulation import Identity, target_commands
+from runner.wire import WaitUntil
+
+LIFECYCLE: dict[WaitUntil, str] = {
+    "load": "load",
+    "domcontentloaded": "DOMContentLoaded",
+    "networkidle": "networkIdle",
+}
+WINDOW_BARS = 87  # CSS pixels of Chrome's own tab strip and toolbar
+SAME_DOCUMENT = frozenset({"sameDocument", "historySameDocument"})
+
+
+class TabGone(Exception):
+    """The page's renderer, or the whole shell, died."""
+
+
+class Tab:
+    """A context with one blank page, made ready ahead of time or on the spot; used for one page, then disposed of."""
+
+    def __init__(self, cdp: CdpConnection, *, context: str, target: str, session: str) -> None:
+        self.context = context
+        self.frame = target  # a page's main frame has its target's id
+        self.session = session
+        self.identity: Identity | None = None
+        self.country = ""
+        self.download: str | None = None  # the file's name, once one was offered
+        self._cdp = cdp
+        self._loader = ""
+        self._navigating = False
+        self._reached: set[str] = set()
+        self._gone = False
+        self._changed = asyncio.Event()
+        self._answers: set[asyncio.Task[asyncio.Future[Params]]] = set()
+
+    async def call(self, method: str, params: Params | None = None, *, timeout: float = 30.0) -> Params:
+        """A command to the page. Raises TabGone, or CdpError when Chromium refuses."""
+        if self._gone:
+            raise TabGone
+        try:
+            return await self._cdp.call(method, params, session=self.session, timeout=timeout)
+        except CdpError as error:
+            if self._gone:
+                raise TabGone from error
+            raise
+
+    async def prepare(self) -> None:
+        """Switch on the events that `on_event` reads. Raises CdpError."""
+        for method, params in (
+            ("Page.enable", {}),
+            ("Page.setLifecycleEventsEnabled", {"enabled": True}),
+        ):
+            await self._cdp.post(method, params, session=self.session)
+
+    async def become(self, identity: Identity) -> None:
+        """Take on an identity; nothing to send when it is the one that the tab was made with. Raises CdpError."""
+        if identity == self.identity:
+            return
+        screen = identity.family.screen
+        size = {"width": screen.width, "height": screen.height - screen.top - screen.bottom - WINDOW_BARS}
+        replies = [
+            await self._cdp.post(command.method, command.params, session=self.session)
+            for command in target_commands(identity, "page")
+        ]
+        metrics = {**size, "deviceScaleFactor": 1, "mobile": False}
+        metrics |= {"screenWidth": screen.width, "screenHeight": screen.height}
+        replies.append(await self._cdp.post("Emulation.setDeviceMetricsOverride", metrics, session=self.session))
+        await asyncio.gather(*replies)
+        self.identity = identity
+
+    def on_event(self, method: str, params: Params) -> None:
+        """Called with every event of this page's session."""
+        if method == "Page.lifecycleEvent" and params["frameId"] == self.frame:
+            if params["name"] == "init" or params["loaderId"] != self._loader:
+                self._loader = params["loaderId"]
+                self._reached = set()
+                self._navigating = False
+            self._reached.add(params["name"])
+        elif method == "Page.frameStartedNavigating" and params["frameId"] == self.frame:
+            self._navigating = params["navigationType"] not in SAME_DOCUMENT or self._navigating
+        elif method == "Page.frameStoppedLoading" and params["frameId"] == self.frame:
+            self._navigating = False
+        elif method == "Page.downloadWillBegin":
+            self.download = params["suggestedFilename"]
+            self._navigating = False
+        elif method == "Page.javascriptDialogOpening":
+            self._answer("Page.handleJavaScriptDialog", {"accept": False})
+        elif method == "Fetch.requestPaused":  # only what the caller wants blocked is paused
+            self._answer("Fetch.failRequest", {"requestId": params["requestId"], "errorReason": "BlockedByClient"})
+        elif method in ("Inspector.targetCrashed", "Target.detachedFromTarget"):
+            self.lost()
+        self._changed.set()
+
+    def lost(self) -> None:
+        """The page or its shell died: whoever waits is told."""
+        self._gone = True
+        self._changed.set()
+
+    async def reach(self, state: WaitUntil) -> None:
+        """Wait until the document that the tab ends up with reaches `state`. Raises TabGone."""
+        while not self._gone:
+            if LIFECYCLE[state] in self._reached and not self._navigating:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+        raise TabGone
+
+    def _answer(self, method: str, params: Params) -> None:
+        """React to an event; a page that goes away meanwhile needs no reaction."""
+        task = asyncio.get_running_loop().create_task(self._cdp.post(method, params, session=self.session))
+        self._answers.add(task)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[asyncio.Future[Params]]) -> None:
+        self._answers.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, CdpError):
+            raise error
