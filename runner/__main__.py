@@ -77,10 +77,11 @@ class Runner:
 
     async def serve(self) -> None:
         """Run until a signal. Raises JailError when no jail can be made, OSError when an address is taken."""
+        # The address first: whoever has it already is this home's runner, and its jails are not leftovers.
+        port = await self._gateway.start(self._config.gateway_host, self._config.gateway_port)
         for launcher in self._launchers:
             launcher.prepare()
         stop = _signals()
-        port = await self._gateway.start(self._config.gateway_host, self._config.gateway_port)
         self._pool.open()
         self._pages.open()
         self._reporter.start()
