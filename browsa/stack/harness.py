@@ -89,12 +89,11 @@ def running_stack(
     Call it from the main thread: the stack ends with the thread that starts it. Raises StackError.
     """
     port = port or free_port()
-    environment = own_environment(os.environ) | dict(env or {})
-    environment |= {"BROWSA_HOME": str(home), "BROWSA_PORT": str(port)}
+    own = {"BROWSA_HOME": str(home), "BROWSA_PORT": str(port)}
     process = subprocess.Popen(
         launched([sys.executable, "-m", "browsa.stack", "up"], death_signal=signal.SIGINT),
         cwd=ROOT,
-        env=environment,
+        env=own_environment(os.environ) | dict(env or {}) | own,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -16,6 +16,13 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
 _STABLE_AFTER = 10.0  # seconds; who ran for so long starts again with the shortest delay
 _DEFAULT_DRAIN = 20  # the runner's own default of BROWSA_DRAIN_SECONDS
 
+_PYTHON = (sys.executable, "-m")
+_CELERY = (*_PYTHON, "celery", "-A", "browsa", "--quiet")
+_WORKER = (
+    *(*_CELERY, "worker", "--pool", "threads", "--concurrency", "8", "--loglevel", "WARNING"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+
 
 class Ending(Enum):
     """DRAIN: finish what was begun, within limits. NOW: the person at the keyboard is waiting."""
@@ -72,48 +79,30 @@ def applications(
     The runner and the worker end while the api still listens: they report to it. Only then does the api go.
     """
     drain = float(runner.get("BROWSA_DRAIN_SECONDS") or _DEFAULT_DRAIN)
-    python = [sys.executable, "-m"]
-    uvicorn = [*python, "uvicorn", "browsa.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-    uvicorn += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--lifespan", "off"]
-    uvicorn += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
-    uvicorn += ["--timeout-graceful-shutdown", "15"]
-    celery = [*python, "celery", "-A", "browsa", "--quiet"]
-    worker = [*celery, "worker", "--pool", "threads", "--concurrency", "8", "--loglevel", "WARNING"]
-    worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    term, now = signal.SIGTERM, signal.SIGINT
+    # The worker's cold end, SIGQUIT: a task in hand is taken up again at the next start.
+    quick = signal.SIGQUIT
+    beat = (*_CELERY, "beat", "--loglevel", "WARNING")
     return (
-        Service(
-            "api",
-            tuple(uvicorn),
-            django,
-            stage=2,
-            drain=((signal.SIGTERM, 20.0),),
-            now=((signal.SIGTERM, 1.0),),
-        ),
-        Service(
-            "worker",
-            tuple(worker),
-            django,
-            stage=1,
-            drain=((signal.SIGTERM, drain),),  # warm: tasks in hand are finished
-            now=((signal.SIGQUIT, 2.0),),  # cold: a task in hand is taken up again at the next start
-        ),
-        Service(
-            "beat",
-            (*celery, "beat", "--loglevel", "WARNING"),
-            django,
-            stage=1,
-            drain=((signal.SIGTERM, 3.0),),
-            now=((signal.SIGTERM, 1.0),),
-        ),
+        Service("api", _api_command(port), django, 2, drain=((term, 20.0),), now=((term, 1.0),)),
+        Service("worker", _WORKER, django, 1, drain=((term, drain),), now=((quick, 2.0),)),
+        Service("beat", beat, django, 1, drain=((term, 3.0),), now=((term, 1.0),)),
         Service(
             "runner",
-            (*python, "runner"),
+            (*_PYTHON, "runner"),
             runner,
-            stage=1,
-            drain=((signal.SIGTERM, drain + 5.0), (signal.SIGINT, 5.0)),
-            now=((signal.SIGINT, 5.0),),
+            1,
+            drain=((term, drain + 5.0), (now, 5.0)),
+            now=((now, 5.0),),
         ),
     )
+
+
+def _api_command(port: int) -> tuple[str, ...]:
+    uvicorn = [*_PYTHON, "uvicorn", "browsa.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
+    uvicorn += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--lifespan", "off"]
+    uvicorn += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
+    return (*uvicorn, "--timeout-graceful-shutdown", "15")
 
 
 def postgres_service(server: postgres.Postgres, environment: Mapping[str, str]) -> Service:
