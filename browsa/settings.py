@@ -39,6 +39,12 @@ API_WAITING_THREADS: int = env.integer("BROWSA_API_WAITING_THREADS", 32, least=1
 # How long a provisioning waits for a browser. An agent that is still queued after twice as long was abandoned.
 LEASE_WAIT_SECONDS: int = env.integer("BROWSA_LEASE_WAIT_SECONDS", 30, least=1, most=120)
 
+# Who works on a job and stops beating loses it after so long; a job that was lost so often in a row fails.
+JOB_LEASE_SECONDS: float = env.integer("BROWSA_JOB_LEASE_SECONDS", 15, least=1, most=3600)
+JOB_MAX_ATTEMPTS: int = 5
+# Batches and crawls of one workspace that run at once. Each of them fetches a few pages at once.
+BULK_JOBS_PER_WORKSPACE: int = env.integer("BROWSA_BULK_JOBS_PER_WORKSPACE", 2, least=1, most=1000)
+
 MAX_BODY_BYTES: int = 1024 * 1024
 
 # --- Django ------------------------------------------------------------------------------------------------------
@@ -77,6 +83,7 @@ INSTALLED_APPS: list[str] = [
     "apps.billing",
     "apps.webhooks",
     "apps.agents",
+    "apps.jobs",
 ]
 
 MIDDLEWARE: list[str] = [
@@ -113,6 +120,7 @@ DATABASES: dict[str, Any] = {
 }
 REDIS_URL: str = redis_address(env.required("REDIS_URL"))
 CELERY_BROKER_URL: str = celery_broker(REDIS_URL)
+CELERY_TASK_DEFAULT_QUEUE: str = "default"
 
 # --- The API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {

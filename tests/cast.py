@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,15 +106,19 @@ def at_once(count: int, act: Callable[[int], T]) -> list[T]:
 
 @contextmanager
 def without_ledger_triggers() -> Iterator[None]:
-    """For cleaning up, and for playing an attacker who owns the database."""
+    """For cleaning up, and for playing an attacker who owns the database: history can be changed in here."""
+    tables = ("billing_ledgerentry", "jobs_jobevent", "jobs_jobpage")
+    _alter(tables, "DISABLE TRIGGER USER")
+    try:
+        yield
+    finally:
+        _alter(tables, "ENABLE TRIGGER USER")
+
+
+def _alter(tables: Iterable[str], change: str) -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a table with checks outstanding can't be altered
-        cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute("ALTER TABLE billing_ledgerentry ENABLE TRIGGER USER")
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} {change}")

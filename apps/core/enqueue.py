@@ -17,14 +17,14 @@ from kombu.exceptions import OperationalError
 log = logging.getLogger(__name__)
 
 
-def on_commit(task: str, *ids: str) -> None:
+def on_commit(task: str, *ids: str, queue: str | None = None) -> None:
     """Sends `task` by name, with nothing but ids, after the commit (at once when there is no transaction)."""
-    transaction.on_commit(lambda: _send(task, ids))
+    transaction.on_commit(lambda: _send(task, ids, queue))
 
 
-def _send(task: str, ids: tuple[str, ...]) -> None:
+def _send(task: str, ids: tuple[str, ...], queue: str | None) -> None:
     try:
-        _producer().send_task(task, args=ids, ignore_result=True, retry=False)
+        _producer().send_task(task, args=ids, queue=queue, ignore_result=True, retry=False)
     except (OperationalError, OSError) as error:
         log.warning("not enqueued, a sweep will do it: %s", task, extra={"task": task, "cause": str(error)})
 
@@ -34,6 +34,7 @@ def _producer() -> Celery:
     app = Celery("browsa-producer", broker=settings.CELERY_BROKER_URL, set_as_current=False)
     app.conf.update(
         task_serializer="json",
+        task_default_queue=settings.CELERY_TASK_DEFAULT_QUEUE,
         broker_transport_options={
             "socket_connect_timeout": 2,
             "socket_timeout": 5,

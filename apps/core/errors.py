@@ -4,7 +4,7 @@
     ├── BadRequest 400 (ValidationFailed adds `fields`)      InvalidId 400        UrlNotAllowed 400
     ├── Unauthorized 401                InvalidApiKey 401     InsufficientCredit 402
     ├── Forbidden 403                   NotFound 404          MethodNotAllowed 405
-    ├── Conflict 409                    AgentNotRunning 409
+    ├── Conflict 409                    AgentNotRunning 409   JobTerminal 409       JobNotWaiting 409
     ├── PayloadTooLarge 413             UnsupportedMediaType 415
     ├── TooManyRequests 429             InternalError 500
     └── UpstreamUnavailable 502         NotReady 503          UpstreamTimeout 504
@@ -132,6 +132,30 @@ class AgentNotRunning(ApiError):
     code = "AGENT_NOT_RUNNING"
 
 
+class JobTerminal(ApiError):
+    """The job is already over."""
+
+    status = 409
+    code = "JOB_TERMINAL"
+
+
+class JobNotWaiting(ApiError):
+    """The job is not waiting for an answer."""
+
+    status = 409
+    code = "JOB_NOT_WAITING"
+
+
+class IdempotencyInProgress(ApiError):
+    """The first request with this Idempotency-Key is still being answered."""
+
+    status = 409
+    code = "IDEMPOTENCY_IN_PROGRESS"
+
+    def default_headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"}
+
+
 class PayloadTooLarge(ApiError):
     """A request body may have 1 MiB at most."""
 
@@ -144,6 +168,13 @@ class UnsupportedMediaType(ApiError):
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class IdempotencyKeyReused(ApiError):
+    """This Idempotency-Key came before with another body. Use a new key for each logical request."""
+
+    status = 422
+    code = "IDEMPOTENCY_KEY_REUSED"
 
 
 class TooManyRequests(ApiError):

@@ -1,0 +1,96 @@
+"""The one place that writes events, and with them the row that they determine."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.jobs import wakeups
+from apps.jobs.lifecycle import EventType
+from apps.jobs.models import Job, JobEvent
+from apps.jobs.projection import FIELDS, Event, State, follow
+
+# Without `params`, which may be large and which nothing here needs.
+_LOCKED = ("id", "workspace_id", "kind", "sync", "hold_reference", "page_credits", "lease_until", *FIELDS)
+_LOCK = f"SELECT {', '.join(_LOCKED)} FROM jobs_job WHERE id = %s FOR UPDATE"  # noqa: S608  constants only
+
+
+class LostRace(RuntimeError):
+    """The row changed under a lock that was not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event before it has its place in the sequence."""
+
+    type: EventType
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def lock(job_id: uuid.UUID) -> Job:
+    """The job, without its params, locked until the transaction ends. Raises Job.DoesNotExist."""
+    for job in Job.objects.raw(_LOCK, [job_id]):
+        return job
+    raise Job.DoesNotExist
+
+
+def begin(job: Job, *happened: Happened, now: datetime) -> None:
+    """Inserts a new job, whose unprojected fields are set, with its first events."""
+    events, state = _follow(None, happened, now)
+    _show(job, state)
+    job.save(force_insert=True)
+    _insert(job, events)
+
+
+def append(job: Job, *happened: Happened, now: datetime | None = None, **columns: Any) -> None:
+    """Adds events to a job that `lock` gave, and moves its row with them; `columns` are unprojected ones.
+
+    Raises IllegalEvent. On success `job` shows the new row.
+    """
+    events, state = _follow(state_of(job), happened, now or timezone.now())
+    before = {"id": job.id, "last_seq": job.last_seq, "fence": job.fence, "status": job.status}
+    changes = {name: value for name in FIELDS if (value := getattr(state, name)) != getattr(job, name)}
+    if Job.objects.filter(**before).update(**changes, **columns) != 1:
+        raise LostRace(f"job {job.id} is no longer as it was at event {before['last_seq']}")
+    _show(job, state)
+    for name, value in columns.items():
+        setattr(job, name, value)
+    _insert(job, events)
+
+
+def state_of(job: Job) -> State:
+    """What the row says, as a value."""
+    return State(**{name: getattr(job, name) for name in FIELDS})
+
+
+def _follow(state: State | None, happened: Sequence[Happened], now: datetime) -> tuple[list[Event], State]:
+    events: list[Event] = []
+    for one in happened:
+        fence = (state.fence if state else 0) + (one.type == "started")
+        event = Event(seq=state.last_seq + 1 if state else 1, type=one.type, at=now, fence=fence, data=one.data)
+        state = follow(state, event)
+        events.append(event)
+    if state is None:
+        raise ValueError("nothing happened")
+    return events, state
+
+
+def _show(job: Job, state: State) -> None:
+    for one in dataclasses.fields(state):
+        setattr(job, one.name, getattr(state, one.name))
+
+
+def _insert(job: Job, events: Sequence[Event]) -> None:
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("an event and the row that it moves are written in one transaction")
+    JobEvent.objects.bulk_create(
+        JobEvent(job_id=job.id, seq=e.seq, type=e.type, data=e.data, fence=e.fence, created_at=e.at) for e in events
+    )
+    wakeups.publish_on_commit(job.id)
