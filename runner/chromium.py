@@ -117,9 +117,15 @@ class Chromium:
         """A new connection to the DevTools port. Raises ChromiumError."""
         try:
             sock = await self._socket()
-            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         except OSError as error:
             raise ChromiumError(f"DevTools cannot be reached: {error}") from error
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, OSError):
+                raise ChromiumError(f"DevTools cannot be reached: {error}") from error
+            raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
@@ -129,6 +135,7 @@ class Chromium:
 
     async def listen(self, port: int) -> socket.socket:
         """Another listener that only this browser can reach; without a jail, on a free port. Raises OSError."""
+        self._require_life()
         if self.namespace is None:
             listener: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
         else:
@@ -138,13 +145,23 @@ class Chromium:
         return listener
 
     async def _socket(self) -> socket.socket:
+        self._require_life()
         if self.namespace is None:
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             sock.setblocking(False)
             return sock
         if not self._spares:
-            _none, self._spares = await self.factory.sockets(self.namespace, plain=SPARE_SOCKETS)
+            _none, made = await self.factory.sockets(self.namespace, plain=SPARE_SOCKETS)
+            self._spares += made
+            if self.gone.done():
+                self.release()
+                self._require_life()
         return self._spares.pop()
+
+    def _require_life(self) -> None:
+        """Once the jail is gone, the address of its DevTools would be one of this machine. Raises OSError."""
+        if self.gone.done():
+            raise OSError("the browser is gone")
 
     def keep(self, spares: list[socket.socket]) -> None:
         """Hold unconnected sockets of the jail's namespace ready for `dial`."""

@@ -12,6 +12,7 @@ forking something small takes a millisecond.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -40,16 +41,31 @@ class SocketFactory:
 
         `namespace` is a descriptor of `/proc/<pid>/ns/net`. Raises NamespaceError.
         """
-        async with self._lock:
-            channel = self._running_helper()
-            loop = asyncio.get_running_loop()
-            request = netns_helper.REQUEST.pack(plain, listen_on)
-            try:
-                reply = await loop.run_in_executor(None, _exchange, channel, request, namespace)
-            except OSError as error:
-                self.close()
-                raise NamespaceError(f"the socket helper died: {error}") from error
-        message, fds = reply
+        exchange = asyncio.ensure_future(self._sockets(os.dup(namespace), plain, listen_on))
+        try:
+            return await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            # Our caller gave up. The answer must be read all the same, or the next caller would get it:
+            # sockets of another browser's jail.
+            exchange.add_done_callback(_discard)
+            raise
+
+    async def _sockets(
+        self, namespace: int, plain: int, listen_on: int
+    ) -> tuple[socket.socket | None, list[socket.socket]]:
+        """`sockets`, to be left alone until it is done. Closes `namespace`."""
+        try:
+            async with self._lock:
+                channel = self._running_helper()
+                loop = asyncio.get_running_loop()
+                request = netns_helper.REQUEST.pack(plain, listen_on)
+                try:
+                    message, fds = await loop.run_in_executor(None, _exchange, channel, request, namespace)
+                except OSError as error:
+                    self.close()
+                    raise NamespaceError(f"the socket helper died: {error}") from error
+        finally:
+            os.close(namespace)
         if message != b"ok":
             raise NamespaceError(message.decode(errors="replace") or "the socket helper died")
         made = [socket.socket(fileno=fd) for fd in fds]
@@ -81,6 +97,16 @@ class SocketFactory:
             self._helper.kill()
             self._helper.wait()
         self._channel = self._helper = None
+
+
+def _discard(exchange: asyncio.Future[tuple[socket.socket | None, list[socket.socket]]]) -> None:
+    """Close what was made for a caller that is gone."""
+    if exchange.cancelled() or exchange.exception() is not None:
+        return
+    listener, plain = exchange.result()
+    for sock in (listener, *plain):
+        if sock is not None:
+            sock.close()
 
 
 def _exchange(channel: socket.socket, request: bytes, namespace: int) -> tuple[bytes, list[int]]:

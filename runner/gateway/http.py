@@ -11,6 +11,7 @@ from http import HTTPStatus
 MAX_HEAD = 16 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")  # a bare CR or LF would be a second request to Chromium
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # RFC 9110, 5.5: a bare CR, LF or NUL is an attempt at smuggling
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -48,19 +49,19 @@ class Request:
 def parse_head(data: bytes) -> tuple[Request, int]:
     """The request at the start of `data`, and where its head ends. Raises Incomplete or BadRequest."""
     end = data.find(b"\r\n\r\n")
+    if (end if end >= 0 else len(data)) > MAX_HEAD:
+        raise BadRequest("the request head is too long")
     if end < 0:
-        if len(data) > MAX_HEAD:
-            raise BadRequest("the request head is too long")
         raise Incomplete
     lines = data[:end].decode("latin-1").split("\r\n")
     parts = lines[0].split(" ")
     well_formed = len(parts) == 3 and _TOKEN.fullmatch(parts[0]) and _TARGET.fullmatch(parts[1])
-    if not well_formed or not parts[2].startswith("HTTP/1."):
+    if not well_formed or parts[2] not in ("HTTP/1.1", "HTTP/1.0"):
         raise BadRequest("malformed request line")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or not _TOKEN.fullmatch(name):
+        if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise BadRequest("malformed header")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value

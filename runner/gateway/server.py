@@ -84,7 +84,7 @@ class ChromiumEnd(Half):
     def _watch(self, data: bytes) -> None:
         if ATTACHED in data or (self._tail and ATTACHED in self._tail + data[: len(ATTACHED)]):
             self._on_attached()
-        self._tail = data[1 - len(ATTACHED) :]
+        self._tail = (self._tail + data[-len(ATTACHED) :])[1 - len(ATTACHED) :]
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ready.done():
@@ -101,6 +101,7 @@ class ClientEnd(Half):
         self._buffer = b""
         self._route: routes.SocketRoute | None = None
         self._work: asyncio.Task[None] | None = None
+        self._gone: asyncio.Future[int] | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -145,9 +146,9 @@ class ClientEnd(Half):
         elif isinstance(route, routes.JsonRoute):
             self._serve_json(request, route, browser)
         else:
-            self._upgrade(request, route)
+            self._upgrade(request, route, browser)
 
-    def _upgrade(self, request: http.Request, route: routes.SocketRoute) -> None:
+    def _upgrade(self, request: http.Request, route: routes.SocketRoute, browser: Browser) -> None:
         try:
             accept = websocket.accept_key(request)
         except websocket.HandshakeError as error:
@@ -155,11 +156,27 @@ class ClientEnd(Half):
             self._refuse(request, 426, "BAD_REQUEST", str(error), headers=headers)
             return
         self._route = route
+        self._gone = browser.gone
+        self._gone.add_done_callback(self._on_gone)
         self._write(websocket.switching_protocols(accept, request.request_id))
         self._read_first_message()
 
+    def _on_gone(self, gone: asyncio.Future[int]) -> None:
+        """The browser ended before its client had said anything."""
+        if self._work is None:
+            self._hang_up(1001, "the agent is over")
+
     def _read_first_message(self) -> None:
         assert self._route is not None and self.transport is not None
+        # Nobody else is there yet to answer a client that pings, or that leaves without having said anything.
+        control, self._buffer = websocket.leading_control(self._buffer)
+        for opcode, payload in control:
+            if opcode == websocket.PING:
+                self._write(websocket.server_frame(websocket.PONG, payload[:125]))
+            elif opcode == websocket.CLOSE:
+                self._write(websocket.server_frame(websocket.CLOSE, payload[:125]))
+                self.close()
+                return
         level = "browser" if self._route.kind == "browser" else websocket.level_of(self._buffer)
         if level is None:
             return
@@ -243,6 +260,8 @@ class ClientEnd(Half):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._gone is not None:
+            self._gone.remove_done_callback(self._on_gone)
         if self._work is not None and self.peer is None:
             self._work.cancel()
         super().connection_lost(exc)

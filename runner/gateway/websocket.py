@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import os
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner.gateway.http import Request
 
@@ -19,6 +18,9 @@ _SESSION = re.compile(rb'"sessionId"\s*:\s*"')
 # Domains that only a browser-level DevTools session has; everything else is about one page.
 BROWSER_DOMAINS = frozenset({"Browser", "Target", "SystemInfo", "Tethering"})
 MAX_SNIFF = 256 * 1024
+
+# Opcodes from CLOSE up are control frames (RFC 6455, 5.5).
+CLOSE, PING, PONG = 8, 9, 10
 
 Level = Literal["browser", "page"]
 
@@ -40,7 +42,7 @@ def accept_key(request: Request) -> str:
     try:
         if len(base64.b64decode(key, validate=True)) != 16:
             raise HandshakeError("Sec-WebSocket-Key is not 16 bytes")
-    except binascii.Error as error:
+    except ValueError as error:  # binascii's, or a letter beyond ASCII
         raise HandshakeError("Sec-WebSocket-Key is not base64") from error
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
@@ -61,10 +63,27 @@ def client_handshake(path: str, port: int) -> bytes:
     ).encode()
 
 
+def server_frame(opcode: int, payload: bytes) -> bytes:
+    """A control frame; `payload` is at most 125 bytes."""
+    return bytes([0x80 | opcode, len(payload)]) + payload
+
+
 def close_frame(code: int, reason: str) -> bytes:
-    """A server's close frame; `reason` is at most 123 bytes."""
-    payload = code.to_bytes(2, "big") + reason.encode()[:123]
-    return bytes([0x88, len(payload)]) + payload
+    """A server's close frame; of `reason` it holds what fits into 123 bytes of UTF-8."""
+    shortened = reason.encode()[:123].decode(errors="ignore")
+    return server_frame(CLOSE, code.to_bytes(2, "big") + shortened.encode())
+
+
+def leading_control(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """The control frames (opcode and payload) that `data` begins with, and what follows them."""
+    frames = []
+    while (head := _frame_head(data, 0)) is not None and head.opcode >= CLOSE:
+        if len(data) < head.start + head.length:
+            break
+        end = head.start + head.length
+        frames.append((head.opcode, _unmask(data[head.start : end], head.mask)))
+        data = data[end:]
+    return frames, data
 
 
 def level_of(data: bytes) -> Level | None:
@@ -73,13 +92,13 @@ def level_of(data: bytes) -> Level | None:
     A client that names a session, or speaks of browsers and targets, needs the browser; one that just sends
     `Page.navigate` means the page whose address it was given.
     """
-    payload = _first_message(data)
-    if payload is None:
-        return None if len(data) < MAX_SNIFF else _guess(data)
+    payload, whole = _first_message(data)
+    if not whole:
+        return None if len(data) < MAX_SNIFF else _guess(payload)
     try:
         message = json.loads(payload)
-    except ValueError:
-        return _guess(payload)  # the beginning of a fragmented message, or nonsense that Chromium will answer
+    except (ValueError, RecursionError):
+        return _guess(payload)  # nonsense that Chromium will answer
     if not isinstance(message, dict):
         return "page"
     domain = str(message.get("method", "")).partition(".")[0]
@@ -92,26 +111,37 @@ def _guess(payload: bytes) -> Level:
     return "browser" if named or _SESSION.search(payload) else "page"
 
 
-def _first_message(data: bytes) -> bytes | None:
-    """The unmasked payload of the first data frame, skipping control frames; None while it is incomplete."""
+def _first_message(data: bytes) -> tuple[bytes, bool]:
+    """The unmasked payload of the first data message as far as it is here, and whether that is all of it."""
+    payload = b""
     at = 0
-    while True:
-        head = _frame_head(data, at)
-        if head is None:
-            return None
-        opcode, start, length, mask = head
-        if len(data) < start + length:
-            return None
-        if opcode < 8:
-            return _unmask(data[start : start + length], mask)
-        at = start + length
+    while (head := _frame_head(data, at)) is not None:
+        end = head.start + head.length
+        if head.opcode < CLOSE:
+            payload += _unmask(data[head.start : end], head.mask)
+        if len(data) < end:
+            break
+        if head.opcode < CLOSE and head.final:
+            return payload, True
+        at = end
+    return payload, False
 
 
-def _frame_head(data: bytes, at: int) -> tuple[int, int, int, bytes] | None:
-    """Opcode, where the payload starts, its length, and the mask of the frame at `at`."""
+class _Head(NamedTuple):
+    """A frame's head; `start` is where its payload begins."""
+
+    final: bool
+    opcode: int
+    start: int
+    length: int
+    mask: bytes
+
+
+def _frame_head(data: bytes, at: int) -> _Head | None:
     if len(data) < at + 2:
         return None
-    opcode, masked, length = data[at] & 0x0F, data[at + 1] & 0x80, data[at + 1] & 0x7F
+    first, second = data[at], data[at + 1]
+    masked, length = second & 0x80, second & 0x7F
     at += 2
     extra = {126: 2, 127: 8}.get(length, 0)
     if len(data) < at + extra + (4 if masked else 0):
@@ -120,7 +150,7 @@ def _frame_head(data: bytes, at: int) -> tuple[int, int, int, bytes] | None:
         length = int.from_bytes(data[at : at + extra], "big")
         at += extra
     mask = data[at : at + 4] if masked else b""
-    return opcode, at + len(mask), length, mask
+    return _Head(bool(first & 0x80), first & 0x0F, at + len(mask), length, mask)
 
 
 def _unmask(payload: bytes, mask: bytes) -> bytes:
