@@ -21,7 +21,11 @@ EventListener = Callable[[str, Params, str | None], None]
 
 
 class CdpError(Exception):
-    """Chromium refused a command, or the connection is gone."""
+    """Chromium refused a command, did not answer in time, or is gone."""
+
+
+class CdpClosed(CdpError):
+    """The connection is gone, and with it, most likely, the browser."""
 
 
 class CdpConnection:
@@ -77,7 +81,7 @@ class CdpConnection:
             await self._websocket.send(json.dumps(message))
         except ConnectionClosed as error:
             self._replies.pop(number, None)
-            raise CdpError(f"{method}: the connection is closed") from error
+            raise CdpClosed(f"{method}: the connection is closed") from error
         return reply
 
     async def close(self) -> None:
@@ -95,7 +99,7 @@ class CdpConnection:
         finally:
             for reply in self._replies.values():
                 if not reply.done():
-                    reply.set_exception(CdpError("the connection is closed"))
+                    reply.set_exception(CdpClosed("the connection is closed"))
             self._replies.clear()
 
     def _dispatch(self, message: Params) -> None:

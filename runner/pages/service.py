@@ -63,7 +63,7 @@ class PageService:
         self._shell: Shell | None = None
         self._starting: asyncio.Task[Shell] | None = None
         self._spares: deque[Tab] = deque()
-        self._busy: dict[Shell, int] = {}
+        self._shells: set[Shell] = set()
         self._refusals: deque[tuple[float, str, Refusal]] = deque(maxlen=REFUSALS_KEPT)
         self._failures = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -77,14 +77,14 @@ class PageService:
     @property
     def busy(self) -> int:
         """Pages being loaded now."""
-        return sum(self._busy.values())
+        return sum(shell.busy for shell in self._shells)
 
     def open(self) -> None:
         self._spawn(self._current())
 
     def close(self) -> None:
         self._closed = True
-        for shell in list(self._busy):
+        for shell in list(self._shells):
             shell.kill()
 
     async def emptied(self) -> None:
@@ -123,7 +123,7 @@ class PageService:
     @asynccontextmanager
     async def _tab(self, request: PageRequest) -> Any:
         shell = await self._current()
-        self._busy[shell] = self._busy.get(shell, 0) + 1
+        shell.busy += 1
         tab: Tab | None = None
         try:
             identity = Identity.of(request.os_family, request.country, shell.chromium.version)
@@ -133,7 +133,7 @@ class PageService:
         finally:
             if tab is not None:
                 await asyncio.shield(self._spawn(shell.dispose(tab)))
-            self._busy[shell] -= 1
+            shell.busy -= 1
             self._after_page(shell)
 
     def _spare(self, country: str) -> Tab | None:
@@ -150,7 +150,7 @@ class PageService:
             elif not self._refilling:
                 self._refilling = True
                 self._spawn(self._refill(shell))
-        if shell is not self._shell and not self._busy[shell]:
+        if shell is not self._shell and not shell.busy:
             shell.kill()
 
     def _is_old(self, shell: Shell) -> bool:
@@ -189,7 +189,7 @@ class PageService:
         finally:
             self._starting = None
         self._failures = 0
-        self._busy[shell] = 0
+        self._shells.add(shell)
         self._shell = shell
         self._spares.clear()
         self._spawn(self._bury(shell))
@@ -202,7 +202,7 @@ class PageService:
 
     async def _bury(self, shell: Shell) -> None:
         await shell.closed()
-        del self._busy[shell]
+        self._shells.discard(shell)
         if shell is self._shell and not self._closed:
             log.warning("the headless shell died: %s", " | ".join(shell.chromium.last_words)[-300:])
             self._shell = None

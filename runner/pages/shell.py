@@ -18,11 +18,12 @@ from runner.pages.tab import Tab
 
 
 class Shell:
-    """A running shell. `pages` counts the tabs that it has ever had."""
+    """A running shell. `pages` counts the tabs that it has ever had, `busy` those in use."""
 
     def __init__(self, chromium: Chromium, on_refused: Refused) -> None:
         self.chromium = chromium
         self.pages = 0
+        self.busy = 0
         self._on_refused = on_refused
         self._cdp: CdpConnection | None = None
         self._tabs: dict[str, Tab] = {}  # by session

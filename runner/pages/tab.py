@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runner.cdp import CdpConnection, CdpError, Params
+from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
 from runner.identity.emulation import Identity, target_commands
 from runner.wire import WaitUntil
 
@@ -46,7 +46,7 @@ class Tab:
         try:
             return await self._cdp.call(method, params, session=self.session, timeout=timeout)
         except CdpError as error:
-            if self._gone:
+            if self._gone or isinstance(error, CdpClosed):
                 raise TabGone from error
             raise
 

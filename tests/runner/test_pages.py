@@ -1,0 +1,325 @@
+"""`POST /pages`: what the quick calls see of every kind of page, from a headless shell of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import socket
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from runner.wire import MAX_SCREENSHOT_HEIGHT, PageFailure, PageResult, page_answer
+from tests.fakes.site import Page, Site, html
+from tests.runner.harness import RunnerProcess, command_line, descendants, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def ask(runner: RunnerProcess, url: str, **fields: Any) -> PageResult | PageFailure:
+    wanted = {"url": url, "os_family": "macos", "country": "us", "formats": ["html"], "timeout_ms": 20_000, **fields}
+    answer = await runner.request("POST", "/pages", json=wanted)
+    assert answer.status_code == 200, answer.text
+    return page_answer(answer.content)
+
+
+async def fetch(runner: RunnerProcess, url: str, **fields: Any) -> PageResult:
+    answer = await ask(runner, url, **fields)
+    assert isinstance(answer, PageResult), answer
+    return answer
+
+
+async def fail(runner: RunnerProcess, url: str, **fields: Any) -> PageFailure:
+    answer = await ask(runner, url, **fields)
+    assert isinstance(answer, PageFailure), answer
+    return answer
+
+
+@contextlib.contextmanager
+def page(site: Site, path: str, body: str, status: int = 200, **headers: str) -> Iterator[str]:
+    """A page for the length of the block; its URL."""
+    site.pages[path] = lambda query: (status, {"Content-Type": "text/html; charset=utf-8", **headers}, body.encode())
+    try:
+        yield site.url(path)
+    finally:
+        del site.pages[path]
+
+
+@contextlib.contextmanager
+def slow(site: Site, path: str) -> Iterator[threading.Event]:
+    """A page that answers once the event is set."""
+    release = threading.Event()
+
+    def answer(query: dict[str, str]) -> Page:
+        release.wait(30)
+        return html("late")
+
+    site.pages[path] = answer
+    try:
+        yield release
+    finally:
+        release.set()
+        del site.pages[path]
+
+
+def png_size(encoded: str | None) -> tuple[int, int]:
+    assert encoded is not None
+    data = base64.b64decode(encoded)
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert zlib.crc32(data[12:29]) == struct.unpack("!I", data[29:33])[0]
+    width, height = struct.unpack("!II", data[16:24])
+    return int(width), int(height)
+
+
+def shells(runner: RunnerProcess) -> list[int]:
+    """The headless shells' main processes."""
+    return [
+        pid
+        for pid in descendants(runner.pid)
+        if "--block-new-web-contents" in command_line(pid)
+        and not any(word.startswith("--type=") for word in command_line(pid))
+        and not command_line(pid)[0].endswith("bwrap")
+    ]
+
+
+def connections_to(site: Site) -> list[object]:
+    """What is connected to `site` and has not hung up."""
+    return [
+        connection
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr and connection.laddr.port == site.port and connection.status == psutil.CONN_ESTABLISHED
+    ]
+
+
+async def test_a_page_comes_with_everything_that_was_asked_for(runner: RunnerProcess, site: Site) -> None:
+    body = '<!doctype html><title>T</title><p>Seen</p><p hidden>Unseen</p><a href="/x">x</a><a href="mailto:a@b">m</a>'
+    with page(site, "/full", body) as url:
+        found = await fetch(runner, url, formats=["html", "text", "links", "screenshot"], full_page=False)
+    assert (found.url, found.http_status, found.title) == (url, 200, "T")
+    assert found.html is not None and found.html.startswith("<!DOCTYPE html>") and "Unseen" in found.html
+    assert found.text is not None and "Seen" in found.text and "Unseen" not in found.text
+    assert found.links == [site.url("/x")]
+    assert png_size(found.screenshot_png_b64) == (1512, 862)
+
+
+async def test_what_was_not_asked_for_is_left_out(runner: RunnerProcess, site: Site) -> None:
+    found = await fetch(runner, site.url("/hello"), formats=["text"])
+    assert (found.html, found.links, found.screenshot_png_b64) == (None, None, None)
+
+
+async def test_a_page_that_answers_404_is_a_page(runner: RunnerProcess, site: Site) -> None:
+    with page(site, "/gone", "<h1>Gone</h1>", status=404) as url:
+        found = await fetch(runner, url)
+    assert found.http_status == 404
+    assert found.html is not None and "Gone" in found.html
+
+
+async def test_redirects_are_followed_and_the_landing_address_is_told(runner: RunnerProcess, site: Site) -> None:
+    found = await fetch(runner, site.url(f"/redirect?to={site.url('/hello')}"))
+    assert found.url == site.url("/hello")
+
+
+async def test_a_script_that_moves_on_at_once_is_followed(runner: RunnerProcess, site: Site) -> None:
+    with page(site, "/hop", f"<script>location.replace({site.url('/hello')!r})</script>") as url:
+        found = await fetch(runner, url)
+    assert found.url == site.url("/hello")
+
+
+async def test_text_is_cut_at_max_chars(runner: RunnerProcess, site: Site) -> None:
+    with page(site, "/long", f"<p>{'word ' * 1000}</p>") as url:
+        found = await fetch(runner, url, formats=["text"], max_chars=100)
+    assert found.text is not None and len(found.text) == 100
+
+
+async def test_a_page_cannot_change_how_it_is_read(runner: RunnerProcess, site: Site) -> None:
+    lies = "<script>Object.defineProperty(document, 'title', {get: () => 'lie'}); String.prototype.slice = () => 'lie';"
+    with page(site, "/liar", f"<title>true</title><p>true</p>{lies}</script>") as url:
+        found = await fetch(runner, url, formats=["text"])
+    assert found.title == "true"
+    assert found.text is not None and "true" in found.text
+
+
+async def test_a_full_page_screenshot_is_as_high_as_the_page_up_to_the_maximum(
+    runner: RunnerProcess, site: Site
+) -> None:
+    with page(site, "/high", "<body style='margin:0'><div style='height:3000px'>") as url:
+        assert png_size((await fetch(runner, url, formats=["screenshot"])).screenshot_png_b64) == (1512, 3000)
+    with page(site, "/endless", "<body style='margin:0'><div style='height:60000px'>") as url:
+        size = png_size((await fetch(runner, url, formats=["screenshot"])).screenshot_png_b64)
+    assert size == (1512, MAX_SCREENSHOT_HEIGHT)
+
+
+async def test_dialogs_and_popups_do_not_stop_a_page(runner: RunnerProcess, site: Site) -> None:
+    script = f"alert(1); confirm(2); prompt(3); window.open({site.url('/popped')!r}); document.title = 'through'"
+    with page(site, "/noisy", f"<script>{script}</script>") as url:
+        found = await fetch(runner, url)
+    assert found.title == "through"
+    assert "/popped" not in site.paths()
+
+
+async def test_waiting_for_a_selector_waits_for_what_a_script_adds(runner: RunnerProcess, site: Site) -> None:
+    late = "<script>setTimeout(() => document.body.insertAdjacentHTML('beforeend', '<b id=late>x</b>'), 300)</script>"
+    with page(site, "/adds", f"<body>{late}") as url:
+        found = await fetch(runner, url, wait_for="#late")
+    assert found.html is not None and 'id="late"' in found.html
+
+
+async def test_a_selector_that_never_comes_is_a_timeout_and_nonsense_is_named(
+    runner: RunnerProcess, site: Site
+) -> None:
+    missing = await fail(runner, site.url("/hello"), wait_for="#never", timeout_ms=800)
+    assert (missing.failure, "#never" in missing.message) == ("timeout", True)
+    nonsense = await fail(runner, site.url("/hello"), wait_for="a[[")
+    assert nonsense.failure == "bad_selector"
+
+
+async def test_a_page_that_never_stops_loading_is_a_timeout_unless_the_document_is_enough(
+    runner: RunnerProcess, site: Site
+) -> None:
+    with slow(site, "/never"), page(site, "/hangs", "<title>There</title><p>x</p><img src='/never'>") as url:
+        waited = await fail(runner, url, timeout_ms=1500)
+        assert (waited.failure, "'load'" in waited.message) == ("timeout", True)
+        assert (await fetch(runner, url, wait_until="domcontentloaded")).title == "There"
+
+
+async def test_a_server_that_never_answers_is_a_timeout(runner: RunnerProcess, site: Site) -> None:
+    with slow(site, "/silent"):
+        answer = await fail(runner, site.url("/silent"), timeout_ms=1000)
+    assert (answer.failure, "answer" in answer.message) == ("timeout", True)
+
+
+async def test_network_idle_waits_for_late_requests(runner: RunnerProcess, site: Site) -> None:
+    script = "setTimeout(() => fetch('/hello').then(r => r.text()).then(() => document.title = 'idle'), 200)"
+    with page(site, "/busy", f"<script>{script}</script>") as url:
+        assert (await fetch(runner, url, wait_until="networkidle")).title == "idle"
+
+
+async def test_files_are_not_pages(runner: RunnerProcess, site: Site) -> None:
+    assert (await fail(runner, site.url("/download"))).failure == "download"
+    with page(site, "/attached", "<p>x", **{"Content-Disposition": "attachment; filename=a.html"}) as url:
+        assert (await fail(runner, url)).failure == "download"
+    with page(site, "/paper", "%PDF-1.4", **{"Content-Type": "application/pdf"}) as url:
+        assert isinstance(await ask(runner, url), PageFailure | PageResult)
+
+
+async def test_json_and_plain_text_are_shown_as_they_are(runner: RunnerProcess, site: Site) -> None:
+    with page(site, "/data", '{"a": 1}', **{"Content-Type": "application/json"}) as url:
+        found = await fetch(runner, url, formats=["text"])
+    assert found.text is not None and '{"a": 1}' in found.text
+
+
+async def test_redirects_without_end_are_an_error(runner: RunnerProcess, site: Site) -> None:
+    with page(site, "/loop", "", status=302, Location="/loop") as url:
+        answer = await fail(runner, url)
+    assert (answer.failure, answer.message) == ("unreachable", "net::ERR_TOO_MANY_REDIRECTS")
+
+
+async def test_a_page_that_reloads_for_ever_ends(runner: RunnerProcess, site: Site) -> None:
+    with page(site, "/spin", "<script>location.reload()</script>") as url:
+        answer = await ask(runner, url, timeout_ms=2000)
+    assert isinstance(answer, PageResult) or answer.failure == "timeout"
+
+
+async def test_network_errors_are_named(runner: RunnerProcess, site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = server.getsockname()[1]
+    assert (await fail(runner, "http://name.invalid/")).message == "net::ERR_NAME_NOT_RESOLVED"
+    refused = await fail(runner, f"http://127.0.0.1:{closed}/")
+    assert refused.failure == "not_allowed"  # another port of this machine: the policy speaks first
+    tls = await fail(runner, site.url("/").replace("http:", "https:"))
+    assert (tls.failure, tls.message.startswith("net::ERR_SSL")) == ("unreachable", True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "169.254.169.254", "[::ffff:127.0.0.1]", "2130706433", "localhost"])
+async def test_addresses_inside_are_refused_also_behind_a_redirect(
+    runner: RunnerProcess, site: Site, host: str
+) -> None:
+    url = f"http://{host}/"
+    expected = "unreachable" if host == "127.0.0.1:1" else "not_allowed"  # Chromium itself refuses port 1
+    assert (await fail(runner, url)).failure == expected
+    assert (await fail(runner, site.url(f"/redirect?to={url}"))).failure == expected
+
+
+async def test_more_than_we_carry_is_refused(runner: RunnerProcess, site: Site) -> None:
+    with page(site, "/huge", f"<p>{'x' * 12_000_000}</p>") as url:
+        assert (await fail(runner, url)).failure == "too_large"
+
+
+async def test_blocked_kinds_of_resources_are_not_requested(runner: RunnerProcess, site: Site) -> None:
+    body = "<img src='/pic'><link rel=stylesheet href='/style'><script src='/script'></script>"
+    with page(site, "/rich", body) as url:
+        await fetch(runner, url, block_resources=["image", "stylesheet"])
+    assert "/script" in site.paths()
+    assert not {"/pic", "/style"} & set(site.paths())
+
+
+async def test_pages_share_nothing(runner: RunnerProcess, site: Site) -> None:
+    body = "<script>document.title = document.cookie + (localStorage.mark || ''); localStorage.mark = 'ours'</script>"
+    with page(site, "/marks", body, **{"Set-Cookie": "mark=ours"}) as url:
+        titles = [(await fetch(runner, url)).title for _ in range(4)]
+    assert titles == ["mark=ours"] * 4
+
+
+async def test_a_page_has_the_identity_that_was_asked_for(runner: RunnerProcess, site: Site) -> None:
+    script = "<script>document.title = navigator.platform + Intl.DateTimeFormat().resolvedOptions().timeZone</script>"
+    with page(site, "/who", script) as url:
+        assert (await fetch(runner, url)).title == "MacIntelAmerica/New_York"
+        assert (await fetch(runner, url, os_family="windows", country="de")).title == "Win32Europe/Berlin"
+    agents = [seen.headers["user-agent"] for seen in site.requests if seen.path == "/who"]
+    assert ["Macintosh" in agents[-2], "Windows NT" in agents[-1]] == [True, True]
+    assert not any("Headless" in agent for agent in agents)
+
+
+async def test_a_shell_that_dies_under_a_page_costs_a_second_try_and_no_more(runner: RunnerProcess, site: Site) -> None:
+    with slow(site, "/patient") as release:
+        asking = asyncio.create_task(fetch(runner, site.url("/patient")))
+        await until(lambda: "/patient" in site.paths(), what="the request")
+        (shell,) = shells(runner)
+        os.kill(shell, signal.SIGKILL)
+        release.set()
+        assert (await asking).html is not None
+    assert shells(runner) != [shell]
+
+
+async def test_hanging_up_frees_the_page(runner: RunnerProcess, site: Site) -> None:
+    with slow(site, "/forsaken"):
+        with pytest.raises(httpx.ReadTimeout):
+            transport = httpx.AsyncHTTPTransport(uds=str(runner.socket), verify=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://runner", timeout=1.0) as client:
+                wanted = {"url": site.url("/forsaken"), "os_family": "macos", "country": "us", "formats": []}
+                await client.post("/pages", json=wanted)
+        await until(lambda: not connections_to(site), what="the end of the page's own request")
+
+
+async def test_one_queue_with_many_pages_does_not_hold_up_another(runner: RunnerProcess, site: Site) -> None:
+    with slow(site, "/mine") as release:
+        mine = [asyncio.create_task(fetch(runner, site.url("/mine"), queue="big")) for _ in range(40)]
+        await until(lambda: site.paths().count("/mine") >= 2, what="the first pages")
+        other = asyncio.create_task(fetch(runner, site.url("/hello?other"), queue="small"))
+        await asyncio.sleep(0)
+        release.set()
+        await other
+        assert sum(task.done() for task in mine) < 40
+        await asyncio.gather(*mine)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "file:///etc/passwd"}, {"url": "javascript:1"}, {"url": 5}, {"os_family": "beos"}, {"country": "xx"},
+        {"wait_until": "forever"}, {"block_resources": ["script"]}, {"timeout_ms": 0}, {"timeout_ms": "1"},
+    ],
+)  # fmt: skip
+async def test_a_senseless_request_is_refused(runner: RunnerProcess, change: dict[str, Any]) -> None:
+    wanted = {"url": "http://127.0.0.1/", "os_family": "macos", "country": "us", "formats": [], **change}
+    answer = await runner.request("POST", "/pages", json=wanted)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
