@@ -84,6 +84,11 @@ class CdpConnection:
             raise CdpClosed(f"{method}: the connection is closed") from error
         return reply
 
+    @property
+    def closed(self) -> bool:
+        """True once Chromium, or we, hung up."""
+        return self._reader.done()
+
     async def close(self) -> None:
         self._reader.cancel()
         with suppress(asyncio.CancelledError):

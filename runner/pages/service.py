@@ -142,21 +142,27 @@ class PageService:
         return None
 
     def _after_page(self, shell: Shell) -> None:
-        if shell is self._shell:
-            if self._is_old(shell):
-                self._shell = None
-                self._spares.clear()
-                self._spawn(self._current())
-            elif not self._refilling:
-                self._refilling = True
-                self._spawn(self._refill(shell))
-        if shell is not self._shell and not shell.busy:
-            shell.kill()
-
-    def _is_old(self, shell: Shell) -> bool:
+        if shell is not self._shell:
+            if not shell.busy:
+                shell.kill()
+            return
+        if shell.pages % LOOK_AT_MEMORY_EVERY == 0:
+            self._spawn(self._look_at_memory(shell))
         if shell.pages >= RECYCLE_PAGES:
-            return True
-        return shell.pages % LOOK_AT_MEMORY_EVERY == 0 and _memory(shell.chromium.process.pid) > RECYCLE_BYTES
+            self._replace()
+        elif not self._refilling:
+            self._refilling = True
+            self._spawn(self._refill(shell))
+
+    def _replace(self) -> None:
+        """Start the next shell; this one serves until that is there."""
+        if self._starting is None and not self._closed:
+            self._starting = self._spawn(self._start_one())
+
+    async def _look_at_memory(self, shell: Shell) -> None:
+        if await asyncio.to_thread(_memory, shell.chromium.process.pid) > RECYCLE_BYTES and shell is self._shell:
+            log.info("the headless shell has grown after %d pages and is replaced", shell.pages)
+            self._replace()
 
     async def _refill(self, shell: Shell) -> None:
         try:
@@ -174,9 +180,9 @@ class PageService:
         """The shell that new pages go to, started when there is none. Raises ChromiumError."""
         if self._shell is not None and self._shell.alive:
             return self._shell
-        if self._starting is None:
-            self._starting = self._spawn(self._start_one())
-        return await asyncio.shield(self._starting)
+        starting = self._starting or self._spawn(self._start_one())
+        self._starting = starting
+        return await asyncio.shield(starting)
 
     async def _start_one(self) -> Shell:
         try:
@@ -190,8 +196,10 @@ class PageService:
             self._starting = None
         self._failures = 0
         self._shells.add(shell)
-        self._shell = shell
+        previous, self._shell = self._shell, shell
         self._spares.clear()
+        if previous is not None and not previous.busy:
+            previous.kill()
         self._spawn(self._bury(shell))
         if self._closed:
             shell.kill()

@@ -93,10 +93,10 @@ class Shell:
 
     @property
     def alive(self) -> bool:
-        return not self.chromium.gone.done()
+        return not self.chromium.gone.done() and self._cdp is not None and not self._cdp.closed
 
     def _connection(self) -> CdpConnection:
-        if self._cdp is None or not self.alive:
+        if self._cdp is None or self._cdp.closed:
             raise CdpError("the headless shell is gone")
         return self._cdp
 
