@@ -1,7 +1,10 @@
 """The Celery application and the beat table. Messages carry ids only; results are not kept.
 
-celery -A browsa worker --pool threads --concurrency 8
+celery -A browsa worker --pool threads --concurrency 24
 celery -A browsa beat
+
+A worker takes from every queue; `-Q bulk` makes one for batches alone. Each job holds a thread, and the slots of the
+lanes (`apps.jobs.kinds`) come to 20, which leaves some for beat's ticks.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
+from kombu.entity import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
 
@@ -21,10 +25,18 @@ def _tick(task: str, seconds: int) -> dict[str, Any]:
     return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": seconds * 2}}
 
 
+def _queue(name: str) -> Queue:
+    """One for each lane of `apps.jobs.kinds`; ticks are in the default one. Each has an exchange of its own: by Celery's
+    defaults they would share one, and every message would be in all of them.
+    """
+    return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
+
+
 app = Celery("browsa")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
-    include=["tasks.agents"],
+    include=["tasks.agents", "tasks.jobs"],
+    task_queues=[_queue(name) for name in ("default", "bulk", "tasks")],
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,
@@ -44,6 +56,8 @@ app.conf.update(
         "agents.expire": _tick("agents.expire", 2),
         "agents.settle_stuck": _tick("agents.settle_stuck", 10),
         "agents.reconcile_runner": _tick("agents.reconcile_runner", 5),
+        "jobs.relay": _tick("jobs.relay", 2),
+        "jobs.reap": _tick("jobs.reap", 2),
     },
 )
 

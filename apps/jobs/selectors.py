@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from django.conf import settings
 from django.db import connection
 
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
 from apps.jobs.kinds import BULK, Kind
+from apps.jobs.lifecycle import TERMINAL
 from apps.jobs.models import Job, JobEvent, JobPage
 from apps.jobs.projection import FIELDS
 
 # Without `params`, which are never shown and may be large.
 _COLUMNS = ("id", "workspace_id", "kind", "framework", "metadata", "sync", "hold_reference", "page_credits", *FIELDS)
 _ONE = f"SELECT {', '.join(_COLUMNS)} FROM jobs_job WHERE id = %s AND workspace_id = %s"  # noqa: S608  constants only
+
+_HEADS = """
+    SELECT id, last_seq, status, fence, cancel_requested_at IS NOT NULL FROM jobs_job WHERE id = ANY(%s::uuid[])
+"""
+_NEXT = """
+    SELECT waiting.id FROM jobs_job waiting
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS jobs FROM jobs_job busy
+        WHERE busy.workspace_id = waiting.workspace_id AND busy.status = 'running' AND busy.kind = ANY(%(kinds)s)
+    ) running ON true
+    WHERE waiting.status = 'queued' AND waiting.kind = ANY(%(kinds)s)
+      AND (NOT waiting.kind = ANY(%(bulk)s) OR running.jobs < %(cap)s)
+    ORDER BY running.jobs, waiting.enqueued_at LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,12 @@ def positions_done(*, job_id: uuid.UUID) -> set[int]:
 
 def kind_of(*, job_id: uuid.UUID) -> Known | None:
     found = Job.objects.filter(id=job_id).values_list("kind", "workspace_id").first()
-    return None if found is None else Known(cast(Kind, found[0]), found[1])
+    return None if found is None else Known(as_kind(found[0]), found[1])
+
+
+def as_kind(text: str) -> Kind:
+    """The column's choices are the Literal's values."""
+    return cast(Kind, text)
 
 
 def running_bulk(*, workspace_id: uuid.UUID, now: datetime) -> int:
@@ -68,8 +90,41 @@ def running_bulk(*, workspace_id: uuid.UUID, now: datetime) -> int:
     return at_work.filter(workspace_id=workspace_id, kind__in=BULK).count()
 
 
-def heads(*, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:
-    """The number of the last event of each job."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The part of a job that those who wait for it look at."""
+
+    last_seq: int
+    status: str
+    fence: int
+    cancel_requested: bool
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+def heads(*, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, Head]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id, last_seq FROM jobs_job WHERE id = ANY(%s::uuid[])", [[str(i) for i in job_ids]])
-        return dict(cursor.fetchall())
+        cursor.execute(_HEADS, [[str(job_id) for job_id in job_ids]])
+        return {job_id: Head(*rest) for job_id, *rest in cursor.fetchall()}
+
+
+def next_waiting(*, kinds: Sequence[Kind]) -> uuid.UUID | None:
+    """The queued job whose turn it is: of the workspace with the fewest running, the oldest; of `kinds`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT, {"kinds": list(kinds), "bulk": sorted(BULK), "cap": settings.BULK_JOBS_PER_WORKSPACE})
+        row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def unheard(*, before: datetime, limit: int) -> list[uuid.UUID]:
+    """Queued jobs for which no message was sent since `before`."""
+    waiting = Job.objects.filter(status=Job.Status.QUEUED, enqueued_at__lt=before)
+    return list(waiting.order_by("enqueued_at").values_list("id", flat=True)[:limit])
+
+
+def abandoned(*, now: datetime, limit: int) -> list[uuid.UUID]:
+    """Jobs that nobody works on any more, although somebody said so."""
+    lost = Job.objects.filter(status=Job.Status.RUNNING, lease_until__lt=now)
+    return list(lost.order_by("lease_until").values_list("id", flat=True)[:limit])

@@ -19,7 +19,7 @@ _DEFAULT_DRAIN = 20  # the runner's own default of BROWSA_DRAIN_SECONDS
 _PYTHON = (sys.executable, "-m")
 _CELERY = (*_PYTHON, "celery", "-A", "browsa", "--quiet")
 _WORKER = (
-    *(*_CELERY, "worker", "--pool", "threads", "--concurrency", "8", "--loglevel", "WARNING"),
+    *(*_CELERY, "worker", "--pool", "threads", "--concurrency", "24", "--loglevel", "WARNING"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 

@@ -80,6 +80,11 @@ def end_failed(job: Job, *, code: str, message: str, used: int | None, now: date
     return _end(job, "failed", used, {"error_code": code, "error_message": message[:MAX_MESSAGE]}, now)
 
 
+def end_abandoned(job: Job, *, now: datetime) -> Job:
+    """For a locked job whose cancellation was asked for, and whose executor is gone."""
+    return _end(job, "cancelled", None, {}, now)
+
+
 def _record(job: Job, page: PageRecord | None) -> None:
     happened = page and insert_page(job, page)
     if happened:

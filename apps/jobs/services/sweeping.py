@@ -1,0 +1,69 @@
+"""What beat does so that no job is forgotten. Every sweep may run twice, or beside itself, without harm."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.jobs import selectors
+from apps.jobs.kinds import IDEMPOTENT
+from apps.jobs.models import Job
+from apps.jobs.services import appending, creating, ending
+from apps.jobs.services.appending import Happened
+from apps.jobs.services.claiming import lease_ran_out
+
+# A message that no worker has taken for so long may be lost, or its job had to wait for a slot: another is sent.
+UNHEARD_AFTER = timedelta(seconds=5)
+_AT_ONCE = 200
+
+
+def relay(*, now: datetime | None = None) -> int:
+    """Sends another message for jobs that have waited in the queue. Returns how many."""
+    now = now or timezone.now()
+    waiting = selectors.unheard(before=now - UNHEARD_AFTER, limit=_AT_ONCE)
+    return sum(_remind(job_id, now) for job_id in waiting)
+
+
+@transaction.atomic
+def _remind(job_id: uuid.UUID, now: datetime) -> bool:
+    still = Job.objects.filter(id=job_id, status=Job.Status.QUEUED, enqueued_at__lt=now - UNHEARD_AFTER)
+    if not still.update(enqueued_at=now):
+        return False
+    known = selectors.kind_of(job_id=job_id)
+    assert known is not None
+    creating.tell_a_worker(job_id=job_id, kind=known.kind)
+    return True
+
+
+def reap(*, now: datetime | None = None) -> int:
+    """Takes away the jobs of workers that have stopped beating. Returns how many."""
+    now = now or timezone.now()
+    return sum(_take_away(job_id, now) for job_id in selectors.abandoned(now=now, limit=_AT_ONCE))
+
+
+@transaction.atomic
+def _take_away(job_id: uuid.UUID, now: datetime) -> bool:
+    """Requeued, so that another worker goes on from the rows that there are; at an end of patience, failed.
+
+    A sync job goes the same way: its caller is gone, but its Idempotency-Key may come back.
+    """
+    job = appending.lock(job_id)
+    if not lease_ran_out(job, now=now):
+        return False
+    if job.cancel_requested_at is not None:
+        ending.end_abandoned(job, now=now)
+    elif job.kind not in IDEMPOTENT:
+        message = "The worker that ran the job is gone, and the job can't be done again from its start."
+        ending.end_failed(job, code="INTERNAL_ERROR", message=message, used=0, now=now)
+    elif job.attempts + 1 >= settings.JOB_MAX_ATTEMPTS:
+        message = f"The job was lost {settings.JOB_MAX_ATTEMPTS} times in a row. Only finished pages were charged."
+        ending.end_failed(job, code="INTERNAL_ERROR", message=message, used=None, now=now)
+    else:
+        requeued = Happened("requeued", {"reason": "lease_expired"})
+        appending.append(job, requeued, now=now, lease_until=None, enqueued_at=now)
+        creating.tell_a_worker(job_id=job.id, kind=selectors.as_kind(job.kind))
+    return True

@@ -1,0 +1,33 @@
+"""Runs jobs, and beat's ticks over them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_shutting_down
+
+from apps.core.ticks import run_tick
+from apps.jobs.running import this_worker
+from apps.jobs.services import sweeping
+
+
+@shared_task(name="jobs.run")
+def run(job_id: str) -> None:
+    this_worker().run(uuid.UUID(job_id))
+
+
+@shared_task(name="jobs.relay")
+def relay() -> None:
+    run_tick("jobs.relay", sweeping.relay)
+
+
+@shared_task(name="jobs.reap")
+def reap() -> None:
+    run_tick("jobs.reap", sweeping.reap)
+
+
+@worker_shutting_down.connect
+def _stop(**kwargs: Any) -> None:
+    this_worker().stop()
