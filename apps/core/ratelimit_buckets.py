@@ -1,0 +1,137 @@
+"""Where the buckets are: in Redis, for all API processes together; in this process while Redis is away.
+
+One round trip for each request. Redis' own clock counts, so that the API machines' clocks don't have to agree.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import cast
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from apps.core import ratelimits
+from apps.core.ratelimits import MICROSECONDS, Limit, Taken
+
+log = logging.getLogger(__name__)
+
+# `ratelimits.take` in Lua. A test compares the two.
+SCRIPT = """
+local interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local full_at = tonumber(redis.call('GET', KEYS[1]) or 0)
+local backlog = math.min(math.max(full_at - now, 0), capacity)
+local allowed = 0
+if backlog + interval <= capacity then
+    allowed = 1
+    backlog = backlog + interval
+    redis.call('SET', KEYS[1], string.format('%.0f', now + backlog), 'PX', math.ceil(backlog / 1000))
+end
+return {allowed, backlog, now}
+"""
+
+_TIMEOUT_SECONDS = 0.15
+# While Redis is away one request in this time tries it, and the others don't wait for it.
+PROBE_SECONDS = 1.0
+_MOST_LOCAL_BUCKETS = 10_000
+
+
+class Unavailable(Exception):
+    """Redis can't be asked now."""
+
+
+class SharedBuckets:
+    """The buckets in Redis. Threads may share one. `clock` is in seconds."""
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = redis.Redis.from_url(
+            url,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            # A kept connection that a restarted Redis has closed is worth a second try; a timeout isn't.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        )
+        self._script = self._client.register_script(SCRIPT)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._away_until: float | None = None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def take(self, key: str, limit: Limit) -> Taken:
+        """Raises Unavailable."""
+        self._pass_or_raise()
+        try:
+            allowed, backlog, _ = cast(list[int], self._script(keys=[key], args=[limit.interval, limit.capacity]))
+        except (redis.RedisError, OSError) as error:
+            self._note_failure(error)
+            raise Unavailable from error
+        if self._away_until is not None:
+            log.warning("Redis is back: rate limits count for all processes again")
+            self._away_until = None
+        return Taken(bool(allowed), backlog)
+
+    def _pass_or_raise(self) -> None:
+        if self._away_until is None:
+            return
+        with self._lock:
+            now = self._clock()
+            if self._away_until is not None and now < self._away_until:
+                raise Unavailable
+            self._away_until = now + PROBE_SECONDS  # this request is the probe
+
+    def _note_failure(self, error: Exception) -> None:
+        if self._away_until is None:
+            log.warning("Redis is away: rate limits count in this process alone", extra={"cause": type(error).__name__})
+        self._away_until = self._clock() + PROBE_SECONDS
+
+
+class LocalBuckets:
+    """The same in this process' memory. `clock` is in seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._full_at: dict[str, int] = {}
+
+    def take(self, key: str, limit: Limit) -> Taken:
+        with self._lock:
+            now = int(self._clock() * MICROSECONDS)
+            taken = ratelimits.take(self._full_at.get(key, 0), now, limit)
+            if len(self._full_at) >= _MOST_LOCAL_BUCKETS:
+                self._full_at = {name: full_at for name, full_at in self._full_at.items() if full_at > now}
+            self._full_at[key] = now + taken.backlog
+            return taken
+
+
+@functools.cache
+def _shared(url: str) -> SharedBuckets:
+    return SharedBuckets(url)
+
+
+@functools.cache
+def _local() -> LocalBuckets:
+    return LocalBuckets()
+
+
+def take(workspace: str, name: str, limit: Limit) -> Taken:
+    """One request of the workspace against its bucket of the route class `name`.
+
+    Raises Unavailable for a strict class while Redis is away; the others are then counted in this process.
+    """
+    key = f"ratelimit:{workspace}:{name}"
+    try:
+        return _shared(settings.REDIS_URL).take(key, limit)
+    except Unavailable:
+        if name in ratelimits.STRICT:
+            raise
+        return _local().take(key, limit)
