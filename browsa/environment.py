@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from apps.core import ratelimits
+
 STACK_FILE = "stack.json"
 STACK_NAMES = frozenset(
     {
@@ -96,6 +98,14 @@ def egress_countries(text: str) -> dict[str, str]:
             # The URL may hold the proxy's password, so it isn't repeated here.
             raise ImproperlyConfigured(f'{hint}: the upstream of {code!r} is neither "direct" nor a proxy URL.')
     return {code.lower(): upstream for code, upstream in data.items()}
+
+
+def rate_limits(text: str) -> ratelimits.Table | None:
+    """The rate table with the operator's changes; None when they switched it off."""
+    try:
+        return ratelimits.parse(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"BROWSA_RATE_LIMITS must be off or JSON: {error}.") from error
 
 
 def redis_address(text: str) -> str:

@@ -27,6 +27,7 @@ from django.db import close_old_connections
 from django.http import HttpResponseBase
 from django.urls import Resolver404, resolve, set_urlconf
 
+from apps.accounts.admission import AdmissionMiddleware
 from apps.core.middleware import BODY_TOO_LARGE, EnvelopeMiddleware
 from browsa.threads import DatabaseThreads
 
@@ -122,7 +123,7 @@ class SyncViews(BaseHandler):
 
 
 class AsyncViews(ASGIHandler):
-    """Django's asynchronous handler with our envelope as its only middleware, and shared threads."""
+    """Django's asynchronous handler with our own middleware alone, and shared threads."""
 
     def __init__(self, threads: DatabaseThreads) -> None:
         super().__init__()
@@ -133,7 +134,8 @@ class AsyncViews(ASGIHandler):
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         inner = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]
-        self._middleware_chain = convert_exception_to_response(EnvelopeMiddleware(inner))
+        admission = convert_exception_to_response(AdmissionMiddleware(inner))
+        self._middleware_chain = convert_exception_to_response(EnvelopeMiddleware(admission))
 
     async def serve(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
         """The view is cancelled when the client goes away."""

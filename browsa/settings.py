@@ -9,7 +9,15 @@ from typing import Any
 import dj_database_url
 import django_stubs_ext
 
-from browsa.environment import Environment, celery_broker, egress_countries, redis_address, runner_address
+from apps.core import ratelimits
+from browsa.environment import (
+    Environment,
+    celery_broker,
+    egress_countries,
+    rate_limits,
+    redis_address,
+    runner_address,
+)
 
 django_stubs_ext.monkeypatch()  # lets Django's generic classes be subscripted, as the type checker wants them
 
@@ -27,6 +35,7 @@ RUNNER_URL: str = runner_address(env.text("BROWSA_RUNNER_URL"))
 RUNNER_TOKEN: str = env.text("BROWSA_RUNNER_TOKEN")
 MASTER_KEYS: str = env.text("BROWSA_MASTER_KEYS")
 MAX_BURNERS: int = env.integer("BROWSA_MAX_BURNERS", 10, least=0, most=100_000)
+RATE_LIMITS: ratelimits.Table | None = rate_limits(env.text("BROWSA_RATE_LIMITS"))
 SIGNUP_CREDITS: int = env.integer("SIGNUP_CREDITS", 100)
 EGRESS_COUNTRIES: dict[str, str] = egress_countries(env.text("EGRESS_COUNTRIES", '{"us": "direct"}'))
 DEFAULT_COUNTRY: str = next(iter(EGRESS_COUNTRIES))
@@ -88,6 +97,7 @@ INSTALLED_APPS: list[str] = [
 
 MIDDLEWARE: list[str] = [
     "apps.core.middleware.EnvelopeMiddleware",
+    "apps.accounts.admission.AdmissionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -130,7 +140,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["apps.core.parsers.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.negotiation.AlwaysJSON",
     "DEFAULT_METADATA_CLASS": None,  # no OPTIONS
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "apps.core.openapi.Schema",
     "EXCEPTION_HANDLER": "apps.core.exception_handler.answer",
     "UNAUTHENTICATED_USER": None,
 }

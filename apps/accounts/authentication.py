@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -13,22 +14,39 @@ from apps.accounts import selectors, services
 from apps.accounts.selectors import Caller
 from apps.core.errors import InvalidApiKey, Unauthorized
 
+_REMEMBERED = "_browsa_caller"
+
 
 class ApiKeyAuthentication(BaseAuthentication):
     """Sets `request.auth` to the Caller. There is no anonymous access: no key at all is refused here."""
 
     def authenticate(self, request: Request) -> tuple[None, Caller]:
-        secret = presented_secret(request)
-        if not secret:
-            raise Unauthorized
-        caller = selectors.caller(secret)
-        if caller is None:
-            raise InvalidApiKey
-        services.note_use(caller=caller, now=timezone.now())
-        return None, caller
+        return None, caller_of(request._request)
 
 
-def presented_secret(request: Request) -> str:
+def caller_of(request: HttpRequest) -> Caller:
+    """Who calls: looked up at the first question (`apps.accounts.admission` asks it), and remembered for the rest of
+    the request, so that asynchronous views may ask too. Raises Unauthorized or InvalidApiKey.
+    """
+    caller: Caller | None = getattr(request, _REMEMBERED, None)
+    if caller is None:
+        caller = _identify(request)
+        setattr(request, _REMEMBERED, caller)
+    return caller
+
+
+def _identify(request: HttpRequest) -> Caller:
+    secret = presented_secret(request)
+    if not secret:
+        raise Unauthorized
+    caller = selectors.caller(secret)
+    if caller is None:
+        raise InvalidApiKey
+    services.note_use(caller=caller, now=timezone.now())
+    return caller
+
+
+def presented_secret(request: HttpRequest) -> str:
     if from_header := request.headers.get("X-API-Key", "").strip():
         return from_header
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")

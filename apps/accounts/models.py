@@ -6,9 +6,12 @@ import uuid
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
+
+from apps.core import ratelimits
 
 
 class UserManager(BaseUserManager["User"]):
@@ -51,6 +54,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         super().save(*args, **kwargs)
 
 
+def check_rate_limits(overrides: object) -> None:
+    try:
+        ratelimits.overridden(ratelimits.TABLE, overrides)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
 class Workspace(models.Model):
     """What owns agents, credits and keys."""
 
@@ -59,6 +69,12 @@ class Workspace(models.Model):
     slug = models.SlugField(max_length=100, unique=True)
     max_burners = models.PositiveIntegerField(
         null=True, blank=True, help_text="Concurrent burners; empty: BROWSA_MAX_BURNERS."
+    )
+    rate_limits = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[check_rate_limits],
+        help_text='Over the table of this installation: {"create": {"per_minute": 600, "burst": 100}, "read": "off"}.',
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="workspaces")

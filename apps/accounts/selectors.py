@@ -17,11 +17,12 @@ from apps.core.pagination import Page, PageRequest, paginate
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a key that is active, and the workspace that it opens."""
+    """Who calls: a key that is active, and the workspace that it opens. `rate_limits` is JSON."""
 
     key_id: uuid.UUID
     workspace_id: uuid.UUID
     last_used_at: datetime | None
+    rate_limits: str = "{}"
 
 
 def caller(secret: str) -> Caller | None:
@@ -31,7 +32,9 @@ def caller(secret: str) -> Caller | None:
     # Every request asks this. Written out it costs 60 µs; through the ORM, most of which is making the SQL, 1 ms.
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, workspace_id, last_used_at FROM accounts_apikey WHERE digest = %s AND revoked_at IS NULL",
+            "SELECT key.id, workspace_id, last_used_at, rate_limits::text FROM accounts_apikey AS key"
+            " JOIN accounts_workspace AS workspace ON workspace.id = workspace_id"
+            " WHERE digest = %s AND revoked_at IS NULL",
             [secrets.digest(secret)],
         )
         row = cursor.fetchone()

@@ -10,11 +10,13 @@ from apps.accounts import selectors, serializers, services
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
 from apps.core.api import Endpoint
+from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
 from apps.core.pagination import PageRequest
 from apps.core.validation import checked
 
 
+@takes_key(atomic=True)
 class KeysView(Endpoint):
     @extend_schema(
         operation_id="list_keys",

@@ -7,6 +7,8 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.agents.health import runner_with_a_warm_browser
-        from apps.core import health
+        from apps.agents.outcomes import outcome
+        from apps.core import health, idempotency
 
         health.register("runner", runner_with_a_warm_browser)
+        idempotency.register("agent", outcome)

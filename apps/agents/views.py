@@ -20,6 +20,7 @@ from apps.agents.models import Agent
 from apps.agents.services import ending, provisioning, sweeping
 from apps.core import errors, openapi
 from apps.core.api import Endpoint
+from apps.core.idempotency import takes_key
 from apps.core.ids import check_agent_id
 from apps.core.pagination import PageRequest
 from apps.core.validation import checked
@@ -28,6 +29,7 @@ _TAG = ["Agents"]
 _MISSING = (errors.InvalidId, errors.NotFound)
 
 
+@takes_key(binds="agent")
 class AgentsView(Endpoint):
     waiting_methods = frozenset({"POST"})
 
@@ -116,6 +118,7 @@ class CdpView(Endpoint):
         return Response(serializers.cdp_body(agent))
 
 
+@takes_key(atomic=True)
 class SessionsView(Endpoint):
     @extend_schema(
         operation_id="open_session",

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from apps.core.models import BeatTick
+from apps.core.models import BeatTick, IdempotencyKey
 
 M = TypeVar("M", bound=Model)
 
@@ -27,3 +27,11 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
 @admin.register(BeatTick)
 class BeatTickAdmin(ReadOnlyAdmin[BeatTick]):
     list_display = ["name", "started_at", "finished_at", "error"]
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin[IdempotencyKey]):
+    list_display = ["path", "workspace_id", "status", "subject_kind", "subject_id", "created_at"]
+    ordering = ["-created_at"]
+    search_fields = ["subject_id"]
+    exclude = ["body", "fingerprint"]  # answers may hold what pages said, and capabilities

@@ -5,6 +5,7 @@
     ├── Unauthorized 401                InvalidApiKey 401     InsufficientCredit 402
     ├── Forbidden 403                   NotFound 404          MethodNotAllowed 405
     ├── Conflict 409                    AgentNotRunning 409   JobTerminal 409       JobNotWaiting 409
+    ├── IdempotencyInProgress 409       IdempotencyKeyReused 422
     ├── PayloadTooLarge 413             UnsupportedMediaType 415
     ├── TooManyRequests 429             InternalError 500
     └── UpstreamUnavailable 502         NotReady 503          UpstreamTimeout 504

@@ -1,13 +1,14 @@
-"""What the views' OpenAPI descriptions share: the error envelope, and paging parameters."""
+"""What the views' OpenAPI descriptions share: the error envelope, paging parameters, rate limits, Idempotency-Key."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from apps.core import errors
+from apps.core import errors, idempotency
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -21,11 +22,14 @@ class ErrorSerializer(serializers.Serializer[Any]):
     )
 
 
+_ALWAYS: tuple[type[errors.ApiError], ...] = (errors.Unauthorized, errors.InvalidApiKey, errors.TooManyRequests)
+_KEYED: tuple[type[errors.ApiError], ...] = (errors.IdempotencyInProgress, errors.IdempotencyKeyReused)
+
+
 def failures(*kinds: type[errors.ApiError]) -> dict[int, OpenApiResponse]:
     """The error answers of a call, besides those that every authenticated call has."""
     named: dict[int, list[type[errors.ApiError]]] = {}
-    always: tuple[type[errors.ApiError], ...] = (errors.Unauthorized, errors.InvalidApiKey)
-    for kind in (*always, *kinds):
+    for kind in dict.fromkeys((*_ALWAYS, *kinds)):
         named.setdefault(kind.status, []).append(kind)
     return {status: _response(group) for status, group in named.items()}
 
@@ -44,6 +48,59 @@ def _response(kinds: list[type[errors.ApiError]]) -> OpenApiResponse:
     ]
     description = " or ".join(f"`{kind.code}`" for kind in kinds)
     return OpenApiResponse(response=ErrorSerializer, description=description, examples=examples)
+
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    idempotency.HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 255 printable ASCII characters, new for each logical request. For 24 hours a repeat with the same"
+    " body gets the first answer byte for byte, with `Idempotent-Replay: true`.",
+)
+_RATE_LIMIT_HEADERS = [
+    OpenApiParameter(
+        "RateLimit-Policy",
+        str,
+        OpenApiParameter.HEADER,
+        response=True,
+        description='The limit that the call counts against: `"create";q=20;w=20` is 20 at once, back in 20 seconds.',
+    ),
+    OpenApiParameter(
+        "RateLimit",
+        str,
+        OpenApiParameter.HEADER,
+        response=True,
+        description='What is left of it: `"create";r=19;t=1` is 19 calls now, and one more in 1 second.',
+    ),
+]
+
+
+class Schema(AutoSchema):
+    """Adds to each call what admission does: rate limits to all, the key to those that take it."""
+
+    def get_override_parameters(self) -> list[Any]:
+        return [*_RATE_LIMIT_HEADERS, *([IDEMPOTENCY_KEY] if self._keyed() else [])]
+
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        for kind in _KEYED if self._keyed() else ():
+            code = str(kind.status)
+            body = self._get_response_for_code(_response([kind]), code)  # type: ignore[no-untyped-call]
+            bodies[code] = _merged(bodies[code], body) if code in bodies else body
+        return bodies
+
+    def _keyed(self) -> bool:
+        return self.method == "POST" and idempotency.keyed(type(self.view)) is not None
+
+
+def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two answers with the same status as one."""
+    examples = {
+        **one["content"]["application/json"]["examples"],
+        **other["content"]["application/json"]["examples"],
+    }
+    content = {"application/json": {**one["content"]["application/json"], "examples": examples}}
+    return {**one, "description": f"{one['description']} or {other['description']}", "content": content}
 
 
 PAGING = [

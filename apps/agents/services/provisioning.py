@@ -18,6 +18,7 @@ from apps.agents.services import ending, moving
 from apps.billing import selectors as billing_selectors
 from apps.billing import services as billing
 from apps.billing.pricing import BurnerRate, burner_maximum
+from apps.core import idempotency
 from apps.core.errors import AgentNotRunning, ApiError, TooManyRequests
 from apps.core.ids import new_agent_id
 from apps.core.times import from_unix
@@ -70,7 +71,7 @@ def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
         reference=f"agent:{agent_id}",
         source=billing.Source(description="Burner", agent_id=agent_id),
     )
-    return Agent.objects.create(
+    agent = Agent.objects.create(
         id=agent_id,
         workspace_id=workspace_id,
         mode=Agent.Mode.BURNER,
@@ -87,6 +88,8 @@ def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
         cost_credits=held.amount,
         created_at=timezone.now(),
     )
+    idempotency.bind("agent", agent.id)
+    return agent
 
 
 def _rate(country: str) -> BurnerRate:
