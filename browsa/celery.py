@@ -35,7 +35,7 @@ def _queue(name: str) -> Queue:
 app = Celery("browsa")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
-    include=["tasks.agents", "tasks.jobs"],
+    include=["tasks.agents", "tasks.jobs", "tasks.core"],
     task_queues=[_queue(name) for name in ("default", "bulk", "tasks")],
     task_serializer="json",
     accept_content=["json"],
@@ -58,6 +58,7 @@ app.conf.update(
         "agents.reconcile_runner": _tick("agents.reconcile_runner", 5),
         "jobs.relay": _tick("jobs.relay", 2),
         "jobs.reap": _tick("jobs.reap", 2),
+        "core.purge_idempotency_keys": _tick("core.purge_idempotency_keys", 600),
     },
 )
 
