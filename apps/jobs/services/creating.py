@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.billing import services as billing
-from apps.core import enqueue, request_ids
+from apps.core import enqueue, idempotency, request_ids
 from apps.jobs.kinds import LANE_OF, Kind
 from apps.jobs.models import Job
 from apps.jobs.services import appending
@@ -69,6 +69,7 @@ def create_job(
         enqueued_at=None if sync else now,
     )
     appending.begin(job, *happened, now=now)
+    idempotency.bind("job", str(job.id))
     if not sync:
         tell_a_worker(job_id=job.id, kind=kind)
     return job
