@@ -98,6 +98,12 @@ class Member:
         """Kind and amount of each line about one agent."""
         return [(line["kind"], line["amount"]) for line in self.ledger() if line["agent_id"] == agent_id]
 
+    def leave(self) -> None:
+        """Ends what still runs, lest it is in the way of the next test."""
+        for agent in self.get("/v1/agents").json()["agents"]:
+            if agent["status"] == "running":
+                self.delete(f"/v1/agents/{agent['id']}")
+
 
 class Database:
     """The stack's own PostgreSQL, for looking at what no endpoint shows yet."""
@@ -235,6 +241,12 @@ def runner_status(stack: Stack) -> dict[str, Any]:
         return control.status()
 
 
+def pool_is_whole(stack: Stack) -> bool:
+    """Nothing starts, and every browser process belongs to a lease or is warm."""
+    status = runner_status(stack)
+    return status["starting"] == 0 and len(chromiums(stack)) == status["warm"] + status["leased"]
+
+
 def answers(stack: Stack, path: str = "/healthz") -> bool:
     try:
         return httpx.get(stack.api_url + path, timeout=10).is_success
@@ -273,7 +285,7 @@ def chromium_of(stack: Stack, agent: dict[str, Any]) -> int:
             command(cdp, "Target.createTarget", url="about:blank", browserContextId=context)
         known = {process["id"] for process in command(cdp, "SystemInfo.getProcessInfo")["processInfo"]}
     inside = _process_ids_inside()
-    matching = [pid for pid in chromiums(stack) if known <= inside[pid]]
+    matching = [pid for pid in chromiums(stack) if known <= inside.get(pid, set())]
     assert len(matching) == 1, matching
     return matching[0]
 

@@ -38,18 +38,22 @@ def stack(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Stac
 
 @pytest.fixture(scope="package")
 def _members(stack: Stack, http: httpx.Client) -> Iterator[Member]:
-    return join(stack, http, 40)
+    return join(stack, http, 60)
 
 
 @pytest.fixture
-def member(_members: Iterator[Member]) -> Member:
+def member(_members: Iterator[Member]) -> Iterator[Member]:
     """Somebody new, whose ledger holds nothing but the signup grant."""
-    return next(_members)
+    member = next(_members)
+    yield member
+    member.leave()
 
 
 @pytest.fixture
-def outsider(_members: Iterator[Member]) -> Member:
-    return next(_members)
+def outsider(_members: Iterator[Member]) -> Iterator[Member]:
+    member = next(_members)
+    yield member
+    member.leave()
 
 
 @pytest.fixture

@@ -204,9 +204,7 @@ def test_browser_close_ends_it_and_it_is_charged(member: Member, stack: Stack, d
     assert member.credits() == (99, 0)
 
 
-def test_a_crash_is_told_within_two_seconds_and_costs_nothing(
-    member: Member, stack: Stack, database: Database
-) -> None:
+def test_a_crash_is_told_within_two_seconds_and_costs_nothing(member: Member, stack: Stack, database: Database) -> None:
     agent = member.burner()
     pid = chromium_of(stack, agent)
 
