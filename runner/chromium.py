@@ -112,6 +112,7 @@ class Chromium:
     version: str = ""
     page_id: str = ""
     _spares: list[socket.socket] = field(default_factory=list)
+    _refill: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def dial(self) -> socket.socket:
         """A new connection to the DevTools port. Raises ChromiumError."""
@@ -150,13 +151,14 @@ class Chromium:
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             sock.setblocking(False)
             return sock
-        if not self._spares:
-            _none, made = await self.factory.sockets(self.namespace, plain=SPARE_SOCKETS)
-            self._spares += made
-            if self.gone.done():
-                self.release()
-                self._require_life()
-        return self._spares.pop()
+        async with self._refill:
+            if not self._spares:
+                _none, made = await self.factory.sockets(self.namespace, plain=SPARE_SOCKETS)
+                self._spares += made
+                if self.gone.done():
+                    self.release()
+                    self._require_life()
+            return self._spares.pop()
 
     def _require_life(self) -> None:
         """Once the jail is gone, the address of its DevTools would be one of this machine. Raises OSError."""

@@ -55,6 +55,7 @@ async def test_dials_at_the_same_time_share_no_socket_and_lose_none(devtools: in
     socks = await asyncio.gather(*(browser.dial() for _ in range(20)))
 
     assert len(set(socks)) == 20
+    assert len(factory.made) == 24  # three batches of eight
     browser.gone.set_result(0)
     await asyncio.sleep(0)
     for sock in socks:
