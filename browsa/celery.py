@@ -26,7 +26,7 @@ def _tick(task: str, seconds: int) -> dict[str, Any]:
 
 
 def _queue(name: str) -> Queue:
-    """One for each lane of `apps.jobs.kinds`; ticks are in the default one. Each has an exchange of its own: by Celery's
+    """One for each lane of `apps.jobs.kinds`; ticks are in the default one. Each has its own exchange: by Celery's
     defaults they would share one, and every message would be in all of them.
     """
     return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]

@@ -157,9 +157,14 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/v1",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"AgentStatus": "apps.agents.models.Agent.Status"},
+    "ENUM_NAME_OVERRIDES": {
+        "AgentStatus": "apps.agents.models.Agent.Status",
+        "JobStatusName": "apps.jobs.models.Job.Status",
+        "JobKind": "apps.jobs.models.Job.Kind",
+    },
     "TAGS": [
         {"name": "Agents", "description": "Cloud browser identities."},
+        {"name": "Jobs", "description": "Work in the background: wait for it, follow it, cancel it."},
         {"name": "Credits", "description": "Balance, prices and the ledger."},
         {"name": "API keys", "description": "Mint, list and revoke keys."},
     ],

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularSwaggerView
 from apps.core import views
 
 urlpatterns = [
+    path("", include("apps.jobs.urls")),
     path("", include("apps.agents.urls")),
     path("", include("apps.billing.urls")),
     path("", include("apps.accounts.urls")),

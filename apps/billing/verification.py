@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-from django.db import connection, transaction
 from django.db.models import Sum
 
 from apps.billing import chain
 from apps.billing.models import CreditAccount, Hold, LedgerEntry
+from apps.core.snapshots import one_snapshot
 
 
 def problems() -> Iterator[str]:
@@ -18,7 +17,7 @@ def problems() -> Iterator[str]:
 
     Reads one snapshot of the database, so that it can run while credits move.
     """
-    with _one_snapshot():
+    with one_snapshot():
         for account in CreditAccount.objects.order_by("workspace_id").iterator():
             problem = _problem_with(account)
             if problem is not None:
@@ -28,16 +27,6 @@ def problems() -> Iterator[str]:
             LedgerEntry.objects.exclude(workspace_id__in=known).values_list("workspace_id", flat=True).distinct()
         ):
             yield f"workspace {workspace_id}: has ledger entries but no account"
-
-
-@contextmanager
-def _one_snapshot() -> Iterator[None]:
-    inside_another = connection.in_atomic_block
-    with transaction.atomic():
-        if not inside_another:  # only a transaction that has read nothing yet can be given another isolation
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
 
 
 def _problem_with(account: CreditAccount) -> str | None:

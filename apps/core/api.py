@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.renderers import JSONRenderer
@@ -35,8 +34,8 @@ class Endpoint(APIView):
 class AsyncEndpoint(Endpoint):
     """An endpoint whose handlers are coroutines and wait on the event loop, holding no thread.
 
-    Reads of the key and of the database go to the API's threads (`sync_to_async`). Handlers return Django responses;
-    what they raise becomes the envelope, as everywhere.
+    The key was read on a thread before (`apps.accounts.admission`); what handlers want of the database goes to the
+    API's threads too (`sync_to_async`). They return Django responses; what they raise becomes the envelope.
     """
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
@@ -44,7 +43,7 @@ class AsyncEndpoint(Endpoint):
         self.request = self.initialize_request(request, *args, **kwargs)
         self.headers = self.default_response_headers
         try:
-            await sync_to_async(self.initial)(self.request, *args, **kwargs)
+            self.initial(self.request, *args, **kwargs)
             known = (request.method or "").lower() in self.http_method_names
             handler = getattr(self, (request.method or "").lower(), None) if known else None
             if handler is None:

@@ -18,7 +18,17 @@ from apps.jobs.models import Job, JobEvent
 from apps.jobs.projection import FIELDS, Event, State, follow
 
 # Without `params`, which may be large and which nothing here needs.
-_LOCKED = ("id", "workspace_id", "kind", "sync", "hold_reference", "page_credits", "lease_until", *FIELDS)
+_LOCKED = (
+    "id",
+    "workspace_id",
+    "kind",
+    "sync",
+    "hold_reference",
+    "page_credits",
+    "lease_until",
+    "enqueued_at",
+    *FIELDS,
+)
 _LOCK = f"SELECT {', '.join(_LOCKED)} FROM jobs_job WHERE id = %s FOR UPDATE"  # noqa: S608  constants only
 
 
@@ -63,6 +73,17 @@ def append(job: Job, *happened: Happened, now: datetime | None = None, **columns
     for name, value in columns.items():
         setattr(job, name, value)
     _insert(job, events)
+
+
+def rewrite(job: Job, state: State, *, now: datetime) -> bool:
+    """Makes the row of a locked job say what `state`, the fold of its events, says. False if it does already."""
+    if state_of(job) == state:
+        return False
+    # Who works on it, if anybody, is not in its events: a lease that is over lets the reaper find out.
+    lease = (job.lease_until or now) if state.status == "running" else None
+    row = {name: getattr(state, name) for name in FIELDS}
+    Job.objects.filter(id=job.id).update(**row, lease_until=lease, enqueued_at=job.enqueued_at or now)
+    return True
 
 
 def state_of(job: Job) -> State:
