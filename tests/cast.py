@@ -43,8 +43,13 @@ class Member:
     def delete(self, path: str) -> Reply:
         return call("DELETE", path, key=self.secret)
 
-    def post(self, path: str, body: Any = None) -> Reply:
-        return call("POST", path, key=self.secret, content=b"" if body is None else json.dumps(body).encode())
+    def post(self, path: str, body: Any = None, **headers: str) -> Reply:
+        content = b"" if body is None else json.dumps(body).encode()
+        return call("POST", path, key=self.secret, content=content, headers=headers)
+
+    def post_once(self, path: str, body: Any, key: str) -> Reply:
+        """With an Idempotency-Key."""
+        return self.post(path, body, **{"Idempotency-Key": key})
 
     def burner(self, **fields: Any) -> dict[str, Any]:
         """Provisions one and expects it to work."""
