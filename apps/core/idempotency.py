@@ -134,6 +134,11 @@ def bind(kind: str, subject_id: str) -> None:
     attempt.bound = True
 
 
+def is_keyed() -> bool:
+    """Whether a repeat may ask for what this request brings: then the result must outlive the process."""
+    return _current.get() is not None
+
+
 @contextmanager
 def attempting(attempt: Attempt) -> Iterator[None]:
     """`bind` within the block is about this attempt, also in threads that the block's coroutines hand work to."""
