@@ -15,7 +15,7 @@ from apps.core import enqueue
 @pytest.fixture
 def queue() -> redis.Redis:
     server = redis.Redis.from_url(settings.REDIS_URL)
-    server.delete("celery")
+    server.delete("default")
     return server
 
 
@@ -23,9 +23,9 @@ def queue() -> redis.Redis:
 def test_a_message_leaves_with_the_commit_and_carries_ids_only(queue: redis.Redis) -> None:
     with transaction.atomic():
         enqueue.on_commit("jobs.run", "252e8eac")
-        assert queue.llen("celery") == 0
+        assert queue.llen("default") == 0
 
-    message = json.loads(queue.lpop("celery") or "{}")
+    message = json.loads(queue.lpop("default") or "{}")
     assert message["headers"]["task"] == "jobs.run"
     assert message["headers"]["argsrepr"] == "('252e8eac',)"
     queue.close()
@@ -37,7 +37,7 @@ def test_what_is_rolled_back_is_not_enqueued(queue: redis.Redis) -> None:
         enqueue.on_commit("jobs.run", "252e8eac")
         raise ZeroDivisionError
 
-    assert queue.llen("celery") == 0
+    assert queue.llen("default") == 0
     queue.close()
 
 

@@ -1,0 +1,161 @@
+"""What happens to jobs that no message names and no worker holds."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+import redis
+from django.conf import settings
+
+from apps.jobs import selectors
+from apps.jobs.kinds import BATCHES
+from apps.jobs.models import Job
+from apps.jobs.services import claiming, ending, recording, sweeping
+from apps.jobs.services.claiming import Claim
+from tests.cast import Member, at_once, join
+from tests.jobs.making import add_pages, after_the_lease, claimed, make_job, now, page, reread, story
+
+pytestmark = pytest.mark.django_db
+
+LATER = timedelta(seconds=6)
+
+
+@pytest.fixture
+def messages(transactional_db: None) -> redis.Redis:
+    server = redis.Redis.from_url(settings.REDIS_URL)
+    server.delete("default", "bulk", "tasks")
+    return server
+
+
+def sent(server: redis.Redis, queue: str) -> list[list[str]]:
+    """The ids that wait in the queue, oldest last."""
+    return [
+        json.loads(json.loads(raw)["headers"]["argsrepr"].replace("('", '["').replace("',)", '"]'))
+        for raw in server.lrange(queue, 0, -1)
+    ]
+
+
+def test_a_message_carries_the_id_alone_in_the_queue_of_its_lane(messages: redis.Redis) -> None:
+    alice = join("alice")
+    scrape, batch = make_job(alice, "scrape", params={"url": "http://secret"}), make_job(alice, "batch")
+
+    assert (sent(messages, "default"), sent(messages, "bulk")) == ([[str(scrape.id)]], [[str(batch.id)]])
+    assert b"secret" not in b"".join(messages.lrange("default", 0, -1))
+    messages.close()
+
+
+def test_a_job_whose_message_was_lost_gets_another(messages: redis.Redis) -> None:
+    job = make_job(join("alice"))
+    messages.delete("bulk")
+
+    assert sweeping.relay() == 0
+    assert sum(at_once(4, lambda _: sweeping.relay(now=now() + LATER))) == 1
+    assert sent(messages, "bulk") == [[str(job.id)]]
+    assert sweeping.relay(now=now() + 2 * LATER) == 1
+    messages.close()
+
+
+def test_what_runs_or_is_over_is_not_relayed(alice: Member) -> None:
+    claimed(make_job(alice))
+    ending.complete(claimed(make_job(alice)))
+
+    assert sweeping.relay(now=now() + LATER) == 0
+
+
+def test_a_lost_job_goes_back_and_on_from_its_pages(messages: redis.Redis) -> None:
+    alice = join("alice")
+    job = make_job(alice)
+    add_pages(claimed(job, "dead"), 0, 1)
+    messages.delete("bulk")
+
+    assert sweeping.reap() == 0
+    assert sum(at_once(4, lambda _: sweeping.reap(now=after_the_lease()))) == 1
+
+    assert sent(messages, "bulk") == [[str(job.id)]]
+    assert selectors.positions_done(job_id=job.id) == {0, 1}
+    heir = claimed(job, "alive")
+    add_pages(heir, 2)
+    ending.complete(heir)
+    assert (reread(job).progress_done, alice.credits()) == (3, (97, 0))
+    messages.close()
+
+
+def lose(job: Job, times: int, at: datetime) -> datetime:
+    for _ in range(times):
+        claimed(job, at=at)
+        at += timedelta(seconds=16)
+        assert sweeping.reap(now=at) == 1
+    return at
+
+
+def test_five_losses_in_a_row_are_the_end(alice: Member) -> None:
+    job = make_job(alice)
+    add_pages(claimed(job), 0)
+    at = after_the_lease()
+    assert sweeping.reap(now=at) == 1
+
+    lose(job, 4, at)
+
+    row = reread(job)
+    assert (row.status, row.error_code, row.credits_charged) == ("failed", "INTERNAL_ERROR", 1)
+    assert alice.credits() == (99, 0)
+    assert [kind for kind, _ in alice.events()] == ["job.failed"]
+
+
+def test_who_gets_further_starts_counting_anew(alice: Member) -> None:
+    job = make_job(alice)
+    at = lose(job, 4, now())
+    claim = claimed(job, at=at)
+    add_pages(claim, 0)
+
+    at += timedelta(seconds=16)
+    sweeping.reap(now=at)
+
+    assert (reread(job).status, reread(job).attempts) == ("queued", 1)
+
+
+def test_a_lost_job_that_was_to_be_cancelled_is(alice: Member) -> None:
+    job = make_job(alice)
+    add_pages(claimed(job), 0)
+    ending.cancel(workspace_id=alice.workspace.id, job_id=job.id)
+
+    sweeping.reap(now=after_the_lease())
+
+    assert (reread(job).status, alice.credits()) == ("cancelled", (99, 0))
+
+
+def test_a_lost_agent_is_not_started_over(alice: Member) -> None:
+    job = make_job(alice, "task")
+    claimed(job)
+
+    assert claiming.claim(job_id=job.id, owner="w", now=after_the_lease()) is None
+    sweeping.reap(now=after_the_lease())
+
+    assert (reread(job).status, reread(job).error_code, alice.credits()) == ("failed", "INTERNAL_ERROR", (100, 0))
+
+
+def test_a_sync_job_whose_api_died_is_finished_by_a_worker_and_tells_nobody(alice: Member) -> None:
+    job = make_job(alice, "scrape", pages=1, sync=True)
+    dead = Claim.of(job)
+
+    sweeping.reap(now=after_the_lease())
+    ending.complete(claimed(job, "worker"), page=page(0))
+
+    assert (reread(job).status, alice.credits(), alice.events()) == ("completed", (99, 0), [])
+    with pytest.raises(claiming.LeaseLost):
+        recording.record_page(dead, page(0))
+    assert story(job) == ["queued", "started", "requeued", "started", "page", "completed"]
+
+
+def test_the_next_is_the_oldest_of_the_workspace_with_the_fewest_running(alice: Member, bob: Member) -> None:
+    busy, waiting = make_job(alice), make_job(alice)
+    claimed(busy)
+    first, _ = make_job(bob), make_job(bob)
+
+    assert selectors.next_waiting(kinds=BATCHES.kinds) == first.id
+    claimed(first)
+    assert selectors.next_waiting(kinds=BATCHES.kinds) == waiting.id
+    claimed(waiting)
+    assert selectors.next_waiting(kinds=BATCHES.kinds) != waiting.id
