@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from runner.browser import Browser
 from runner.chromium import ChromiumError
@@ -233,7 +234,8 @@ class ClientEnd(Half):
             self._refuse(request, 502, "UPSTREAM_UNAVAILABLE", f"the browser does not answer: {error}")
             return
         if "json" in content_type and route.path != "/json/protocol":
-            body = routes.rewrite(body, profile=route.profile, public_url=self._gateway.public_url)
+            with suppress(ValueError):  # "Target is closing" comes as JSON, too
+                body = routes.rewrite(body, profile=route.profile, public_url=self._gateway.public_url)
         self._write(http.response(status, body, request_id=request.request_id, content_type=content_type))
         self.close()
 

@@ -128,10 +128,13 @@ class Emulator:
     def _on_event(self, method: str, params: Params, session: str | None) -> None:
         if method == "Target.attachedToTarget":
             info = params["targetInfo"]
-            if any(target.id == info["targetId"] for target in self._sessions.values()):
+            known = next((target for target in self._sessions.values() if target.id == info["targetId"]), None)
+            if known is None:
+                known = self._sessions[params["sessionId"]] = Target(info["targetId"], info["type"])
+            elif not params["waitingForDebugger"]:
                 return  # one of our own second sessions
-            target = self._sessions[params["sessionId"]] = Target(info["targetId"], info["type"])
-            self._spawn(self._adopt(params["sessionId"], target))
+            # A service worker attaches to the browser and to its page, and runs when both sessions let it.
+            self._spawn(self._adopt(params["sessionId"], known))
         elif method == "Target.detachedFromTarget":
             self._sessions.pop(params["sessionId"], None)
 
