@@ -61,7 +61,9 @@ class CdpConnection:
         """Send a command and wait at most `timeout` seconds for its result. Raises CdpError."""
         reply = await self.post(method, params, session=session)
         try:
-            return await asyncio.wait_for(reply, timeout)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the result.
+            async with asyncio.timeout(timeout):
+                return await reply
         except TimeoutError as error:
             raise CdpError(f"{method}: no answer in {timeout:g} s") from error
 
