@@ -61,4 +61,5 @@ def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | 
 
 
 def _plain(response: Response) -> HttpResponse:
-    return json_response(response.data, status=response.status_code, headers=dict(response.items()))
+    headers = {name: value for name, value in response.items() if name != "Content-Type"}
+    return json_response(response.data, status=response.status_code, headers=headers)
