@@ -20,7 +20,7 @@ class AgentAdmin(ReadOnlyAdmin[Agent]):
         "created_at",
         "end_reason",
     ]
-    list_filter = ["status", "mode", "end_reason"]
+    list_filter = ["status", "mode", "quick", "end_reason"]
     list_select_related = ["workspace"]
     ordering = ["-created_at"]
     search_fields = ["id", "workspace__name", "workspace__slug"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Status = Literal["queued", "running", "destroyed", "failed"]
-Reason = Literal["deleted", "expired", "closed", "crashed", "shutdown"]
+Reason = Literal["deleted", "expired", "closed", "crashed", "shutdown", "finished"]  # finished: a quick page
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     "queued": frozenset({"running", "destroyed", "failed"}),

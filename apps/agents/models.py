@@ -11,7 +11,10 @@ from apps.core.ids import new_agent_id
 
 
 class Agent(models.Model):
-    """One browser identity, from the request for it to its end. Only `services.moving.move` changes `status`."""
+    """One browser identity, from the request for it to its end. Only `services.moving.move` changes `status`.
+
+    A `quick` one has loaded a single page of a job (`services.quick`).
+    """
 
     class Status(models.TextChoices):
         QUEUED = "queued"
@@ -27,6 +30,7 @@ class Agent(models.Model):
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="agents")
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     mode = models.CharField(max_length=10, choices=Mode)
+    quick = models.BooleanField(default=False, help_text="Loaded one page of a quick call.")
 
     initial_url = models.CharField(max_length=2048, blank=True)
     country = models.CharField(max_length=2)
@@ -57,6 +61,9 @@ class Agent(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["workspace", "-created_at", "-id"], name="agent_newest_first"),
+            models.Index(
+                fields=["workspace", "-created_at", "-id"], condition=Q(quick=False), name="agent_listed_newest_first"
+            ),
             models.Index(
                 fields=["workspace", "mode"],
                 condition=Q(status__in=["queued", "running"]),

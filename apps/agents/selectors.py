@@ -28,8 +28,11 @@ def running_agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
     return found
 
 
-def agents(*, workspace_id: uuid.UUID, mode: str | None, page: PageRequest) -> Page[Agent]:
+def agents(*, workspace_id: uuid.UUID, mode: str | None, page: PageRequest, with_quick: bool = False) -> Page[Agent]:
+    """`with_quick`: those of quick pages too."""
     rows = Agent.objects.filter(workspace_id=workspace_id)
+    if not with_quick:
+        rows = rows.filter(quick=False)
     if mode is not None:
         rows = rows.filter(mode=mode)
     return paginate(rows, page, by=("created_at", "id"))

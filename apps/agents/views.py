@@ -37,7 +37,11 @@ class AgentsView(Endpoint):
         operation_id="list_agents",
         summary="List agents",
         tags=_TAG,
-        parameters=[OpenApiParameter("mode", str, enum=Agent.Mode.values), *openapi.PAGING],
+        parameters=[
+            OpenApiParameter("mode", str, enum=Agent.Mode.values),
+            OpenApiParameter("include", str, enum=["quick"], description="Also those of quick pages."),
+            *openapi.PAGING,
+        ],
         responses={200: serializers.AgentsSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
@@ -45,6 +49,7 @@ class AgentsView(Endpoint):
             workspace_id=workspace_of(request),
             mode=_mode(request.query_params.get("mode")),
             page=PageRequest.from_query(request.query_params),
+            with_quick=_with_quick(request.query_params.get("include")),
         )
         return Response(serializers.agents_body(page))
 
@@ -137,6 +142,12 @@ def _mode(text: str | None) -> str | None:
     if text is not None and text not in Agent.Mode.values:
         raise errors.ValidationFailed({"mode": [f"must be one of {', '.join(Agent.Mode.values)}"]})
     return text
+
+
+def _with_quick(text: str | None) -> bool:
+    if text not in (None, "", "quick"):
+        raise errors.ValidationFailed({"include": ["must be quick"]})
+    return text == "quick"
 
 
 @csrf_exempt

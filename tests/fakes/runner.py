@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner import wire
+from tests.fakes.pages import FakePages, Freed, Script
 
 Behaviour = Literal["lease", "no_browser", "draining", "garbage", "error", "hang_up"]
 
@@ -40,6 +41,7 @@ class FakeRunner:
         self.released: list[str] = []
         self.before_lease: Callable[[wire.LeaseRequest], object] = lambda request: None
         self.warm = 4
+        self.pages = FakePages()
         self._lock = threading.Lock()
 
     @property
@@ -65,6 +67,7 @@ class FakeRunner:
         self.reboot()
         self.requests.clear()
         self.released.clear()
+        self.pages.reset()
 
     def reboot(self) -> None:
         """Every lease is gone, and the next ones belong to another life."""
@@ -135,6 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/pages":
+            self._page(wire.PageRequest.from_json(raw))
+            return
         request = wire.LeaseRequest.from_json(raw)
         match self.server.fake.behaviour:
             case "lease":
@@ -149,6 +155,25 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(_Answer(500, b"oops"))
             case "hang_up":
                 self.close_connection = True
+
+    def _page(self, request: wire.PageRequest) -> None:
+        try:
+            answer: Script = self.server.fake.pages.load(request, self.connection)
+        except Freed:
+            answer = "hang_up"
+        match answer:
+            case "hang_up":
+                self.close_connection = True
+            case "draining":
+                self._send(_refusal(503, "draining"))
+            case "no_place":
+                self._send(_refusal(504, "no_browser"))
+            case "garbage":
+                self._send(_Answer(200, b"[1, 2"))
+            case "error":
+                self._send(_Answer(500, b"oops"))
+            case _:
+                self._send(_Answer(200, answer.to_json()))
 
     def do_DELETE(self) -> None:
         self.server.fake.release(self.path.removeprefix("/leases/"))

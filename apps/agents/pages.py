@@ -1,0 +1,154 @@
+"""Pages for the quick calls: asks the runner to load one, and gives its failures the API's names.
+
+Asynchronous, so that whoever waits for a page holds no thread. A caller that is cancelled hangs up, and the runner
+frees the page at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import cast
+from weakref import WeakKeyDictionary
+
+import httpx
+from django.conf import settings
+
+from apps.agents import identity
+from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable, UrlNotAllowed, ValidationFailed
+from runner.wire import Blockable, PageFailure, PageFormat, PageRequest, WaitUntil, page_answer
+from runner.wire import PageResult as PageResult  # what callers get: for them this module is the source
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 2.0
+# Beyond the page's own time: the runner's wait for a place (it gives up after 120 s itself), and the answer's way.
+PATIENCE_SECONDS = 150.0
+# The runner says how many pages load at once: here nobody waits.
+_CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
+
+
+@dataclass(frozen=True, slots=True)
+class PageWish:
+    """A page to load. `queue` is whom it is for: the runner gives queues their turns alternately."""
+
+    url: str
+    queue: str
+    formats: tuple[str, ...]
+    os_type: str
+    country: str
+    wait_until: str = "load"
+    wait_for: str | None = None
+    timeout_ms: int = 60_000
+    max_chars: int = 100_000
+    full_page: bool = True
+    block_resources: tuple[str, ...] = field(default=())
+
+
+class RunnerAway(UpstreamUnavailable):
+    """The cloud runner can't be reached. It is safe to try again."""
+
+
+class NoPlace(UpstreamTimeout):
+    """The cloud runner had no place for the page in time. It is safe to try again."""
+
+
+async def fetch(wish: PageWish) -> PageResult:
+    """The page. Raises RunnerAway and NoPlace when nobody has tried, and what `error_of` names when it gave nothing."""
+    answer = await _ask(_request(wish))
+    if isinstance(answer, PageFailure):
+        raise error_of(answer)
+    return answer
+
+
+def error_of(failed: PageFailure) -> ApiError:
+    """The API's name for a page that gave nothing. Pure."""
+    match failed.failure:
+        case "not_allowed":
+            return UrlNotAllowed(f"This address may not be reached from here: {failed.message}.")
+        case "bad_selector":
+            return ValidationFailed({"wait_for": [failed.message]})
+        case "timeout":
+            return UpstreamTimeout(f"The page was not ready in time: {failed.message}.")
+        case "unreachable":
+            return UpstreamUnavailable(f"The page can't be reached: {failed.message}.")
+        case "download":
+            return UpstreamUnavailable(f"There is no page to read: {failed.message}.")
+        case "too_large":
+            return UpstreamUnavailable(f"The page is too large: {failed.message}.")
+        case _:
+            return UpstreamUnavailable(f"The page could not be read: {failed.message}.")
+
+
+def _request(wish: PageWish) -> PageRequest:
+    """The wish's words have been checked where they came in."""
+    return PageRequest(
+        url=wish.url,
+        os_family=identity.FAMILIES[wish.os_type],
+        country=wish.country,
+        formats=cast(list[PageFormat], list(wish.formats)),
+        queue=wish.queue,
+        wait_until=cast(WaitUntil, wish.wait_until),
+        wait_for=wish.wait_for,
+        timeout_ms=wish.timeout_ms,
+        max_chars=wish.max_chars,
+        full_page=wish.full_page,
+        block_resources=cast(list[Blockable], list(wish.block_resources)),
+    )
+
+
+async def _ask(request: PageRequest) -> PageResult | PageFailure:
+    seconds = request.timeout_ms / 1000 + PATIENCE_SECONDS
+    timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+    client, content = _client(), request.to_json()
+    try:
+        try:
+            answer = await client.post("/pages", content=content, timeout=timeout)
+        except httpx.RemoteProtocolError:
+            # A kept connection that the runner had closed. To load a page twice does no harm.
+            answer = await client.post("/pages", content=content, timeout=timeout)
+    except httpx.ReadTimeout as error:
+        raise NoPlace from error
+    except httpx.HTTPError as error:
+        log.warning("the runner can't be reached", extra={"cause": type(error).__name__})
+        raise RunnerAway from error
+    if answer.status_code == httpx.codes.GATEWAY_TIMEOUT:
+        raise NoPlace
+    if answer.status_code != httpx.codes.OK:
+        log.warning("the runner refused", extra={"status": answer.status_code, "answer": answer.text[:500]})
+        raise RunnerAway
+    try:
+        return page_answer(answer.content)
+    except ValueError as error:
+        log.error("the runner's answer can't be read", exc_info=error)
+        raise RunnerAway from error
+
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], httpx.AsyncClient]] = WeakKeyDictionary()
+
+
+def _client() -> httpx.AsyncClient:
+    """One for each event loop, which keeps its connections."""
+    if not settings.RUNNER_URL:
+        raise UpstreamUnavailable("No runner is configured: set BROWSA_RUNNER_URL.")
+    address = (settings.RUNNER_URL, settings.RUNNER_TOKEN)
+    ours = _clients.setdefault(asyncio.get_running_loop(), {})
+    if address not in ours:
+        ours[address] = _open(*address)
+    return ours[address]
+
+
+def _open(address: str, token: str) -> httpx.AsyncClient:
+    path = address.removeprefix("unix:") if address.startswith("unix:") else None
+    return httpx.AsyncClient(
+        base_url="http://runner" if path else address,
+        transport=httpx.AsyncHTTPTransport(uds=path, limits=_CONNECTIONS),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+
+
+async def close() -> None:
+    """Closes this event loop's connections."""
+    for client in _clients.pop(asyncio.get_running_loop(), {}).values():
+        await client.aclose()

@@ -1,0 +1,74 @@
+"""Agents of quick pages: the identity under which one page was loaded, kept so that it can be looked at afterwards.
+
+Such an agent is born with the page's end, in the status in which it stays: nobody could attach to it, so there is
+nothing to see of it before, and nothing for the sweeps to end. It costs what the page costs, which its job pays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from apps.agents import identity
+from apps.agents.models import Agent
+from apps.core.ids import AGENT_PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class QuickAgent:
+    """`error_code` is empty for a page that was read."""
+
+    id: str
+    url: str
+    os_type: str
+    country: str
+    cost_credits: int
+    started_at: datetime
+    error_code: str = ""
+    error_message: str = ""
+
+    @property
+    def trust_score(self) -> int:
+        return identity.trust_score(self.os_type)
+
+
+def agent_id(job_id: uuid.UUID, position: int) -> str:
+    """The same for the same page of a job, whoever loads it: a page that is done again makes no second agent."""
+    return AGENT_PREFIX + hashlib.sha256(f"{job_id}:{position}".encode()).hexdigest()[:20]
+
+
+def record(*, workspace_id: uuid.UUID, agents: Iterable[QuickAgent], now: datetime | None = None) -> None:
+    """Adds the agents of finished pages; those that are there already stay as they are."""
+    ended = now or timezone.now()
+    Agent.objects.bulk_create((_row(workspace_id, agent, ended) for agent in agents), ignore_conflicts=True)
+
+
+def _row(workspace_id: uuid.UUID, agent: QuickAgent, ended: datetime) -> Agent:
+    failed = bool(agent.error_code)
+    return Agent(
+        id=agent.id,
+        workspace_id=workspace_id,
+        quick=True,
+        status=Agent.Status.FAILED if failed else Agent.Status.DESTROYED,
+        mode=Agent.Mode.BURNER,
+        initial_url=agent.url,
+        country=agent.country,
+        os_type=agent.os_type,
+        ttl_seconds=0,
+        trust_score=agent.trust_score,
+        period_credits=0,
+        surcharge_credits=0,
+        cost_credits=agent.cost_credits,
+        created_at=agent.started_at,
+        started_at=None if failed else agent.started_at,
+        expires_at=None,
+        destroyed_at=None if failed else ended,
+        end_reason="" if failed else "finished",
+        error_code=agent.error_code,
+        error_message=agent.error_message[:500],
+    )
