@@ -53,6 +53,8 @@ JOB_LEASE_SECONDS: float = env.integer("BROWSA_JOB_LEASE_SECONDS", 15, least=1, 
 JOB_MAX_ATTEMPTS: int = 5
 # Batches and crawls of one workspace that run at once. Each of them fetches a few pages at once.
 BULK_JOBS_PER_WORKSPACE: int = env.integer("BROWSA_BULK_JOBS_PER_WORKSPACE", 2, least=1, most=1000)
+# Pages that a workspace's batches and crawls load at once in one worker; the contract says 4 to 8.
+PAGES_PER_WORKSPACE: int = env.integer("BROWSA_PAGES_PER_WORKSPACE", 6, least=1, most=64)
 
 MAX_BODY_BYTES: int = 1024 * 1024
 
@@ -164,6 +166,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     },
     "TAGS": [
         {"name": "Agents", "description": "Cloud browser identities."},
+        {"name": "Quick calls", "description": "Pages in one call, or many as one job."},
         {"name": "Jobs", "description": "Work in the background: wait for it, follow it, cancel it."},
         {"name": "Credits", "description": "Balance, prices and the ledger."},
         {"name": "API keys", "description": "Mint, list and revoke keys."},

@@ -39,3 +39,10 @@ class StrictChoiceField(serializers.ChoiceField):
             allowed = ", ".join(repr(choice) for choice in self.choices)
             raise serializers.ValidationError(f"must be one of {allowed}")
         return data
+
+
+class StrictBooleanField(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("must be true or false")
+        return data

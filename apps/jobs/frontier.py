@@ -44,6 +44,15 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a visit gave. `landed` is the page's canonical address, `links` those of its links that may be followed."""
+
+    verdict: Verdict
+    landed: str
+    links: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """A visit that an earlier run finished. `landed` is where it ended up (None: it gave no page of its own)."""
 
@@ -96,19 +105,19 @@ class Frontier:
                 return visit
         return None
 
-    def finish(self, visit: Visit, *, landed: str, links: Iterable[str]) -> tuple[Verdict, list[str]]:
-        """What a visit that got a page has found, and those of its links that may be followed."""
+    def finish(self, visit: Visit, *, landed: str, links: Iterable[str]) -> Found:
+        """Ends a visit that got an answer, from the address `landed`."""
         self._open.discard(visit.position)
         page = _canonical_or(landed, visit.url)
         if visit.depth == 0:
             self._origins.add(origin(page))  # http:// that leads to https://, example.com to www.example.com
         elif self._rules.same_origin and origin(page) not in self._origins:
-            return "elsewhere", []
+            return Found("elsewhere", page)
         if page in self._pages:
-            return "duplicate", []
+            return Found("duplicate", page)
         followed = self._eligible(visit, page, links)
         self._note(visit, page, followed)
-        return "page", followed
+        return Found("page", page, followed)
 
     def fail(self, visit: Visit) -> None:
         """The visit got nothing. It counts all the same."""

@@ -10,7 +10,7 @@ from django.db.models import Sum
 
 from apps.jobs.models import Job, JobPage
 
-Builder = Callable[[Job], dict[str, Any]]
+Builder = Callable[[Job], dict[str, Any] | None]
 
 # Kind -> what builds the result of a finished job from its `pages`. Kinds that are missing have it in their row.
 BUILDERS: dict[str, Builder] = {}

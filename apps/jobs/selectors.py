@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Sum
 
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
@@ -67,6 +68,17 @@ def events(*, job_id: uuid.UUID, after: int, limit: int) -> list[JobEvent]:
 def pages(*, job_id: uuid.UUID) -> list[JobPage]:
     """In the order of their positions."""
     return list(JobPage.objects.filter(job_id=job_id).order_by("position"))
+
+
+def each_page(*, job_id: uuid.UUID) -> Iterator[JobPage]:
+    """The same, one after the other: they may be large."""
+    return JobPage.objects.filter(job_id=job_id).order_by("position").iterator(chunk_size=8)
+
+
+def size_of_pages(*, job_id: uuid.UUID) -> int:
+    """Bytes of JSON that they unpack to."""
+    total: int | None = JobPage.objects.filter(job_id=job_id).aggregate(total=Sum("size"))["total"]
+    return total or 0
 
 
 def positions_done(*, job_id: uuid.UUID) -> set[int]:

@@ -1,8 +1,14 @@
 from django.urls import path
 
-from apps.jobs import views
+from apps.jobs import quick_views, views
 
 urlpatterns = [
+    path("v1/quick/scrape", quick_views.ScrapeView.as_view()),
+    path("v1/quick/extract", quick_views.ExtractView.as_view()),
+    path("v1/quick/screenshot", quick_views.ScreenshotView.as_view()),
+    path("v1/quick/batch", quick_views.BatchView.as_view()),
+    path("v1/quick/crawl", quick_views.CrawlView.as_view()),
+    path("v1/auto", quick_views.AutoView.as_view()),
     path("v1/jobs", views.JobsView.as_view()),
     path("v1/jobs/<str:job_id>", views.JobView.as_view()),
     path("v1/jobs/<str:job_id>/status", views.JobStatusView.as_view()),

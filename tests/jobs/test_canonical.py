@@ -61,8 +61,22 @@ def test_a_link_is_read_from_its_page(link: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "x", "//x", "javascript:alert(1)", "mailto:a@b.c", "file:///etc/passwd", "data:text/html,x", "ftp://a/"]
-    + ["http://u:p@a/", "http://a:99999/", "http://[::1", "http://a\\b/", "http://", "http://" + "a" * 3000],
+    [
+        "",
+        "x",
+        "//x",
+        "javascript:alert(1)",
+        "mailto:a@b.c",
+        "file:///etc/passwd",
+        "data:text/html,x",
+        "ftp://a/",
+        "http://u:p@a/",
+        "http://a:99999/",
+        "http://[::1",
+        "http://a\\b/",
+        "http://",
+        "http://" + "a" * 3000,
+    ],
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

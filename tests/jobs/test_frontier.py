@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.jobs.frontier import Frontier, Past, Rules, Visit
+from apps.jobs.frontier import Found, Frontier, Past, Rules, Visit
 from apps.jobs.globs import Glob
 
 A = "http://a.com"
@@ -93,9 +93,9 @@ def test_where_the_start_leads_is_the_same_site() -> None:
     start = frontier.next()
     assert start is not None
 
-    verdict, followed = frontier.finish(start, landed="https://www.a.com/", links=["/x", f"{A}/y", "http://b.com/"])
+    found = frontier.finish(start, landed="https://www.a.com/", links=["/x", f"{A}/y", "http://b.com/"])
 
-    assert (verdict, followed) == ("page", ["https://www.a.com/x", f"{A}/y"])
+    assert found == Found("page", "https://www.a.com/", ["https://www.a.com/x", f"{A}/y"])
 
 
 def test_a_page_reached_by_two_names_counts_once() -> None:
@@ -106,10 +106,10 @@ def test_a_page_reached_by_two_names_counts_once() -> None:
     old = frontier.next()
     assert old is not None
 
-    assert frontier.finish(old, landed=f"{A}/new", links=[])[0] == "page"
+    assert frontier.finish(old, landed=f"{A}/new", links=[]).verdict == "page"
     away = frontier.next()
     assert away is not None and away.url == f"{A}/away", "/new has been visited by way of /old"
-    assert frontier.finish(away, landed="http://b.com/", links=["/z"]) == ("elsewhere", [])
+    assert frontier.finish(away, landed="http://b.com/", links=["/z"]).verdict == "elsewhere"
     assert frontier.next() is None
 
 
@@ -121,8 +121,8 @@ def test_a_redirect_to_a_page_that_is_under_way_is_a_duplicate() -> None:
     new, old = frontier.next(), frontier.next()
     assert new is not None and old is not None
 
-    assert frontier.finish(old, landed=f"{A}/new", links=[])[0] == "page"
-    assert frontier.finish(new, landed=f"{A}/new", links=[])[0] == "duplicate"
+    assert frontier.finish(old, landed=f"{A}/new", links=[]).verdict == "page"
+    assert frontier.finish(new, landed=f"{A}/new", links=[]).verdict == "duplicate"
 
 
 def test_failed_visits_count_and_skipped_ones_do_not() -> None:

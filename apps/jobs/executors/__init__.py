@@ -1,0 +1,10 @@
+"""What does the work of each kind of job that reads pages. Importing it registers them all."""
+
+from __future__ import annotations
+
+from apps.jobs.execution import EXECUTORS
+from apps.jobs.executors.batch import batch
+from apps.jobs.executors.crawl import crawl
+from apps.jobs.executors.single import single
+
+EXECUTORS.update(scrape=single, extract=single, screenshot=single, batch=batch, crawl=crawl)

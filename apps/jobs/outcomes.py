@@ -1,0 +1,41 @@
+"""What became of the job that a request with an Idempotency-Key began, told as that request's answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from rest_framework.renderers import JSONRenderer
+
+from apps.core import errors, request_ids
+from apps.core.idempotency import Answer, Unsettled
+from apps.jobs import results
+from apps.jobs.models import Job
+from apps.jobs.serializers import accepted_body
+
+_FAILURES = {
+    kind.code: kind
+    for kind in (errors.BadRequest, errors.UrlNotAllowed, errors.UpstreamUnavailable, errors.UpstreamTimeout)
+}
+
+
+def outcome(job_id: str) -> Answer | Unsettled:
+    """A resolver for `apps.core.idempotency`. The result of a synchronous job that has a key is kept with its end."""
+    job = Job.objects.filter(id=job_id).first()
+    if job is None:
+        return Unsettled.NOTHING_BEGAN
+    if not job.sync:
+        return _answer(HTTPStatus.ACCEPTED, accepted_body(job))
+    match job.status:
+        case Job.Status.COMPLETED:
+            return _answer(HTTPStatus.OK, results.of(job))
+        case Job.Status.FAILED:
+            error = _FAILURES.get(job.error_code, errors.InternalError)(job.error_message)
+            return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
+        case Job.Status.CANCELLED:
+            return Unsettled.NOTHING_BEGAN  # its client hung up, nothing was charged: this is the call it repeats
+    return Unsettled.RUNNING
+
+
+def _answer(status: int, body: dict[str, Any]) -> Answer:
+    return Answer(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))

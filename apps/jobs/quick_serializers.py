@@ -1,0 +1,223 @@
+"""The quick calls on the wire: what may be asked for, and the params of the job that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from django.conf import settings
+from rest_framework import serializers
+
+from apps.agents import identity
+from apps.agents.targets import web_url
+from apps.core.fields import StrictBooleanField, StrictCharField, StrictChoiceField, StrictIntegerField
+from apps.jobs import json_schemas
+from apps.jobs.globs import MAX_PATTERNS, Glob
+from apps.jobs.pages import FORMATS
+
+T = TypeVar("T")
+
+MAX_URLS = 500
+MAX_PAGES = 500
+MAX_DEPTH = 100
+MAX_TIMEOUT_MS = 60_000
+MAX_TEXT_CHARS = 1_000_000
+MAX_PROMPT_CHARS = 20_000
+MAX_TASK_CHARS = 20_000
+
+WAIT_UNTIL = ["load", "domcontentloaded", "networkidle"]
+BLOCKABLE = ["image", "media", "font", "stylesheet"]
+
+
+class StrictListField(serializers.ListField):
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list):
+            raise serializers.ValidationError("must be a list")
+        return super().to_internal_value(data)
+
+
+class WebUrlField(StrictCharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return _checked(web_url, super().to_internal_value(data))
+
+
+class GlobField(StrictCharField):
+    """Stays text: a job's params are JSON."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, allow_blank=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        _checked(Glob.parse, text)
+        return text
+
+
+def _checked(check: Callable[[str], T], value: str) -> T:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from error
+
+
+class PageOptionsSerializer(serializers.Serializer[Any]):
+    """What every call that reads pages takes."""
+
+    country = StrictCharField(required=False, help_text="ISO 3166-1 alpha-2, one that the operator has configured.")
+    os_type = StrictChoiceField(
+        choices=[*identity.FAMILIES, ""], required=False, help_text="What it looks like. Empty: macOS."
+    )
+    max_chars = StrictIntegerField(
+        default=100_000, min_value=1, max_value=MAX_TEXT_CHARS, help_text="Where `text` is cut."
+    )
+    wait_until = StrictChoiceField(choices=WAIT_UNTIL, default="load")
+    wait_for = StrictCharField(
+        required=False, max_length=1000, help_text="A CSS selector: the page is read once an element matches."
+    )
+    timeout_ms = StrictIntegerField(default=MAX_TIMEOUT_MS, min_value=1, max_value=MAX_TIMEOUT_MS)
+    block_resources = StrictListField(
+        child=StrictChoiceField(choices=BLOCKABLE), required=False, max_length=20, help_text="What is not loaded."
+    )
+
+    def validate_country(self, value: str) -> str:
+        country = value.lower()
+        if country not in settings.EGRESS_COUNTRIES:
+            available = ", ".join(settings.EGRESS_COUNTRIES)
+            raise serializers.ValidationError(f"is not available here; there are: {available}")
+        return country
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The params of the job."""
+        attrs["country"] = attrs.get("country") or settings.DEFAULT_COUNTRY
+        attrs["os_type"] = attrs.get("os_type") or identity.DEFAULT_OS_TYPE
+        return attrs
+
+
+class FormatsMixin(serializers.Serializer[Any]):
+    formats = StrictListField(
+        child=StrictCharField(allow_blank=True),
+        required=False,
+        max_length=50,
+        help_text=f"Any of {', '.join(f'`{name}`' for name in FORMATS)}; others are ignored. Default: html.",
+    )
+
+    default_formats: ClassVar[tuple[str, ...]] = ("html",)
+
+    def validate_formats(self, value: list[str]) -> list[str]:
+        return [name for name in FORMATS if name in value]
+
+
+class AsyncMixin(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        waits = StrictBooleanField(default=False, help_text="Answer 202 with a job at once.")
+        return {**super().get_fields(), "async": waits}  # a name that Python keeps for itself
+
+
+class ScrapeOptionsSerializer(FormatsMixin, PageOptionsSerializer):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs.setdefault("formats", list(self.default_formats))
+        return super().validate(attrs)
+
+
+class ScrapeSerializer(AsyncMixin, ScrapeOptionsSerializer):
+    url = WebUrlField(help_text="http or https.")
+
+
+class ExtractSerializer(AsyncMixin, PageOptionsSerializer):
+    url = WebUrlField(help_text="http or https.")
+    schema = serializers.JSONField(required=False, help_text="A JSON Schema. Either this or `prompt`.")
+    prompt = StrictCharField(required=False, max_length=MAX_PROMPT_CHARS, help_text="What you are looking for.")
+
+    def validate_schema(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("must be a JSON Schema: an object")
+        try:
+            json_schemas.check(value)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from error
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("schema" in attrs) == ("prompt" in attrs):
+            raise serializers.ValidationError({"schema": ["or prompt: send exactly one of them"]})
+        return super().validate(attrs)
+
+
+class ScreenshotSerializer(AsyncMixin, PageOptionsSerializer):
+    url = WebUrlField(help_text="http or https.")
+    full_page = StrictBooleanField(
+        default=True, help_text="The whole page, up to 16,384 pixels high; false: what a window shows of it."
+    )
+
+
+class BatchSerializer(ScrapeOptionsSerializer):
+    urls = StrictListField(
+        child=WebUrlField(), min_length=1, max_length=MAX_URLS, help_text="Results come in this order."
+    )
+
+
+class CrawlSerializer(ScrapeOptionsSerializer):
+    url = WebUrlField(help_text="Where it starts.")
+    max_pages = StrictIntegerField(
+        default=10, min_value=1, max_value=MAX_PAGES, help_text="Pages visited at most, failed ones too."
+    )
+    max_depth = StrictIntegerField(default=2, min_value=0, max_value=MAX_DEPTH, help_text="Links from the start.")
+    same_origin = StrictBooleanField(default=True, help_text="Stay on the start's scheme, host and port.")
+    include = StrictListField(child=GlobField(), default=list, max_length=MAX_PATTERNS, help_text="Globs; see above.")
+    exclude = StrictListField(child=GlobField(), default=list, max_length=MAX_PATTERNS, help_text="Stronger.")
+    respect_robots = StrictBooleanField(default=True, help_text="Visit nothing that robots.txt forbids us.")
+
+
+class AutoSerializer(ScrapeOptionsSerializer):
+    """Fields of tasks are for the task branch; a scrape ignores them."""
+
+    task = StrictCharField(max_length=MAX_TASK_CHARS, help_text="What to do, in plain English.")
+
+    default_formats: ClassVar[tuple[str, ...]] = ("html", "text")
+
+
+class ScrapeResultSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Where the page ended up.")
+    http_status = serializers.IntegerField()
+    title = serializers.CharField(allow_blank=True)
+    html = serializers.CharField(required=False)
+    text = serializers.CharField(required=False)
+    links = serializers.ListField(child=serializers.CharField(), required=False)
+    screenshot_png_b64 = serializers.CharField(required=False)
+    markdown = serializers.CharField(required=False)
+    agent_id = serializers.CharField()
+    trust_score = serializers.IntegerField()
+    cost_credits = serializers.IntegerField()
+    duration_ms = serializers.IntegerField()
+
+
+class ExtractResultSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Where the page ended up.")
+    http_status = serializers.IntegerField()
+    title = serializers.CharField(allow_blank=True)
+    text = serializers.CharField(help_text="Clean: no empty lines, one space between words.")
+    schema = serializers.JSONField(required=False, help_text="As it was sent.")
+    prompt = serializers.CharField(required=False, help_text="As it was sent.")
+    agent_id = serializers.CharField()
+    trust_score = serializers.IntegerField()
+    cost_credits = serializers.IntegerField()
+    duration_ms = serializers.IntegerField()
+
+
+class ScreenshotResultSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Where the page ended up.")
+    http_status = serializers.IntegerField()
+    title = serializers.CharField(allow_blank=True)
+    screenshot_png_b64 = serializers.CharField()
+    agent_id = serializers.CharField()
+    trust_score = serializers.IntegerField()
+    cost_credits = serializers.IntegerField()
+    duration_ms = serializers.IntegerField()
+
+
+class RoutedScrapeSerializer(ScrapeResultSerializer):
+    routed_via = serializers.ChoiceField(choices=["scrape"])
+    routing_reason = serializers.CharField()
