@@ -242,9 +242,10 @@ def runner_status(stack: Stack) -> dict[str, Any]:
 
 
 def pool_is_whole(stack: Stack) -> bool:
-    """Nothing starts, and every browser process belongs to a lease or is warm."""
+    """Nothing starts, something is warm, and every browser process belongs to a lease or is warm."""
     status = runner_status(stack)
-    return status["starting"] == 0 and len(chromiums(stack)) == status["warm"] + status["leased"]
+    full = status["warm"] > 0 or status["leased"] == status["limit"]
+    return full and status["starting"] == 0 and len(chromiums(stack)) == status["warm"] + status["leased"]
 
 
 def answers(stack: Stack, path: str = "/healthz") -> bool:

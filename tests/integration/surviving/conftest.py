@@ -1,0 +1,51 @@
+"""One stack that is hurt in every way, one way after another, and must be whole again each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from browsa.stack.harness import Stack, running_stack
+from tests.integration.driving import Database, Member, join, runner_status, until
+
+LEASE_WAIT = 3
+STUCK_AFTER = 2 * LEASE_WAIT
+MOST_BROWSERS = 3
+SETTINGS = {
+    "BROWSA_POOL_SIZE": "1",
+    "BROWSA_MAX_BROWSERS": str(MOST_BROWSERS),
+    "BROWSA_LEASE_WAIT_SECONDS": str(LEASE_WAIT),
+    "BROWSA_RATE_LIMITS": "off",
+}
+
+
+@pytest.fixture(scope="package")
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=60) as http:
+        yield http
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory.mktemp("hurt") / "home", env=SETTINGS) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="package")
+def _members(stack: Stack, http: httpx.Client) -> Iterator[Member]:
+    return join(stack, http, 40)
+
+
+@pytest.fixture
+def member(_members: Iterator[Member]) -> Iterator[Member]:
+    member = next(_members)
+    until(lambda: runner_status(member.stack)["warm"] >= 1, what="a warm browser")
+    yield member
+    member.leave()
+
+
+@pytest.fixture
+def database(stack: Stack) -> Database:
+    return Database(stack)
