@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 
 import uvloop
 
@@ -39,7 +40,7 @@ class Runner:
 
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
-        jailed, boot_id, country = config.jail == "bwrap", secrets.token_hex(8), next(iter(config.countries))
+        jailed, boot_id, country = config.jail == "bwrap", _boot_id(), next(iter(config.countries))
         self._launchers = [
             Launcher(config.chromium, jailed=jailed, home=config.home),
             Launcher(config.headless_shell, jailed=jailed, home=config.home, flags=shell_flags),
@@ -107,6 +108,11 @@ class Runner:
         self._gateway.close()
         for launcher in self._launchers:
             launcher.close()
+
+
+def _boot_id() -> str:
+    """Names this life of the runner. As strings, a later boot's is the greater one."""
+    return f"{time.time_ns():016x}-{secrets.token_hex(4)}"
 
 
 def _signals() -> asyncio.Queue[bool]:

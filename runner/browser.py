@@ -61,8 +61,8 @@ class Browser:
         """Send the first page to `url`; returns at once. Raises CdpError."""
         await self._emulator.navigate(url)
 
-    async def client_attached(self) -> None:
-        """A client's session may undo a part of the identity; to be called when one begins."""
+    async def sessions_changed(self) -> None:
+        """A client's session may undo a part of the identity; to be called when one has begun or ended."""
         await self._emulator.outrank()
 
     async def dial(self) -> socket.socket:

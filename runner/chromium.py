@@ -176,8 +176,9 @@ class Chromium:
 
     def release(self) -> None:
         """Close what we hold of a browser that is gone."""
-        if self.listener is not None:
-            self.listener.close()
+        for end in (self.process.stdin, self.process.stdout, self.listener):
+            if end is not None:
+                end.close()
         for sock in self._spares:
             sock.close()
         self._spares.clear()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -93,9 +94,12 @@ def _integer(env: Mapping[str, str], name: str, default: int, *, least: int = 1,
 
 
 def _browsers_that_fit() -> int:
-    """How many browsers four fifths of this machine's memory hold."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, int(total * 0.8 / BROWSER_BYTES))
+    """How many browsers four fifths of our memory hold: the machine's, or the control group's where that is less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # another version of control groups, or "max"
+            memory = min(memory, int(Path(path).read_text()))
+    return max(1, int(memory * 0.8 / BROWSER_BYTES))
 
 
 def _allow(raw: str) -> tuple[AllowRule, ...]:

@@ -5,7 +5,8 @@ with only `lo`. No host path is writable, so a jail that ends by any means leave
 sandbox stays on inside. As root, each jail runs as a host uid of its own that owns nothing.
 
 The jail ends with Chromium (bubblewrap's pid 1 goes, and the pid namespace with it), with bubblewrap, and with the
-runner (`--die-with-parent`).
+runner (`--die-with-parent`). That last chain has a gap in the first milliseconds of a jail, before each process has
+asked the kernel to end with its parent; so Chromium itself also holds a lifeline, see `with_lifeline`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from pathlib import Path
 
 HOME = "/home/agent"
 PROXY_PORT = 3128
-POLICY_PATH = "/etc/chromium/policies/managed/browsa.json"
+# Where Chromium, Chrome and Chrome for Testing (which Playwright installs) read managed policies.
+POLICY_PATHS = tuple(
+    f"/etc/{name}/policies/managed/browsa.json" for name in ("chromium", "opt/chrome", "opt/chrome_for_testing")
+)
 POLICY = Path(__file__).with_name("chromium_policy.json")
 
 HOME_BYTES = 512 * 2**20
@@ -82,7 +86,8 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
     if chromium_folder(spec.browser) != str(spec.browser):
         arguments += ["--ro-bind", str(spec.browser), chromium_folder(spec.browser)]
     arguments += [
-        "--ro-bind-data", str(policy_fd), POLICY_PATH,
+        "--ro-bind-data", str(policy_fd), POLICY_PATHS[0],
+        *(word for path in POLICY_PATHS[1:] for word in ("--symlink", POLICY_PATHS[0], path)),
         "--proc", "/proc", "--dev", "/dev",
         "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm",  # noqa: S108 (the jail's own)
         "--size", str(TMP_BYTES), "--tmpfs", "/tmp",  # noqa: S108
@@ -109,8 +114,19 @@ def uids() -> Iterator[int | None]:
     return (FIRST_UID + n % UID_COUNT for n in itertools.count())
 
 
+def with_lifeline(command: Sequence[str]) -> list[str]:
+    """`command` with its standard input and output as the pipe of `--remote-debugging-pipe` (descriptors 3 and 4).
+
+    Nobody speaks on that pipe. But when the process that holds its other end is gone, Chromium ends itself.
+    """
+    return ["sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null', "sh", *command, "--remote-debugging-pipe"]
+
+
 def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
-    """Start `command` in a new jail. Blocks for the few milliseconds that bubblewrap needs. Raises JailError."""
+    """Start `command` in a new jail. Blocks for the few milliseconds that bubblewrap needs. Raises JailError.
+
+    Its standard input and output are pipes that the returned process holds.
+    """
     with ExitStack() as stack:
         info_read, info_write = os.pipe()
         stack.callback(os.close, info_read)
@@ -122,8 +138,8 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
             process = subprocess.Popen(
                 [*bwrap_arguments(spec, info_fd=info_write, policy_fd=policy), *command],
                 pass_fds=[info_write, policy],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd="/",
                 user=spec.uid,
@@ -140,7 +156,7 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
         return Jailed(process, int(json.loads(info)["child-pid"]))
     except (ValueError, KeyError) as error:
         process.kill()
-        process.wait()
+        process.communicate()
         raise JailError("bubblewrap could not make the jail") from error
 
 
@@ -163,7 +179,8 @@ def probe(spec: JailSpec) -> None:
     else:
         os.close(write)
         words = _read_all(read).decode(errors="replace")
-        if jailed.process.wait() != 0:
+        jailed.process.communicate()
+        if jailed.process.returncode != 0:
             raise JailError(_remedy("the jail does not see Chromium", words))
     finally:
         os.close(read)

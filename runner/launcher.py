@@ -20,6 +20,7 @@ from typing import NamedTuple
 from runner import jail
 from runner.cdp import CdpError
 from runner.chromium import SPARE_SOCKETS, Chromium, ChromiumError, Flags, full_flags
+from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.netns import NamespaceError, SocketFactory
 
 log = logging.getLogger("browsa.runner.launcher")
@@ -47,9 +48,11 @@ class Launcher:
         self._profiles = Path(tempfile.gettempdir()) / f"browsa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
         self._factory = SocketFactory()
         self._uids = jail.uids()
+        self._version = ""
 
     def prepare(self) -> None:
         """Clear what an earlier life left, and find out whether jails can be made. Raises jail.JailError."""
+        self._version = _version(self._binary)
         shutil.rmtree(self._profiles, ignore_errors=True)
         if killed := jail.kill_leftovers(self._marker):
             log.warning("killed %d processes of jails that an earlier runner left", killed)
@@ -107,13 +110,16 @@ class Launcher:
     def _spec(self, uid: int | None) -> jail.JailSpec:
         return jail.JailSpec(self._binary.parent, self._marker, uid)
 
+    def _command(self, binary: str, proxy: str, profile: str) -> list[str]:
+        # Overrides are given to pages and workers; this is for what Chromium fetches on its own, such as the script
+        # of a service worker.
+        user_agent = Identity.of(DEFAULT_FAMILY, "us", self._version).user_agent
+        return jail.with_lifeline([binary, *self._flags(proxy, profile), f"--user-agent={user_agent}"])
+
     def _start_jailed(self, stderr: int) -> Started:
         spec = self._spec(next(self._uids))
         binary = f"{jail.chromium_folder(spec.browser)}/{self._binary.name}"
-        command = [
-            binary,
-            *self._flags(f"socks5://127.0.0.1:{jail.PROXY_PORT}", f"{jail.HOME}/profile"),
-        ]
+        command = self._command(binary, f"socks5://127.0.0.1:{jail.PROXY_PORT}", f"{jail.HOME}/profile")
         jailed = jail.start(spec, command, stderr=stderr)
         return Started(jailed.process, init=jailed.init)
 
@@ -127,13 +133,25 @@ class Launcher:
         if uid is not None:
             os.chown(profile, uid, uid)
         process = subprocess.Popen(
-            [*_bare_prefix(uid), str(self._binary), *self._flags(proxy, str(profile))],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            [*_bare_prefix(uid), *self._command(str(self._binary), proxy, str(profile))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=stderr,
             env={"HOME": str(profile), "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "en_US.UTF-8"},
         )
         return Started(process, listener=listener, profile=profile)
+
+
+def _version(binary: Path) -> str:
+    """ "156.0.8078.79", as the binary says itself. Raises jail.JailError when it says nothing of the kind."""
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise jail.JailError(f"{binary} does not run: {error}") from error
+    match = re.search(r"\d+(?:\.\d+){3}", said)
+    if match is None:
+        raise jail.JailError(f"{binary} --version says {said.strip()!r}: is it a Chromium?")
+    return match[0]
 
 
 def _bare_prefix(uid: int | None) -> list[str]:

@@ -62,11 +62,11 @@ class Dialer:
     async def dial(self, host: str, port: int, *, route: str) -> socket.socket:
         """A connected non-blocking socket. `route` is "direct" or an upstream proxy's URL. Raises DialError."""
         addresses = await self._permitted(host, port)
-        if route != "direct":
-            return await _through(urlsplit(route), addresses[0], port)
         failure = DialError(Refusal.UNREACHABLE, host)
         for address in addresses[:MAX_ADDRESSES]:
             try:
+                if route != "direct":
+                    return await _through(urlsplit(route), address, port)
                 return await self._connect(address, port)
             except DialError as error:
                 failure = error

@@ -21,7 +21,10 @@ log = logging.getLogger("browsa.runner.gateway")
 
 HEAD_SECONDS = 10.0
 UPSTREAM_SECONDS = 10.0
-ATTACHED = b'"Target.attachedToTarget"'
+# Events that tell of a client's session that began or ended, and how much of the last bytes may hold one's start.
+SESSION_NEWS = (b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"')
+TAIL = max(map(len, SESSION_NEWS)) - 1
+HANG_UP_SECONDS = 0.05  # after which Chromium has taken note that a connection of its own is gone
 MAX_JSON = 32 * 2**20
 
 Find = Callable[[str], Browser | None]
@@ -46,9 +49,11 @@ class Gateway:
         if self._server is not None:
             self._server.close()
 
-    def client_attached(self, browser: Browser) -> None:
+    def sessions_changed(self, browser: Browser) -> None:
         """Let `browser` know, without making the client wait."""
-        task = asyncio.get_running_loop().create_task(browser.client_attached(), name="client-attached")
+        if browser.gone.done():
+            return
+        task = asyncio.get_running_loop().create_task(browser.sessions_changed(), name="sessions-changed")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -56,13 +61,13 @@ class Gateway:
 class ChromiumEnd(Half):
     """Our connection to Chromium's DevTools: finishes its handshake, then hands over.
 
-    `on_attached` is called when Chromium tells the client of a new session. That is seen in the bytes as they pass
-    (Chromium does not mask its frames), without waiting for whole messages.
+    `on_sessions` is called when the client's sessions have changed: when Chromium tells it so, which is seen in the
+    bytes as they pass (Chromium does not mask its frames), and when the connection ends.
     """
 
-    def __init__(self, on_attached: Callable[[], None]) -> None:
+    def __init__(self, on_sessions: Callable[[], None]) -> None:
         super().__init__()
-        self._on_attached = on_attached
+        self._on_sessions = on_sessions
         self._tail = b""
         self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._head = b""
@@ -83,13 +88,16 @@ class ChromiumEnd(Half):
                 self.ready.set_exception(ChromiumError("no such page"))
 
     def _watch(self, data: bytes) -> None:
-        if ATTACHED in data or (self._tail and ATTACHED in self._tail + data[: len(ATTACHED)]):
-            self._on_attached()
-        self._tail = (self._tail + data[-len(ATTACHED) :])[1 - len(ATTACHED) :]
+        seam = self._tail + data[:TAIL]
+        if any(news in data or news in seam for news in SESSION_NEWS):
+            self._on_sessions()
+        self._tail = (self._tail + data[-TAIL:])[-TAIL:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ready.done():
             self.ready.set_exception(ChromiumError("the browser hung up"))
+        else:
+            asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._on_sessions)
         super().connection_lost(exc)
 
 
@@ -196,13 +204,13 @@ class ClientEnd(Half):
             async with asyncio.timeout(UPSTREAM_SECONDS):
                 sock = await browser.dial()
                 _transport, end = await asyncio.get_running_loop().create_connection(
-                    lambda: ChromiumEnd(lambda: self._gateway.client_attached(browser)), sock=sock
+                    lambda: ChromiumEnd(lambda: self._gateway.sessions_changed(browser)), sock=sock
                 )
                 assert end.transport is not None
                 end.transport.write(websocket.client_handshake(path, browser.chromium.port))
                 early = await end.ready
                 if path != browser.chromium.path:  # a page-level connection is itself a session
-                    await browser.client_attached()
+                    await browser.sessions_changed()
         except (ChromiumError, OSError, TimeoutError) as error:
             if end is not None:
                 end.close()

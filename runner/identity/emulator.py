@@ -93,11 +93,12 @@ class Emulator:
             await self._cdp.post("Page.navigate", {"url": url}, session=await self._first_page)
 
     async def outrank(self) -> None:
-        """Be restored after every client's sessions. To be called whenever a client has attached to something.
+        """Be restored after every client's sessions. To be called whenever a client has attached or detached.
 
         Chromium keeps `navigator.platform` in the renderer. When a navigation gets a new renderer, every session
         restores its overrides there in the order in which the sessions attached, and one that never set a platform
-        resets it (`InspectorEmulationAgent::Restore`, seen in 156). So a session of ours must be the newest.
+        resets it (`InspectorEmulationAgent::Restore`, seen in 156), as does one that ends. So a session of ours must be
+        the newest, and be so again.
         """
         if self._identity.family.platform == NATIVE_PLATFORM:
             return
