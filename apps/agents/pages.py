@@ -7,6 +7,7 @@ frees the page at once.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from dataclasses import dataclass, field
 from typing import cast
@@ -58,8 +59,15 @@ async def fetch(wish: PageWish) -> PageResult:
     """The page. Raises RunnerAway and NoPlace when nobody has tried, and what `error_of` names when it gave nothing."""
     answer = await _ask(_request(wish))
     if isinstance(answer, PageFailure):
-        raise error_of(answer)
-    return answer
+        raise error_of(dataclasses.replace(answer, message=_sound(answer.message)))
+    return dataclasses.replace(
+        answer,
+        url=_sound(answer.url),
+        title=_sound(answer.title),
+        html=answer.html and _sound(answer.html),
+        text=answer.text and _sound(answer.text),
+        links=answer.links and [_sound(link) for link in answer.links],
+    )
 
 
 def error_of(failed: PageFailure) -> ApiError:
@@ -79,6 +87,15 @@ def error_of(failed: PageFailure) -> ApiError:
             return UpstreamUnavailable(f"The page is too large: {failed.message}.")
         case _:
             return UpstreamUnavailable(f"The page could not be read: {failed.message}.")
+
+
+def _sound(text: str) -> str:
+    """A script may put NUL and halves of surrogate pairs into a page; neither JSON columns nor UTF-8 can hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\x00", "\ufffd")
 
 
 def _request(wish: PageWish) -> PageRequest:
