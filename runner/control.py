@@ -123,6 +123,8 @@ class Control:
             raise ValueError(f"no way out in country {wanted.country!r}")
         if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS or not 0 <= wanted.wait_seconds <= MAX_WAIT_SECONDS:
             raise ValueError("ttl_seconds or wait_seconds is out of range")
+        if wanted.initial_url is not None and not isinstance(wanted.initial_url, str):
+            raise ValueError("initial_url must be a string")
 
     async def _page(self, request: web.Request) -> web.Response:
         try:

@@ -181,7 +181,10 @@ async def _devtools(stderr: int, browser: Chromium) -> tuple[int, str]:
     """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps on reading behind it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0))
+    pipe, _protocol = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0)
+    )
+    browser.gone.add_done_callback(lambda _gone: pipe.close())  # uvloop keeps it open at its end
     while line := (await reader.readline()).decode(errors="replace"):
         if match := DEVTOOLS_LINE.search(line):
             # Whoever stops reading a chatty Chromium stops Chromium.

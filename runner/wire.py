@@ -48,7 +48,10 @@ class Message:
     @classmethod
     def from_json(cls, raw: bytes | str) -> Self:
         """Raises ValueError when `raw` is not an object with every required field."""
-        data = json.loads(raw)
+        try:
+            data = json.loads(raw)
+        except RecursionError as error:
+            raise ValueError(f"{cls.__name__}: nested too deeply") from error
         if not isinstance(data, dict):
             raise ValueError(f"{cls.__name__}: not a JSON object")
         return cls.from_dict(data)

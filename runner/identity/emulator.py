@@ -72,9 +72,13 @@ class Emulator:
         await self._set_screen(self._cdp, session)
 
     async def become(self, identity: Identity) -> None:
-        """Change a warm browser's identity. What it loads next sees only the new one. Raises CdpError."""
+        """Change a warm browser's identity. What it loads next sees only the new one.
+
+        Raises CdpError when the browser does not answer, also when there is nothing to change.
+        """
         assert self._cdp is not None
         if identity == self._identity:
+            await self._cdp.call("Browser.getVersion")
             return
         new_screen = identity.family.screen != self._identity.family.screen
         self._identity = identity
