@@ -11,7 +11,7 @@ from apps.core.ticks import run_tick
 
 @shared_task(name="agents.expire")
 def expire() -> None:
-    run_tick("agents.expire", sweeping.expire)
+    run_tick("agents.expire", lambda: sweeping.expire(find_runner=runner_client))
 
 
 @shared_task(name="agents.settle_stuck")

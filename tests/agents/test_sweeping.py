@@ -74,16 +74,61 @@ def test_beat_ends_what_is_past_its_time_and_bills_until_then(alice: Member, run
     agent = alice.burner(ttl="10m")
     later = now() + timedelta(minutes=11)
 
-    assert sweeping.expire(now=now() + timedelta(minutes=9)) == 0
+    assert sweeping.expire(find_runner=runner_client, now=now() + timedelta(minutes=9)) == 0
     Agent.objects.filter(id=agent["id"]).update(
         started_at=now() - timedelta(minutes=15), expires_at=now() - timedelta(minutes=5)
     )
-    assert sweeping.expire(now=later) == 1
-    assert sweeping.expire(now=later) == 0
+    assert sweeping.expire(find_runner=runner_client, now=later) == 1
+    assert sweeping.expire(find_runner=runner_client, now=later) == 0
 
     row = Agent.objects.get(id=agent["id"])
     assert (row.status, row.end_reason, row.destroyed_at) == ("destroyed", "expired", row.expires_at)
     assert alice.credits() == (99, 0)
+
+
+def test_beat_leaves_the_runner_time_to_report(alice: Member, runner: FakeRunner) -> None:
+    expires_at = Agent.objects.get(id=alice.burner()["id"]).expires_at
+    assert expires_at
+
+    assert sweeping.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=4.9)) == 0
+    assert sweeping.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=5.1)) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see test_provisioning
+@pytest.mark.parametrize("fate", ["away", "not configured", "garbled", "reborn"])
+def test_who_is_past_the_time_on_a_dead_runner_crashed(
+    alice: Member, runner: FakeRunner, settings: Any, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    agent = alice.burner(country="de")
+    if fate == "away":
+        settings.RUNNER_URL = "unix:/nonexistent/runner.sock"
+    elif fate == "not configured":
+        settings.RUNNER_URL = ""
+    elif fate == "garbled":
+        monkeypatch.setattr(runner, "boot_id", None)
+    else:
+        runner.reboot()
+
+    assert sweeping.expire(find_runner=runner_client, now=now() + timedelta(minutes=6)) == 1
+
+    assert state(agent) == ("destroyed", "crashed")
+    assert alice.credits() == (100, 0)
+
+
+def test_the_runner_is_asked_once_a_tick_and_only_when_somebody_is_due(alice: Member, runner: FakeRunner) -> None:
+    asked = []
+
+    def find() -> Any:
+        asked.append(1)
+        return runner_client()
+
+    for _ in range(3):
+        alice.burner()
+
+    assert sweeping.expire(find_runner=find) == 0
+    assert asked == []
+    assert sweeping.expire(find_runner=find, now=now() + timedelta(minutes=6)) == 3
+    assert asked == [1]
 
 
 def test_an_abandoned_agent_fails_after_a_minute_and_costs_nothing(alice: Member, runner: FakeRunner) -> None:
@@ -141,7 +186,7 @@ def test_sweeps_can_run_twice(alice: Member, runner: FakeRunner, behaviour: str)
     before = (alice.credits(), alice.events(), state(agent))
 
     for _ in range(2):
-        sweeping.expire()
+        sweeping.expire(find_runner=runner_client)
         sweeping.settle_stuck(runner=runner_client())
         sweeping.reconcile_runner(runner=runner_client())
 

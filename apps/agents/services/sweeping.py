@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -10,22 +11,41 @@ from django.utils import timezone
 from apps.agents import selectors
 from apps.agents.client import RunnerClient
 from apps.agents.services import ending
-from apps.core.errors import UpstreamTimeout
+from apps.core.errors import ApiError, UpstreamTimeout
 from apps.core.times import from_unix
 from runner.wire import RunnerReport
 
 # The runner ends a browser at its deadline itself and reports it; after this long beat does the books without it.
-EXPIRY_GRACE = timedelta(seconds=1)
+EXPIRY_GRACE = timedelta(seconds=5)
 # A lease takes little longer than the wait for a browser; whoever was making an older one is gone.
 STUCK_AFTER = timedelta(seconds=2 * settings.LEASE_WAIT_SECONDS)
 # An agent that started just now may be missing from a list of leases that was made before it.
 SETTLING_TIME = timedelta(seconds=10)
 
 
-def expire(*, now: datetime | None = None) -> int:
-    """Ends running agents past their time, billed until then. Returns how many."""
+def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = None) -> int:
+    """Ends running agents past their time, billed until then. Returns how many.
+
+    A runner that works has reported them by now. Those of one that is gone, or was reborn, did not live until then:
+    they crashed.
+    """
     due = selectors.expired(before=(now or timezone.now()) - EXPIRY_GRACE)
-    return sum(ending.end(agent=agent, reason="expired", at=agent.expires_at) for agent in due if agent.expires_at)
+    boot = _boot(find_runner) if due else None
+    ended = 0
+    for agent in due:
+        if agent.expires_at:
+            lived = boot == (agent.runner_id, agent.boot_id)
+            ended += ending.end(agent=agent, reason="expired" if lived else "crashed", at=agent.expires_at)
+    return ended
+
+
+def _boot(find_runner: Callable[[], RunnerClient]) -> tuple[str, str] | None:
+    """Which life of which runner is this? None when it can't be asked, which must not keep the books open."""
+    try:
+        status = find_runner().status()
+    except ApiError:
+        return None
+    return status.runner_id, status.boot_id
 
 
 def settle_stuck(*, runner: RunnerClient, now: datetime | None = None) -> int:

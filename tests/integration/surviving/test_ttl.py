@@ -49,13 +49,13 @@ def test_the_browser_dies_at_its_deadline_with_everybody_else_away(
 def test_beat_settles_what_a_silent_runner_does_not_report(stack: Stack, member: Member, database: Database) -> None:
     (agent_id,) = short_lived(member, ttl=3)
     with stopped(stack.pids["runner"]):
-        ended = member.ended(agent_id, 15)
-        assert (ended["status"], database.reason(agent_id)) == ("destroyed", "expired")
+        ended = member.ended(agent_id, 25)
+        assert (ended["status"], database.reason(agent_id)) == ("destroyed", "crashed")
         late = datetime.fromisoformat(ended["destroyed_at"]) - datetime.fromisoformat(ended["expires_at"])
-        assert abs(late.total_seconds()) <= 1  # billed until its deadline, not until somebody noticed
+        assert late.total_seconds() <= 0  # it ran until its deadline at most, not until somebody noticed
 
     until_well(stack, database)
-    assert member.kinds(agent_id) == [("hold", 0), ("capture", -1)]
+    assert member.kinds(agent_id) == [("hold", 0), ("release", 0)]
     until_agreed(stack, database)
 
 
