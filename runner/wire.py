@@ -17,7 +17,8 @@ boots (`POST /internal/runner/report`, `Authorization: Bearer <runner token>`), 
 
     RunnerReport -> 204
 
-A report with a new `boot_id` says that every lease of an earlier boot is gone.
+Boot ids of one runner compare as strings: a later boot's is greater. A report says that every lease of an earlier
+boot is gone.
 """
 
 from __future__ import annotations

@@ -258,6 +258,45 @@ def test_a_new_boot_ends_what_ran_before_it_and_nothing_else(alice: Member, runn
     assert Agent.objects.get(id=queued.id).status == "queued"
 
 
+def test_a_late_report_of_an_earlier_boot_ends_nothing_of_a_later_one(alice: Member, runner: FakeRunner) -> None:
+    before = alice.burner()
+    ended = {"lease_id": before["id"], "reason": "shutdown", "ended_at": time.time()}
+    late = {"runner_id": runner.runner_id, "boot_id": runner.boot_id, "ended": [ended]}
+    runner.reboot()
+    after = alice.burner()
+
+    assert post_report(late).status == 204
+
+    assert state(before) == ("destroyed", "shutdown")
+    assert state(after) == ("running", "")
+
+
+def test_a_boot_that_begins_while_the_runner_is_asked_loses_nothing(
+    alice: Member, runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, old = alice.burner(), runner.status()
+    runner.reboot()
+    after = alice.burner()
+    monkeypatch.setattr(runner, "status", lambda: old)
+
+    sweeping.reconcile_runner(runner=runner_client())
+    assert (state(before), state(after)) == (("running", ""), ("running", ""))
+
+    monkeypatch.undo()
+    sweeping.reconcile_runner(runner=runner_client())
+    assert (state(before), state(after)) == (("destroyed", "crashed"), ("running", ""))
+
+
+def test_a_runner_whose_clock_went_back_is_noticed_by_its_leases(alice: Member, runner: FakeRunner) -> None:
+    before = alice.burner()
+    runner.reboot()
+    runner.boot_id = "0" + runner.boot_id[1:]
+
+    sweeping.reconcile_runner(runner=runner_client(), now=now() + timedelta(seconds=11))
+
+    assert state(before) == ("destroyed", "crashed")
+
+
 @pytest.mark.parametrize("token", ["", "wrong", RUNNER_TOKEN + "x", "ü"])
 def test_only_a_runner_may_report(alice: Member, runner: FakeRunner, token: str) -> None:
     agent = alice.burner()

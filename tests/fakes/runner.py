@@ -34,7 +34,7 @@ class FakeRunner:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.behaviour: Behaviour = "lease"
-        self.boot_id = secrets.token_hex(8)
+        self.boot_id = new_boot_id()
         self.runner_id = "r1"
         self.leases: dict[str, wire.LeaseGranted] = {}
         self.requests: list[wire.LeaseRequest] = []
@@ -72,7 +72,7 @@ class FakeRunner:
     def reboot(self) -> None:
         """Every lease is gone, and the next ones belong to another life."""
         self.leases.clear()
-        self.boot_id = secrets.token_hex(8)
+        self.boot_id = new_boot_id()
 
     def lease(self, request: wire.LeaseRequest) -> wire.LeaseGranted:
         with self._lock:
@@ -108,6 +108,11 @@ class FakeRunner:
             waiting=0,
             limit=16,
         )
+
+
+def new_boot_id() -> str:
+    """Greater than every earlier one, as a string."""
+    return f"{time.time_ns():016x}{secrets.token_hex(4)}"
 
 
 @dataclass

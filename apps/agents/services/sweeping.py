@@ -67,18 +67,23 @@ def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> No
     for lease_id in sorted(leases - selectors.live_among(agent_ids=leases)):
         ending.release_quietly(agent_id=lease_id, runner=runner)
     for agent in selectors.running_on(runner_id=status.runner_id):
+        # Not of another boot, only of an earlier one: a later one may have begun since the runner was asked.
         forgotten = agent.id not in leases and agent.started_at and agent.started_at < now - SETTLING_TIME
-        if agent.boot_id != status.boot_id or forgotten:
+        if agent.boot_id < status.boot_id or forgotten:
             ending.end(agent=agent, reason="crashed", at=now)
 
 
 def take_report(*, report: RunnerReport, now: datetime | None = None) -> None:
-    """Settles what a runner says has ended. A report may come twice; leases that are no agents of ours are ignored."""
+    """Settles what a runner says has ended, and that every earlier boot of it has.
+
+    A report may come twice, and late, when a later boot has granted leases already. Leases that are no agents of ours
+    are ignored.
+    """
     now = now or timezone.now()
     reported = {ended.lease_id: ended for ended in report.ended}
     for agent in selectors.running_among(agent_ids=set(reported)):
         ended = reported[agent.id]
         ending.end(agent=agent, reason=ended.reason, at=from_unix(ended.ended_at))
     for agent in selectors.running_on(runner_id=report.runner_id):
-        if agent.boot_id != report.boot_id:
+        if agent.boot_id < report.boot_id:
             ending.end(agent=agent, reason="crashed", at=now)
