@@ -24,7 +24,7 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.db import close_old_connections
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve, set_urlconf
 
 from apps.accounts.admission import AdmissionMiddleware
@@ -37,6 +37,7 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 # A client that is told 413 only reads it once it has sent its body: so much more is read and thrown away.
 _DRAINED_BYTES = 16 * 1024 * 1024
+_BODILESS = (204, 304)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ class AsyncViews(ASGIHandler):
 
     async def _answer(self, request: ASGIRequest, send: Send) -> None:
         response = await self.run_get_response(request)
+        if isinstance(response, HttpResponse) and response.status_code not in _BODILESS:
+            response.headers.setdefault("Content-Length", str(len(response.content)))
         try:
             await self.send_response(response, send)
         finally:
@@ -196,7 +199,7 @@ def _view(path: str) -> object:
 
 
 def _headers(response: HttpResponseBase, length: int) -> list[tuple[bytes, bytes]]:
-    if not response.has_header("Content-Length") and response.status_code not in (204, 304):
+    if not response.has_header("Content-Length") and response.status_code not in _BODILESS:
         response["Content-Length"] = str(length)
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     cookies = [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]

@@ -140,10 +140,17 @@ def _outcome(working: asyncio.Future[Outcome], job: Job) -> Outcome:
     error = working.exception()
     if error is None:
         return working.result()
-    if isinstance(error, LeaseLost | OperationalError | InterfaceError):
-        raise error
+    if (not_its_fault := _first_in(error, (LeaseLost, OperationalError, InterfaceError))) is not None:
+        raise not_its_fault
     log.error("an executor failed", extra={"job_id": job.id, "kind": job.kind}, exc_info=error)
     return Failed("INTERNAL_ERROR", "Something went wrong on our side. Nothing was charged.")
+
+
+def _first_in(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseException | None:
+    """The error itself if it is one of `kinds`, or the first such of a TaskGroup's."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, (_first_in(inner, kinds) for inner in error.exceptions)), None)
+    return error if isinstance(error, kinds) else None
 
 
 def _write_end(claim: Claim, outcome: Outcome) -> None:

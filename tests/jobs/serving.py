@@ -1,0 +1,76 @@
+"""An API process of its own, as `make up` starts it, on the tests' database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+from django.conf import settings
+from django.db import connection
+
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Api:
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def api_process(home: Path) -> Iterator[Api]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "browsa.asgi:application", "--port", str(port), "--lifespan", "off"]
+    command += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--no-access-log"]
+    command += ["--log-level", "warning", "--timeout-graceful-shutdown", "1"]
+    with (home / "api.log").open("wb") as log:
+        process = subprocess.Popen(command, env=_environment(home), stdout=log, stderr=log)
+    try:
+        _wait_for(port, process, home / "api.log")
+        yield Api(port, process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    tests = connection.get_connection_params()  # the database that pytest-django made
+    where = urlencode({name: tests[name] for name in ("user", "password", "host", "port") if name in tests})
+    return {
+        **os.environ,
+        "DATABASE_URL": f"postgresql:///{tests['dbname']}?{where}",
+        "REDIS_URL": settings.REDIS_URL,
+        "BROWSA_HOME": str(home),
+        "BROWSA_SECRET_KEY": settings.SECRET_KEY,
+        "BROWSA_RATE_LIMITS": "off",
+    }
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError(f"the API did not start:\n{log.read_text()[-3000:]}")
