@@ -21,4 +21,4 @@ def settle_stuck() -> None:
 
 @shared_task(name="agents.reconcile_runner")
 def reconcile_runner() -> None:
-    run_tick("agents.reconcile_runner", lambda: sweeping.reconcile_runner(runner=runner_client()))
+    run_tick(sweeping.RECONCILIATION, lambda: sweeping.reconcile_runner(runner=runner_client()))

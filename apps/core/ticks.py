@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from django.db import connection
 from django.utils import timezone
@@ -27,6 +28,11 @@ def run_tick(name: str, work: Callable[[], object]) -> bool:
             raise
         BeatTick.objects.filter(name=name).update(finished_at=timezone.now(), error="")
         return True
+
+
+def last_finished(name: str) -> datetime | None:
+    """When the tick last did its work without an error."""
+    return BeatTick.objects.filter(name=name).values_list("finished_at", flat=True).first()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from apps.agents.models import Agent
 from apps.agents.services import sweeping
 from apps.billing import services as billing
 from apps.core.errors import ApiError
+from apps.core.models import BeatTick
 from tests.cast import Member, Reply, call
 from tests.conftest import RUNNER_TOKEN
 from tests.fakes.runner import FakeRunner
@@ -256,6 +257,33 @@ def test_a_new_boot_ends_what_ran_before_it_and_nothing_else(alice: Member, runn
     assert state(before) == ("destroyed", "crashed")
     assert state(after) == ("running", "")
     assert Agent.objects.get(id=queued.id).status == "queued"
+
+
+@pytest.mark.parametrize("noticed_by", ["report", "reconciliation", "expiry"])
+@pytest.mark.parametrize(("seen", "cost"), [(None, 0), (21, 0), (12, 1), (1, 2)])
+def test_what_died_with_its_runner_is_charged_until_the_runner_was_last_seen(
+    alice: Member, runner: FakeRunner, noticed_by: str, seen: int | None, cost: int
+) -> None:
+    agent = alice.burner(ttl="1h", country="de")
+    started_ago(agent, timedelta(minutes=24))
+    if seen is not None:
+        BeatTick.objects.create(
+            name="agents.reconcile_runner",
+            started_at=now() - timedelta(seconds=1),
+            finished_at=now() - timedelta(minutes=seen),
+            error="UpstreamUnavailable",
+        )
+    runner.reboot()
+
+    if noticed_by == "report":
+        report(runner)
+    elif noticed_by == "reconciliation":
+        sweeping.reconcile_runner(runner=runner_client())
+    else:
+        assert sweeping.expire(find_runner=runner_client, now=now() + timedelta(hours=2)) == 1
+
+    assert state(agent) == ("destroyed", "crashed")
+    assert alice.credits() == (100 - cost, 0)
 
 
 def test_a_late_report_of_an_earlier_boot_ends_nothing_of_a_later_one(alice: Member, runner: FakeRunner) -> None:

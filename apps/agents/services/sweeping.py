@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.agents import selectors
 from apps.agents.client import RunnerClient
 from apps.agents.services import ending
+from apps.core import ticks
 from apps.core.errors import ApiError, UpstreamTimeout
 from apps.core.times import from_unix
 from runner.wire import RunnerReport
@@ -19,6 +20,8 @@ from runner.wire import RunnerReport
 EXPIRY_GRACE = timedelta(seconds=5)
 # A lease takes little longer than the wait for a browser; whoever was making an older one is gone.
 STUCK_AFTER = timedelta(seconds=2 * settings.LEASE_WAIT_SECONDS)
+# The tick that asks the runner for its leases: as long as it finishes, the runner lives.
+RECONCILIATION = "agents.reconcile_runner"
 # An agent that started just now may be missing from a list of leases that was made before it.
 SETTLING_TIME = timedelta(seconds=10)
 
@@ -34,8 +37,10 @@ def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = No
     ended = 0
     for agent in due:
         if agent.expires_at:
-            lived = boot == (agent.runner_id, agent.boot_id)
-            ended += ending.end(agent=agent, reason="expired" if lived else "crashed", at=agent.expires_at)
+            if boot == (agent.runner_id, agent.boot_id):
+                ended += ending.end(agent=agent, reason="expired", at=agent.expires_at)
+            else:
+                ended += ending.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_sign_of_life()))
     return ended
 
 
@@ -46,6 +51,11 @@ def _boot(find_runner: Callable[[], RunnerClient]) -> tuple[str, str] | None:
     except ApiError:
         return None
     return status.runner_id, status.boot_id
+
+
+def _last_sign_of_life() -> datetime:
+    """Until when what crashed with its runner is sure to have run. How long nobody noticed isn't charged for."""
+    return ticks.last_finished(RECONCILIATION) or datetime.min.replace(tzinfo=UTC)
 
 
 def settle_stuck(*, runner: RunnerClient, now: datetime | None = None) -> int:
@@ -69,21 +79,22 @@ def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> No
     for agent in selectors.running_on(runner_id=status.runner_id):
         # Not of another boot, only of an earlier one: a later one may have begun since the runner was asked.
         forgotten = agent.id not in leases and agent.started_at and agent.started_at < now - SETTLING_TIME
-        if agent.boot_id < status.boot_id or forgotten:
+        if agent.boot_id < status.boot_id:
+            ending.end(agent=agent, reason="crashed", at=_last_sign_of_life())
+        elif forgotten:
             ending.end(agent=agent, reason="crashed", at=now)
 
 
-def take_report(*, report: RunnerReport, now: datetime | None = None) -> None:
+def take_report(*, report: RunnerReport) -> None:
     """Settles what a runner says has ended, and that every earlier boot of it has.
 
     A report may come twice, and late, when a later boot has granted leases already. Leases that are no agents of ours
     are ignored.
     """
-    now = now or timezone.now()
     reported = {ended.lease_id: ended for ended in report.ended}
     for agent in selectors.running_among(agent_ids=set(reported)):
         ended = reported[agent.id]
         ending.end(agent=agent, reason=ended.reason, at=from_unix(ended.ended_at))
     for agent in selectors.running_on(runner_id=report.runner_id):
         if agent.boot_id < report.boot_id:
-            ending.end(agent=agent, reason="crashed", at=now)
+            ending.end(agent=agent, reason="crashed", at=_last_sign_of_life())
