@@ -18,6 +18,7 @@ class Row:
     baseline_name: str = ""
     target: float | None = None
     of_ratio: bool = False
+    at_least: bool = False  # then the target bounds from below
 
     @property
     def ratio(self) -> float | None:
@@ -28,7 +29,9 @@ class Row:
         judged = self.ratio if self.of_ratio else self.value
         if self.target is None or judged is None:
             return ""
-        return f"{'ok' if judged <= self.target else 'MISSED'} (≤ {self.target:g}{' x' if self.of_ratio else ''})"
+        met = judged >= self.target if self.at_least else judged <= self.target
+        bound = "≥" if self.at_least else "≤"
+        return f"{'ok' if met else 'MISSED'} ({bound} {self.target:g}{' x' if self.of_ratio else ''})"
 
 
 def quantile(samples: Sequence[float], share: float) -> float:
