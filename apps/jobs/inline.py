@@ -94,7 +94,9 @@ async def _load(job: PageJob, claim: Claim) -> Loaded:
 async def _watched(loading: asyncio.Future[Loaded], claim: Claim) -> None:
     """Waits for the page while the lease is kept. Raises Conflict when the job was cancelled or taken away."""
     async with leases.kept(claim) as lease:
-        ended: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (lease.cancelled, lease.lost)]
+        ended: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(event.wait()) for event in (lease.cancelled, lease.lost)
+        ]
         try:
             await asyncio.wait([loading, *ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
