@@ -39,6 +39,8 @@ class Reporter:
 
     def add(self, ended: LeaseEnded) -> None:
         log.info("lease %s ended: %s", ended.lease_id, ended.reason)
+        if self._url is None:
+            return
         self._ended.append(ended)
         self._idle.clear()
         self._due.set()
@@ -81,7 +83,7 @@ class Reporter:
     async def _post(self, session: aiohttp.ClientSession, url: str, report: RunnerReport) -> bool:
         try:
             async with session.post(url, data=report.to_json(), allow_redirects=False) as answer:
-                if answer.status == 204:
+                if 200 <= answer.status < 300:
                     return True
                 log.warning("the API answered a report with %d", answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
