@@ -27,7 +27,7 @@ STACK_NAMES = frozenset(
         "BROWSA_MASTER_KEYS",
     }
 )
-_UPSTREAM_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
+_UPSTREAM_SCHEMES = frozenset({"http", "socks5"})
 
 
 class Environment:
@@ -80,24 +80,31 @@ def _read_stack_file(path: Path) -> dict[str, str]:
 
 
 def egress_countries(text: str) -> dict[str, str]:
-    """`{"us": "direct", "de": "http://proxy:3128"}` with the default country first; codes come out in lower case."""
-    hint = 'EGRESS_COUNTRIES must be a JSON object like {"us": "direct", "de": "http://proxy.example:3128"}'
+    """`{"us": "direct", "de": "http://proxy:3128"}`, the default country first.
+    `runner.config` checks the same in the same words, and that it has identity data for each country.
+    """
     try:
-        data = json.loads(text)
+        parsed = json.loads(text)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{hint}: {error}") from error
-    if not isinstance(data, dict) or not data:
-        raise ImproperlyConfigured(f"{hint} with at least one country.")
-    for code, upstream in data.items():
-        if not re.fullmatch(r"[A-Za-z]{2}", code):
-            raise ImproperlyConfigured(f"{hint}: {code!r} is not a two-letter ISO 3166-1 code.")
-        if upstream == "direct":
-            continue
-        parts = urlsplit(upstream) if isinstance(upstream, str) else None
-        if parts is None or parts.scheme not in _UPSTREAM_SCHEMES or not parts.hostname:
-            # The URL may hold the proxy's password, so it isn't repeated here.
-            raise ImproperlyConfigured(f'{hint}: the upstream of {code!r} is neither "direct" nor a proxy URL.')
-    return {code.lower(): upstream for code, upstream in data.items()}
+        raise ImproperlyConfigured(f"EGRESS_COUNTRIES is not JSON: {error}") from error
+    if not isinstance(parsed, dict) or not parsed:
+        raise ImproperlyConfigured('EGRESS_COUNTRIES must be an object such as {"us": "direct"}')
+    for code, route in parsed.items():
+        if not re.fullmatch(r"[a-z]{2}", code):
+            raise ImproperlyConfigured(f"EGRESS_COUNTRIES: {code!r} is not a lower-case ISO code of two letters")
+        if route != "direct" and not (isinstance(route, str) and _is_upstream(route)):
+            # The URL may hold a password, so it is not repeated here.
+            wanted = '"direct", http://host:port or socks5://host:port'
+            raise ImproperlyConfigured(f"EGRESS_COUNTRIES[{code!r}] must be {wanted}")
+    return parsed
+
+
+def _is_upstream(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _UPSTREAM_SCHEMES and bool(parts.hostname) and bool(parts.port)
+    except ValueError:  # a port or a bracket that makes no sense
+        return False
 
 
 def rate_limits(text: str) -> ratelimits.Table | None:

@@ -118,8 +118,10 @@ def _countries(raw: str) -> dict[str, str]:
     if not isinstance(parsed, dict) or not parsed:
         raise ConfigError('EGRESS_COUNTRIES must be an object such as {"us": "direct"}')
     for code, route in parsed.items():
+        if not re.fullmatch("[a-z]{2}", code):
+            raise ConfigError(f"EGRESS_COUNTRIES: {code!r} is not a lower-case ISO code of two letters")
         if code not in PLACES:
-            raise ConfigError(f"EGRESS_COUNTRIES: no identity data for country {code!r} (lower-case ISO code)")
+            raise ConfigError(f"EGRESS_COUNTRIES: no identity data for country {code!r}")
         if route != "direct":
             _check_upstream(code, route)
     return parsed
