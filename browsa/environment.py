@@ -129,7 +129,7 @@ def celery_broker(redis_url: str) -> str:
 
 
 def runner_address(text: str) -> str:
-    """`unix:/path/runner.sock` or `http://host:port`; empty when no runner is known yet."""
-    if text and not re.match(r"^(unix:/|https?://[^/])", text):
-        raise ImproperlyConfigured("BROWSA_RUNNER_URL must be unix:/path/runner.sock or http://host:port.")
-    return text.rstrip("/")
+    """`unix:/path/runner.sock`, where a runner serves its control API; empty when no runner is known yet."""
+    if text and not re.match(r"^unix:/[^/]", text):
+        raise ImproperlyConfigured("BROWSA_RUNNER_URL must be unix:/path/runner.sock: a runner listens nowhere else.")
+    return text

@@ -1,6 +1,6 @@
 """What the API and a runner say to each other: plain values, JSON on the wire, no framework.
 
-The API calls the runner's control API (HTTP on a Unix socket or a private address):
+The API calls the runner's control API (HTTP on a Unix socket):
 
     GET    /status                -> RunnerStatus
     GET    /leases                -> {"leases": [lease_id, ...]}

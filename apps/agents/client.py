@@ -1,4 +1,4 @@
-"""Speaks to the runner: `runner.wire` over HTTP, on a Unix socket or a private address.
+"""Speaks to the runner: `runner.wire` over HTTP on a Unix socket.
 
 Every failure to reach it becomes UpstreamUnavailable or UpstreamTimeout, so that callers need know nothing of HTTP.
 """
@@ -28,13 +28,12 @@ _CONNECTIONS = httpx.Limits(max_connections=128, max_keepalive_connections=32, k
 
 
 class RunnerClient:
-    """`address` is `unix:/path/runner.sock` or `http://host:port`. Threads may share one client."""
+    """`address` is `unix:/path/runner.sock`. Threads may share one client."""
 
     def __init__(self, address: str, *, token: str) -> None:
-        path = address.removeprefix("unix:") if address.startswith("unix:") else None
         self._http = httpx.Client(
-            base_url="http://runner" if path else address,
-            transport=httpx.HTTPTransport(uds=path, limits=_CONNECTIONS),
+            base_url="http://runner",
+            transport=httpx.HTTPTransport(uds=address.removeprefix("unix:"), limits=_CONNECTIONS),
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         )

@@ -157,10 +157,9 @@ def _client() -> httpx.AsyncClient:
 
 
 def _open(address: str, token: str) -> httpx.AsyncClient:
-    path = address.removeprefix("unix:") if address.startswith("unix:") else None
     return httpx.AsyncClient(
-        base_url="http://runner" if path else address,
-        transport=httpx.AsyncHTTPTransport(uds=path, limits=_CONNECTIONS),
+        base_url="http://runner",
+        transport=httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"), limits=_CONNECTIONS),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
 

@@ -127,7 +127,14 @@ def test_what_is_no_redis_is_refused(text: str) -> None:
         redis_address(text)
 
 
-@pytest.mark.parametrize("text", ["/run/runner.sock", "host:80", "ftp://host"])
+@pytest.mark.parametrize(
+    "text", ["/run/runner.sock", "host:80", "ftp://host", "http://host:80", "unix:run/runner.sock", "unix://run/r"]
+)
 def test_what_is_no_runner_is_refused(text: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="BROWSA_RUNNER_URL"):
+    with pytest.raises(ImproperlyConfigured, match=r"BROWSA_RUNNER_URL must be unix:/path/runner\.sock"):
         runner_address(text)
+
+
+@pytest.mark.parametrize("text", ["", "unix:/run/browsa/runner.sock"])
+def test_a_runner_is_named_by_its_socket(text: str) -> None:
+    assert runner_address(text) == text
