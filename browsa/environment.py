@@ -1,6 +1,6 @@
 """Reads the operator's settings from the environment, checks each one, and says plainly what is wrong with it.
 
-What the embedded stack made for itself (addresses, tokens, keys) it leaves in `$BROWSA_HOME/stack.json`, so that
+What the embedded stack chose for itself (addresses, port, tokens, keys) it leaves in `$BROWSA_HOME/stack.json`, so that
 `manage.py` works beside a running stack. The environment wins over that file.
 """
 
@@ -25,6 +25,7 @@ STACK_NAMES = frozenset(
         "BROWSA_RUNNER_TOKEN",
         "BROWSA_RUNNER_URL",
         "BROWSA_MASTER_KEYS",
+        "BROWSA_PORT",
     }
 )
 _UPSTREAM_SCHEMES = frozenset({"http", "socks5"})

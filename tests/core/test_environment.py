@@ -13,12 +13,20 @@ from runner.config import ConfigError, _countries
 
 
 def test_the_environment_wins_over_the_stacks_file(tmp_path: Path) -> None:
-    (tmp_path / "stack.json").write_text(json.dumps({"DATABASE_URL": "file", "REDIS_URL": "file", "BROWSA_PORT": "1"}))
+    (tmp_path / "stack.json").write_text(json.dumps({name: "file" for name in ("DATABASE_URL", "REDIS_URL", "OTHER")}))
 
     env = Environment({"BROWSA_HOME": str(tmp_path), "DATABASE_URL": "given"})
 
     assert (env.text("DATABASE_URL"), env.text("REDIS_URL")) == ("given", "file")
-    assert env.text("BROWSA_PORT") == "", "only what the stack makes for itself is read from there"
+    assert env.text("OTHER") == "", "only what the stack chose for itself is read from there"
+
+
+def test_beside_a_stack_its_port_is_known(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(json.dumps({"BROWSA_PORT": "9000"}))
+    home = {"BROWSA_HOME": str(tmp_path)}
+
+    assert Environment(home).integer("BROWSA_PORT", 8000) == 9000
+    assert Environment({**home, "BROWSA_PORT": "9100"}).integer("BROWSA_PORT", 8000) == 9100
 
 
 def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
