@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +34,14 @@ def port(environ: Mapping[str, str]) -> int:
     text = environ.get("BROWSA_PORT") or "8000"
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65534):
         raise StackError(f"BROWSA_PORT must be a whole number from 1 to 65534, not {text!r}.")
+    return int(text)
+
+
+def drain_seconds(environ: Mapping[str, str]) -> int:
+    """`BROWSA_DRAIN_SECONDS`, as the runner checks it too."""
+    text = environ.get("BROWSA_DRAIN_SECONDS") or "20"
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > 10**9:
+        raise StackError(f"BROWSA_DRAIN_SECONDS must be a whole number from 0 to {10**9}, not {text!r}.")
     return int(text)
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from enum import Enum
 from signal import Signals
 
-from browsa.stack import postgres, redis
+from browsa.stack import config, postgres, redis
 from browsa.stack.child import launched
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
 _STABLE_AFTER = 10.0  # seconds; who ran for so long starts again with the shortest delay
-_DEFAULT_DRAIN = 20  # the runner's own default of BROWSA_DRAIN_SECONDS
 
 _PYTHON = (sys.executable, "-m")
 _CELERY = (*_PYTHON, "celery", "-A", "browsa", "--quiet")
@@ -77,8 +76,9 @@ def applications(
     """api, worker, beat and runner.
 
     The runner and the worker end while the api still listens: they report to it. Only then does the api go.
+    Raises StackError.
     """
-    drain = float(runner.get("BROWSA_DRAIN_SECONDS") or _DEFAULT_DRAIN)
+    drain = float(config.drain_seconds(runner))
     term, now = signal.SIGTERM, signal.SIGINT
     # The worker's cold end, SIGQUIT: a task in hand is taken up again at the next start.
     quick = signal.SIGQUIT

@@ -8,6 +8,7 @@ import pytest
 
 from browsa.stack import config
 from browsa.stack.home import Home, StackError
+from browsa.stack.services import applications
 
 HOME = Home(Path("/data/browsa"), Path("/run/b"))
 EMBEDDED = {"DATABASE_URL": "postgresql://embedded", "REDIS_URL": "unix:///run/b/redis.sock"}
@@ -97,3 +98,14 @@ def test_no_file_is_an_empty_stack_but_a_damaged_one_is_an_error(tmp_path: Path)
         path.write_text(damage)
         with pytest.raises(StackError, match="damaged"):
             config.read_json(path)
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "1.5", "1e3", "inf", "nan", " 1", "٢٠", "1000000001", "1" * 5000])
+def test_a_drain_that_is_no_number_is_named(text: str) -> None:
+    with pytest.raises(StackError, match="BROWSA_DRAIN_SECONDS must be a whole number from 0"):
+        applications(8000, {}, {"BROWSA_DRAIN_SECONDS": text})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 20), ("0", 0), ("90", 90), ("1000000000", 10**9)])
+def test_a_drain_takes_as_long_as_it_is_told(text: str, seconds: int) -> None:
+    assert config.drain_seconds({"BROWSA_DRAIN_SECONDS": text}) == seconds
