@@ -22,8 +22,9 @@ from apps.jobs.execution import EXECUTORS, Cancelled, Completed, Executor, Faile
 from apps.jobs.kinds import LANE_OF, LANES, Lane
 from apps.jobs.leases import Lease
 from apps.jobs.models import Job
-from apps.jobs.services import claiming, creating, ending
+from apps.jobs.services import claiming, ending
 from apps.jobs.services.claiming import Claim, LeaseLost
+from apps.jobs.services.telling import tell_a_worker
 from browsa.threads import DatabaseThreads
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def _write_end(claim: Claim, outcome: Outcome) -> None:
 def _tell_of_the_next(lane: Lane) -> None:
     job_id = selectors.next_waiting(kinds=lane.kinds)
     if job_id is not None:
-        creating.tell_a_worker(job_id=job_id, kind=lane.kinds[0])
+        tell_a_worker(job_id=job_id, kind=lane.kinds[0])
 
 
 @functools.cache

@@ -46,6 +46,16 @@ def test_a_message_carries_the_id_alone_in_the_queue_of_its_lane(messages: redis
     messages.close()
 
 
+def test_a_job_that_is_given_back_is_offered_at_once(messages: redis.Redis) -> None:
+    job = make_job(join("alice"))
+    messages.delete("bulk")
+
+    claiming.give_back(claimed(job))
+
+    assert sent(messages, "bulk") == [[str(job.id)]]
+    messages.close()
+
+
 def test_a_job_whose_message_was_lost_gets_another(messages: redis.Redis) -> None:
     job = make_job(join("alice"))
     messages.delete("bulk")

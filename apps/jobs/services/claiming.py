@@ -24,6 +24,7 @@ from apps.jobs.kinds import BULK, IDEMPOTENT
 from apps.jobs.models import Job
 from apps.jobs.services import appending
 from apps.jobs.services.appending import Happened
+from apps.jobs.services.telling import tell_a_worker
 
 _LOCK_CLASS = 0x62_6A  # "bj": our advisory locks, one for each workspace that has bulk jobs
 
@@ -96,9 +97,9 @@ def give_back(claim: Claim, *, now: datetime | None = None) -> None:
     """Puts the job back into the queue because its worker has to stop: this counts as no attempt. Raises LeaseLost."""
     now = now or timezone.now()
     job = lock_claimed(claim)
-    appending.append(
-        job, Happened("requeued", {"reason": "worker_stopping"}), now=now, lease_until=None, enqueued_at=now
-    )
+    requeued = Happened("requeued", {"reason": "worker_stopping"})
+    appending.append(job, requeued, now=now, lease_until=None, enqueued_at=now)
+    tell_a_worker(job_id=job.id, kind=selectors.as_kind(job.kind))
 
 
 def lock_claimed(claim: Claim) -> Job:

@@ -12,9 +12,10 @@ from django.utils import timezone
 from apps.jobs import selectors
 from apps.jobs.kinds import IDEMPOTENT
 from apps.jobs.models import Job
-from apps.jobs.services import appending, creating, ending
+from apps.jobs.services import appending, ending
 from apps.jobs.services.appending import Happened
 from apps.jobs.services.claiming import lease_ran_out
+from apps.jobs.services.telling import tell_a_worker
 
 # A message that no worker has taken for so long may be lost, or its job had to wait for a slot: another is sent.
 UNHEARD_AFTER = timedelta(seconds=5)
@@ -35,7 +36,7 @@ def _remind(job_id: uuid.UUID, now: datetime) -> bool:
         return False
     known = selectors.kind_of(job_id=job_id)
     assert known is not None
-    creating.tell_a_worker(job_id=job_id, kind=known.kind)
+    tell_a_worker(job_id=job_id, kind=known.kind)
     return True
 
 
@@ -65,5 +66,5 @@ def _take_away(job_id: uuid.UUID, now: datetime) -> bool:
     else:
         requeued = Happened("requeued", {"reason": "lease_expired"})
         appending.append(job, requeued, now=now, lease_until=None, enqueued_at=now)
-        creating.tell_a_worker(job_id=job.id, kind=selectors.as_kind(job.kind))
+        tell_a_worker(job_id=job.id, kind=selectors.as_kind(job.kind))
     return True
