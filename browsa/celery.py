@@ -17,6 +17,8 @@ from celery import Celery
 from celery.signals import setup_logging
 from kombu.entity import Exchange, Queue
 
+from browsa import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
 
 
@@ -32,6 +34,7 @@ def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
 
 
+broker.install()
 app = Celery("browsa")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
