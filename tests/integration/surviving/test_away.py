@@ -13,7 +13,7 @@ import redis
 from browsa.stack.harness import Stack
 from tests.integration.driving import Database, Member, adds_up, answers, at_once, leases, until
 from tests.integration.surviving.conftest import LEASE_WAIT, MOST_BROWSERS
-from tests.integration.surviving.hurting import agree, crowd, no_restarts, stopped, until_agreed, until_well
+from tests.integration.surviving.hurting import agree, crowd, kill, no_restarts, stopped, until_agreed, until_well
 
 pytestmark = pytest.mark.integration
 
@@ -95,6 +95,19 @@ def test_a_redis_that_forgot_everything(stack: Stack, member: Member, database: 
     assert member.delete(f"/v1/agents/{agent['id']}").status_code == 204
     until_well(stack, database)
     agree(stack, database)
+
+
+def test_a_worker_in_the_middle_of_a_task_survives_its_broker(stack: Stack, database: Database) -> None:
+    worker = stack.pids["worker"]
+    begun = "SELECT 1 FROM core_beattick WHERE name = 'agents.reconcile_runner' AND started_at > %s"
+    with stopped(stack.pids["runner"]):  # the reconciliation waits for its answer
+        since = database.now()
+        until(lambda: database.rows(begun, since), what="the beginning of a reconciliation")
+        kill(stack, "redis")
+
+    until_well(stack, database)
+    assert stack.pids["worker"] == worker
+    assert "Unrecoverable error" not in stack.log("worker")
 
 
 def test_without_redis_agents_come_and_go(stack: Stack, member: Member, database: Database) -> None:

@@ -23,7 +23,7 @@ from tests.integration.driving import (
     verify_ledger,
 )
 from tests.integration.surviving.conftest import STUCK_AFTER
-from tests.integration.surviving.hurting import agree, crowd, kill, until_well
+from tests.integration.surviving.hurting import agree, crowd, kill, stopped, until_well
 
 pytestmark = pytest.mark.integration
 
@@ -81,14 +81,17 @@ def test_an_api_killed_while_it_provisions_leaves_nothing_halfway(
 ) -> None:
     chance = random.Random(20260606)  # noqa: S311
     outcomes: list[int | None] = []
-    for turn in range(6):
+    for turn in range(4):
         until(lambda: answers(stack), what="the api")
         with ThreadPoolExecutor(3) as threads:
             asked = [threads.submit(_provision, stack, member.key) for _ in range(3)]
-            if turn % 2:
-                until(lambda: _queued(database), what="an agent that waits for its browser")
-            time.sleep(chance.uniform(0.0, 0.04 if turn % 2 else 0.3))  # the random moment
-            kill(stack, "api")
+            if turn % 2:  # surely in the middle: the runner gives out nothing
+                with stopped(stack.pids["runner"]):
+                    until(lambda: _queued(database), what="an agent that waits for its browser")
+                    kill(stack, "api")
+            else:
+                time.sleep(chance.uniform(0.0, 0.3))  # the random moment
+                kill(stack, "api")
             outcomes += [one.result() for one in asked]
         until(lambda: answers(stack), what="the api")
         for agent_id in database.live_agents():
