@@ -177,13 +177,14 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"except_unavailable": {"()": "apps.core.logs.ExceptUnavailable"}},
     "formatters": {"json": {"()": "apps.core.logs.JSONFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        # Our own access line says the same of every 4xx, once.
-        "django.request": {"level": "ERROR"},
+        # Our own access line says the same of every 4xx, once, and of every 503 (/readyz, a database that is away).
+        "django.request": {"level": "ERROR", "filters": ["except_unavailable"]},
         "httpx": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

@@ -17,6 +17,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 
+class ExceptUnavailable(logging.Filter):
+    """For `django.request`: whoever answers 503 says why, and the access line says that. A third line is noise."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != 503
+
+
 class JSONFormatter(logging.Formatter):
     """`{"time", "level", "logger", "message", "request_id", …}` and whatever `extra=` brought."""
 

@@ -69,3 +69,11 @@ def test_not_ready_without_a_runner(settings: LazySettings) -> None:
     run_tick("a tick", lambda: None)
 
     assert not_ready() == "runner"
+
+
+def test_not_being_ready_is_said_once(
+    runner: FakeRunner, settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    not_ready()
+
+    assert [(record.name, record.levelname) for record in caplog.records] == [("browsa.access", "INFO")]
