@@ -6,6 +6,8 @@ from drf_spectacular.views import SpectacularSwaggerView
 
 from apps.core import views
 
+handler500 = "apps.core.views.server_error"
+
 urlpatterns = [
     path("", include("apps.jobs.urls")),
     path("", include("apps.agents.urls")),

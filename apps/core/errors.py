@@ -8,7 +8,7 @@
     ├── IdempotencyInProgress 409       IdempotencyKeyReused 422
     ├── PayloadTooLarge 413             UnsupportedMediaType 415
     ├── TooManyRequests 429             InternalError 500
-    └── UpstreamUnavailable 502         NotReady 503          UpstreamTimeout 504
+    └── UpstreamUnavailable 502 (DatabaseAway 503)            NotReady 503          UpstreamTimeout 504
 
 The first line of a class's docstring is its default message.
 """
@@ -197,6 +197,15 @@ class UpstreamUnavailable(ApiError):
 
     status = 502
     code = "UPSTREAM_UNAVAILABLE"
+
+
+class DatabaseAway(UpstreamUnavailable):
+    """The database can't be reached right now. Try again in a second."""
+
+    status = 503
+
+    def default_headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"}
 
 
 class NotReady(ApiError):

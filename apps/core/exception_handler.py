@@ -6,12 +6,13 @@ import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from apps.core import errors, request_ids
+from apps.core import database, errors, request_ids
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ def answer(raised: Exception, context: dict[str, Any]) -> Response:
     if error is None:
         log.error("unhandled exception", exc_info=raised)
         error = errors.InternalError()
+    say_if_away(error, raised)
     body = errors.envelope(error, request_id=request_ids.current())
     return Response(body, status=error.status, headers=error.headers)
 
@@ -44,7 +46,15 @@ def name(raised: Exception) -> errors.ApiError | None:
             return errors.NotFound()
         case PermissionDenied() | exceptions.PermissionDenied():
             return errors.Forbidden()
+        case OperationalError() | InterfaceError() if database.is_away(raised):
+            return errors.DatabaseAway()
     return None
+
+
+def say_if_away(error: errors.ApiError, raised: BaseException) -> None:
+    """One line without a traceback: nothing is wrong with the call."""
+    if isinstance(error, errors.DatabaseAway):
+        log.warning("the database can't be reached", extra={"cause": type(raised.__cause__ or raised).__name__})
 
 
 def flatten(detail: Any, path: str = "") -> dict[str, list[str]]:

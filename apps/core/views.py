@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt  # else its 403 would hide the 405
 from django.views.decorators.http import require_safe
+from django.views.defaults import server_error as bug
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 from drf_spectacular.validation import validate_schema
 
-from apps.core import errors, health, request_ids
+from apps.core import database, errors, health, request_ids
+from apps.core.exception_handler import say_if_away
+from apps.core.middleware import error_response
 
 
 @csrf_exempt
@@ -46,6 +50,16 @@ def openapi_yaml(request: HttpRequest) -> HttpResponse:
 @require_safe
 def openapi_json(request: HttpRequest) -> HttpResponse:
     return HttpResponse(_document("json"), content_type="application/json")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Django's hook for what was raised outside of endpoints: in a middleware, on a page for people."""
+    raised = sys.exc_info()[1]
+    if raised is None or not database.is_away(raised):
+        return bug(request)
+    error = errors.DatabaseAway()
+    say_if_away(error, raised)
+    return error_response(error, request_ids.current())
 
 
 @functools.cache

@@ -122,7 +122,7 @@ def test_each_error_names_itself_once() -> None:
         return [kind for child in parent.__subclasses__() for kind in (child, *kinds(child))]
 
     named = [kind for kind in kinds(errors.ApiError) if not kind.__name__.startswith("_")]
-    codes = [kind.code for kind in named if kind is not errors.ValidationFailed]
+    codes = [kind.code for kind in named if "code" in vars(kind)]  # a special case has its parent's
 
     assert len(codes) == len(set(codes))
     assert all(kind.__doc__ for kind in named)

@@ -1,0 +1,20 @@
+"""Tells a database that is away from everything else that it may complain of."""
+
+from __future__ import annotations
+
+from django.db import InterfaceError, OperationalError
+
+# PostgreSQL's codes for: stopped by its administrator, stopped by a crash of a neighbour, starting or stopping, full.
+_AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
+_CONNECTION_EXCEPTIONS = "08"
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether `error` means that there is no connection, or none any more."""
+    if isinstance(error, InterfaceError):
+        return "connection" in str(error)  # "connection already closed", and not "cursor already closed"
+    if not isinstance(error, OperationalError):
+        return False
+    # What the server says has a code. Without one it was the way to the server that failed.
+    code: str | None = getattr(error.__cause__, "pgcode", None)
+    return code is None or code in _AWAY or code.startswith(_CONNECTION_EXCEPTIONS)
