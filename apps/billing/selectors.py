@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.db import connection
 
 from apps.billing.models import CreditAccount, LedgerEntry, Price
 from apps.billing.pricing import DEFAULT_PRICES
@@ -15,6 +16,14 @@ def prices() -> dict[str, int]:
     """Every price in credits: the operator's rows over the defaults."""
     rows = dict(Price.objects.values_list("key", "credits"))
     return {"signup": settings.SIGNUP_CREDITS, **DEFAULT_PRICES, **rows}
+
+
+def price(key: str) -> int:
+    """One of them, for calls that are in a hurry. Raises KeyError."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credits FROM billing_price WHERE key = %s", [key])
+        row = cursor.fetchone()
+    return DEFAULT_PRICES[key] if row is None else int(row[0])
 
 
 def account(*, workspace_id: uuid.UUID) -> CreditAccount:

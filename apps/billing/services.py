@@ -9,9 +9,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.accounts.models import Workspace
@@ -20,6 +21,22 @@ from apps.billing.models import CreditAccount, Hold, LedgerEntry
 from apps.core.errors import InsufficientCredit
 
 Kind = LedgerEntry.Kind
+
+# Everything that costs passes here twice. Written out, a statement costs a quarter of what the ORM takes to make it.
+_LOCK = (
+    "SELECT workspace_id, balance, held, seq, head_hash FROM billing_creditaccount WHERE workspace_id = %s FOR UPDATE"
+)
+_HOLD = "SELECT * FROM billing_hold WHERE workspace_id = %s AND reference = %s"
+_SETTLE = "UPDATE billing_hold SET status = %s, captured = %s, settled_at = %s WHERE id = %s AND status = %s"
+_APPEND = """
+    WITH entry AS (
+        INSERT INTO billing_ledgerentry (
+            id, workspace_id, seq, kind, amount, held_change, balance_after, held_after,
+            reference, description, agent_id, job_id, created_at, prev_hash, hash
+        ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    )
+    UPDATE billing_creditaccount SET balance = %s, held = %s, seq = %s, head_hash = %s WHERE workspace_id = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +94,7 @@ def hold(
 ) -> Hold:
     """Sets `amount` credits aside. Raises InsufficientCredit when fewer are available."""
     account = lock_account(workspace_id=workspace_id)
-    first = Hold.objects.filter(workspace_id=workspace_id, reference=reference).first()
+    first = _hold(workspace_id, reference)
     if first is not None:
         return first
     if amount < 0:
@@ -104,32 +121,45 @@ def settle(*, workspace_id: uuid.UUID, reference: str, used: int, description: s
     Raises ValueError when `used` isn't within the hold, Hold.DoesNotExist when there is none.
     """
     account = lock_account(workspace_id=workspace_id)
-    held = Hold.objects.get(workspace_id=workspace_id, reference=reference)
+    held = _hold(workspace_id, reference)
+    if held is None:
+        raise Hold.DoesNotExist
     if held.status == Hold.Status.SETTLED:
         return held
     if not 0 <= used <= held.amount:
         raise ValueError(f"{used} of {held.amount} held credits can't be captured")
     now = timezone.now()
-    still_open = Hold.objects.filter(id=held.id, status=Hold.Status.OPEN)
-    if still_open.update(status=Hold.Status.SETTLED, captured=used, settled_at=now) != 1:
-        raise RuntimeError(f"hold {reference} was settled without the account's lock")
+    _mark_settled(held, used, now)
     source = Source(description=description, agent_id=held.agent_id, job_id=held.job_id)
     if used:
         _append(account, Kind.CAPTURE, -used, -used, f"{reference}:capture", source, now)
     if held.amount > used:
         _append(account, Kind.RELEASE, 0, used - held.amount, f"{reference}:release", source, now)
-    held.refresh_from_db()
     return held
+
+
+def _hold(workspace_id: uuid.UUID, reference: str) -> Hold | None:
+    for found in Hold.objects.raw(_HOLD, [workspace_id, reference]):
+        return found
+    return None
+
+
+def _mark_settled(held: Hold, used: int, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLE, [Hold.Status.SETTLED.value, used, now, held.id, Hold.Status.OPEN.value])
+        if cursor.rowcount != 1:
+            raise RuntimeError(f"hold {held.reference} was settled without the account's lock")
+    held.status, held.captured, held.settled_at = Hold.Status.SETTLED, used, now
 
 
 def lock_account(*, workspace_id: uuid.UUID) -> CreditAccount:
     """The workspace's account, locked until the transaction ends: whatever costs in one workspace takes turns."""
-    accounts = CreditAccount.objects.select_for_update()
-    account = accounts.filter(workspace_id=workspace_id).first()
-    if account is None:
-        CreditAccount.objects.get_or_create(workspace_id=workspace_id)
-        account = accounts.get(workspace_id=workspace_id)
-    return account
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("a lock lasts as long as a transaction")
+    for account in CreditAccount.objects.raw(_LOCK, [workspace_id]):
+        return account
+    CreditAccount.objects.get_or_create(workspace_id=workspace_id)
+    return CreditAccount.objects.raw(_LOCK, [workspace_id])[0]
 
 
 def _append(
@@ -155,7 +185,7 @@ def _append(
     )
     before = account.head()
     after = chain.follow(before, line)
-    entry = LedgerEntry.objects.create(
+    entry = LedgerEntry(
         workspace_id=line.workspace_id,
         seq=after.seq,
         kind=line.kind,
@@ -171,11 +201,24 @@ def _append(
         prev_hash=before.hash,
         hash=after.hash,
     )
+    _insert(entry)
     account.seq, account.balance, account.held, account.head_hash = (
         after.seq,
         after.balance,
         after.held,
         after.hash,
     )
-    account.save(update_fields=["seq", "balance", "held", "head_hash"])
     return entry
+
+
+def _insert(entry: LedgerEntry) -> None:
+    """The entry, and the account as it leaves it, in one statement."""
+    e = entry
+    values: list[Any] = [e.id, e.workspace_id, e.seq, e.kind, e.amount, e.held_change, e.balance_after, e.held_after]
+    values += [e.reference, e.description, e.agent_id, e.job_id, e.created_at, e.prev_hash, e.hash]
+    account: list[Any] = [e.balance_after, e.held_after, e.seq, e.hash, e.workspace_id]
+    with connection.cursor() as cursor:
+        cursor.execute(_APPEND, [*values, *account])
+        if cursor.rowcount != 1:
+            raise RuntimeError(f"workspace {e.workspace_id} has no account")
+    e._state.adding, e._state.db = False, connection.alias

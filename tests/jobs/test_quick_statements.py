@@ -20,7 +20,7 @@ PARAMS = {"url": "http://site.test/", "formats": ["html"], "os_type": "OS_TYPE_M
 
 # Before the page: the price, the account's lock, the hold, its entry in the ledger, the job with its events. After it:
 # the agent, the job's lock and end, the account's lock and the hold's settlement with its entry.
-MOST_STATEMENTS = 18
+MOST_STATEMENTS = 15
 
 
 def test_statements_of_a_synchronous_scrape(alice: Member, runner: FakeRunner) -> None:

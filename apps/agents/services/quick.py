@@ -11,12 +11,29 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 
 from apps.agents import identity
 from apps.agents.models import Agent
 from apps.core.ids import AGENT_PREFIX
+
+# What only agents have that live for a time.
+_NOTHING: dict[str, Any] = {
+    "persona": "",
+    "warmup_recipe": "",
+    "ttl_seconds": 0,
+    "period_credits": 0,
+    "surcharge_credits": 0,
+    "hold_reference": "",
+    "runner_id": "",
+    "boot_id": "",
+    "profile": "",
+    "page_id": "",
+    "expires_at": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +59,40 @@ def agent_id(job_id: uuid.UUID, position: int) -> str:
     return AGENT_PREFIX + hashlib.sha256(f"{job_id}:{position}".encode()).hexdigest()[:20]
 
 
+_COLUMNS = tuple(field.attname for field in Agent._meta.concrete_fields)
+# Each page adds one. Written out it costs a fifth of what the ORM takes.
+_INSERT = f"INSERT INTO agents_agent ({', '.join(_COLUMNS)}) VALUES {{rows}} ON CONFLICT (id) DO NOTHING"  # noqa: S608  constants only
+
+
 def record(*, workspace_id: uuid.UUID, agents: Iterable[QuickAgent], now: datetime | None = None) -> None:
     """Adds the agents of finished pages; those that are there already stay as they are."""
     ended = now or timezone.now()
-    Agent.objects.bulk_create((_row(workspace_id, agent, ended) for agent in agents), ignore_conflicts=True)
+    rows = [_row(workspace_id, agent, ended) for agent in agents]
+    if not rows:
+        return
+    marks = ", ".join(f"({', '.join(['%s'] * len(_COLUMNS))})" for _ in rows)
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT.format(rows=marks), [row[name] for row in rows for name in _COLUMNS])
 
 
-def _row(workspace_id: uuid.UUID, agent: QuickAgent, ended: datetime) -> Agent:
+def _row(workspace_id: uuid.UUID, agent: QuickAgent, ended: datetime) -> dict[str, Any]:
     failed = bool(agent.error_code)
-    return Agent(
-        id=agent.id,
-        workspace_id=workspace_id,
-        quick=True,
-        status=Agent.Status.FAILED if failed else Agent.Status.DESTROYED,
-        mode=Agent.Mode.BURNER,
-        initial_url=agent.url,
-        country=agent.country,
-        os_type=agent.os_type,
-        ttl_seconds=0,
-        trust_score=agent.trust_score,
-        period_credits=0,
-        surcharge_credits=0,
-        cost_credits=agent.cost_credits,
-        created_at=agent.started_at,
-        started_at=None if failed else agent.started_at,
-        expires_at=None,
-        destroyed_at=None if failed else ended,
-        end_reason="" if failed else "finished",
-        error_code=agent.error_code,
-        error_message=agent.error_message[:500],
-    )
+    return {
+        "id": agent.id,
+        "workspace_id": workspace_id,
+        "quick": True,
+        "status": "failed" if failed else "destroyed",
+        "mode": "burner",
+        "initial_url": agent.url,
+        "country": agent.country,
+        "os_type": agent.os_type,
+        "trust_score": agent.trust_score,
+        "cost_credits": agent.cost_credits,
+        "created_at": agent.started_at,
+        "started_at": None if failed else agent.started_at,
+        "destroyed_at": None if failed else ended,
+        "end_reason": "" if failed else "finished",
+        "error_code": agent.error_code,
+        "error_message": agent.error_message[:500],
+        **_NOTHING,
+    }

@@ -28,10 +28,9 @@ class Row:
     agent: QuickAgent | None = None
 
 
-@transaction.atomic
 def begin(*, workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any], pages: int = 1, sync: bool = False) -> Job:
     """A job that may read so many pages, the price of all of which is held. Raises InsufficientCredit."""
-    price = billing.prices()["quick_page"]
+    price = billing.price("quick_page")
     return creating.create_job(
         workspace_id=workspace_id,
         kind=kind,
