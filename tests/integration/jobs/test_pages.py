@@ -1,0 +1,130 @@
+"""Quick calls through the whole stack: real Chromium, real runner, API and worker, a site on loopback."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from browsa.stack.harness import running_stack
+from tests.fakes.site import Site, html
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+class Client:
+    def __init__(self, http: httpx.Client, site: Site) -> None:
+        self._http, self.site = http, site
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self._http.post(path, json=body)
+
+    def get(self, path: str) -> Any:
+        return self._http.get(path).json()
+
+    def finished(self, accepted: httpx.Response) -> Any:
+        assert accepted.status_code == 202, accepted.text
+        return self.get(f"/v1/jobs/{accepted.json()['id']}?wait=60")
+
+    def balance(self) -> tuple[int, int]:
+        body = self.get("/v1/credits")
+        return body["balance"], body["held"]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with Site() as site:
+        settings = {
+            "BROWSA_POOL_SIZE": "1",
+            "BROWSA_RATE_LIMITS": "off",
+            "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port}",
+            "SIGNUP_CREDITS": "1000",
+        }
+        home = tmp_path_factory.mktemp("quick") / "home"
+        with (
+            running_stack(home, env=settings) as stack,
+            httpx.Client(base_url=stack.api_url, headers={"X-API-Key": stack.api_key}, timeout=90) as http,
+        ):
+            yield Client(http, site)
+
+
+def test_a_scrape_in_every_format(client: Client) -> None:
+    client.site.pages["/page"] = lambda query: html(
+        "<!doctype html><title>A page</title><h1>Hello</h1><p style='display:none'>unseen</p>"
+        "<p>Made <b id=late></b></p><a href='/x?y=1'>x</a><script>late.textContent = 'by script'</script>"
+    )
+    formats = ["html", "text", "links", "screenshot", "markdown"]
+
+    reply = client.post("/v1/quick/scrape", url=client.site.url("/page"), formats=formats)
+
+    body = reply.json()
+    assert reply.status_code == 200, reply.text
+    assert (body["url"], body["http_status"], body["title"]) == (client.site.url("/page"), 200, "A page")
+    assert "by script</b>" in body["html"]
+    assert body["text"].split() == ["Hello", "Made", "by", "script", "x"]
+    assert body["links"] == [client.site.url("/x?y=1")]
+    assert body["screenshot_png_b64"].startswith("iVBORw0KGgo")
+    assert "# Hello" in body["markdown"] and "**by script**" in body["markdown"]
+    assert client.get(f"/v1/agents/{body['agent_id']}")["status"] == "destroyed"
+
+
+@pytest.mark.parametrize("body", [b"not here", b""], ids=["with a body", "empty"])
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_page_that_answers_with_an_error_is_a_result(client: Client, status: int, body: bytes) -> None:
+    path = f"/error/{status}/{len(body)}"
+    client.site.pages[path] = lambda query: (status, {"Content-Type": "text/plain"}, body)
+
+    reply = client.post("/v1/quick/scrape", url=client.site.url(path))
+
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["http_status"] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("/download", 502, "UPSTREAM_UNAVAILABLE"), ("/redirect?to=http://127.0.0.2:8080/", 400, "URL_NOT_ALLOWED")],
+)
+def test_pages_that_give_nothing_are_free(client: Client, path: str, status: int, code: str) -> None:
+    before = client.balance()
+
+    reply = client.post("/v1/quick/scrape", url=client.site.url(path))
+
+    assert (reply.status_code, reply.json()["code"]) == (status, code), reply.text
+    assert client.balance() == before
+
+
+def test_a_client_that_goes_away_pays_nothing(client: Client) -> None:
+    before = client.balance()
+    client.site.pages["/slow"] = lambda query: (time.sleep(3), html("late"))[1]
+
+    with pytest.raises(httpx.ReadTimeout):
+        client._http.post("/v1/quick/scrape", json={"url": client.site.url("/slow")}, timeout=1)
+
+    deadline = time.monotonic() + 5
+    while client.balance() != before:
+        assert time.monotonic() < deadline, client.balance()
+        time.sleep(0.05)
+    assert client.get("/v1/jobs?limit=1")["jobs"][0]["status"] == "cancelled"
+
+
+def test_a_batch_and_a_crawl(client: Client) -> None:
+    site = client.site
+    for number in range(20):
+        link = f"/n/{number + 1}" if number < 19 else "/n/0"
+        page = f"<title>{number}</title><a href='{link}'>on</a>"
+        site.pages[f"/n/{number}"] = lambda query, page=page: html(page)  # type: ignore[misc]
+    balance, _ = client.balance()
+
+    urls = [site.url(f"/n/{number}") for number in range(20)]
+    batch = client.finished(client.post("/v1/quick/batch", urls=urls, formats=["links"]))
+    crawl = client.finished(client.post("/v1/quick/crawl", url=urls[0], max_pages=5, max_depth=10))
+
+    assert batch["status"] == "completed", batch
+    assert [row["title"] for row in batch["result"]["results"]] == [str(number) for number in range(20)]
+    assert crawl["status"] == "completed", crawl
+    assert [row["url"] for row in crawl["result"]["pages"]] == urls[:5]
+    assert site.paths().count("/robots.txt") == 1
+    assert client.balance() == (balance - 25, 0)
