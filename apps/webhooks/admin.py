@@ -15,3 +15,5 @@ class OutboxEventAdmin(ReadOnlyAdmin[OutboxEvent]):
     list_select_related = ["workspace"]
     ordering = ["-created_at"]
     search_fields = ["id", "workspace__name", "workspace__slug"]
+    # It holds capabilities: operators look after events, they don't hold the keys of customers' browsers.
+    exclude = ["data"]

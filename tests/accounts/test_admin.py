@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.test import Client
 
 from apps.accounts.models import ApiKey, User, Workspace
+from apps.webhooks.models import OutboxEvent
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
 
@@ -39,11 +40,12 @@ def test_money_can_not_be_edited(operator: Client, alice: Member, model: str) ->
 
 def test_a_capability_is_not_shown(operator: Client, alice: Member, runner: FakeRunner) -> None:
     agent = alice.burner()
+    event = OutboxEvent.objects.get(type="agent.provisioned")
 
-    page = operator.get(f"/admin/agents/agent/{agent['id']}/change/").content.decode()
-
-    assert agent["id"] in page
-    assert agent["profile_id"] not in page
+    for shown, path in ((agent["id"], f"agents/agent/{agent['id']}"), (event.id, f"webhooks/outboxevent/{event.id}")):
+        page = operator.get(f"/admin/{path}/change/").content.decode()
+        assert shown in page
+        assert agent["profile_id"] not in page
 
 
 def test_a_workspace_made_here_has_its_credits(operator: Client) -> None:
