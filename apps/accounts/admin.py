@@ -92,7 +92,11 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False
 
-    @admin.action(description="Revoke", permissions=["view"])
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Nobody edits a key here, so the permission to change keys is the permission to revoke them."""
+        return bool(request.user.has_perm("accounts.change_apikey"))
+
+    @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         for key in queryset:
             services.revoke_key(workspace_id=key.workspace_id, key_id=key.id)

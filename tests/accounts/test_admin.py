@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from apps.accounts.models import ApiKey, User, Workspace
@@ -62,3 +63,17 @@ def test_keys_can_be_revoked_here(operator: Client, alice: Member) -> None:
     operator.post("/admin/accounts/apikey/", {"action": "revoke", "_selected_action": [str(key.id)]})
 
     assert alice.get("/v1/agents").code == "INVALID_API_KEY"
+
+
+@pytest.mark.parametrize(("permissions", "revoked"), [(["view"], False), (["view", "change"], True)])
+def test_who_may_only_look_at_keys_revokes_none(alice: Member, permissions: list[str], revoked: bool) -> None:
+    staff = User.objects.create_user("staff@example.com", "a long password", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=[f"{p}_apikey" for p in permissions]))
+    client = Client()
+    client.force_login(staff)
+    key = ApiKey.objects.get()
+
+    assert client.get("/admin/accounts/apikey/").status_code == 200
+    client.post("/admin/accounts/apikey/", {"action": "revoke", "_selected_action": [str(key.id)]})
+
+    assert (alice.get("/v1/agents").status == 401) == revoked
