@@ -1,13 +1,20 @@
-"""Log lines as JSON objects that carry the request id. Secrets never reach a log: they are never handed to one."""
+"""Log lines as JSON objects that carry the request id. Secrets never reach a log: they are never handed to one.
+
+But a caller may ask the wrong port for a `cdp_url`, and a library may log one: the capability in it is left out.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 
 from apps.core import request_ids
 
+_CDP = "/api/v1/cdp/"
+_CAPABILITY = re.compile(rf'(?<={_CDP})[^\s"\\]+')
+_REDACTED = "[redacted]"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -15,6 +22,12 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "request",
     "server_time",
 }
+
+
+def loggable(path: str) -> str:
+    """A request's path, as far as it may be logged."""
+    before, prefix, _ = path.partition(_CDP)
+    return f"{before}{prefix}{_REDACTED}" if prefix else path
 
 
 class ExceptUnavailable(logging.Filter):
@@ -39,4 +52,4 @@ class JSONFormatter(logging.Formatter):
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _CAPABILITY.sub(_REDACTED, json.dumps(line, default=str))

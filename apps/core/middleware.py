@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from apps.core import errors, request_ids
+from apps.core.logs import loggable
 
 access_log = logging.getLogger("browsa.access")
 
@@ -57,14 +58,15 @@ class EnvelopeMiddleware:
         if response.status_code >= 400 and not _is_json(response) and not _for_people(request):
             response = _enveloped(response, request_id, request.path)
         response[request_ids.HEADER] = request_id
+        path = loggable(request.path)
         access_log.info(
             "%s %s %d",
             request.method,
-            request.path,
+            path,
             response.status_code,
             extra={
                 "method": request.method,
-                "path": request.path,
+                "path": path,
                 "status": response.status_code,
                 "duration_ms": round((time.perf_counter() - started) * 1000, 2),
             },
