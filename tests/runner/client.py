@@ -20,8 +20,9 @@ class CdpRefused(Exception):
 class Cdp:
     """`async with Cdp(cdp_url) as cdp:` sends commands, with or without a session, and collects events."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, *, patience: float = 60, **options: Any) -> None:
         self.url = url
+        self.patience = patience  # seconds to wait for an answer
         self.events: list[Message] = []
         self._options = {"max_size": None, "compression": None, "ping_interval": None, "close_timeout": 2} | options
         self._ids = itertools.count(1)
@@ -39,14 +40,14 @@ class Cdp:
         await asyncio.gather(self._reader, return_exceptions=True)
 
     async def call(self, method: str, params: Message | None = None, *, session: str | None = None) -> Message:
-        """A command's result, within half a minute. Raises CdpRefused."""
+        """A command's result, within our patience. Raises CdpRefused."""
         number = next(self._ids)
         message: Message = {"id": number, "method": method, "params": params or {}}
         if session is not None:
             message["sessionId"] = session
         reply = self._replies[number] = asyncio.get_running_loop().create_future()
         await self.socket.send(json.dumps(message))
-        return await asyncio.wait_for(reply, 30)
+        return await asyncio.wait_for(reply, self.patience)
 
     async def event(self, method: str, *, seconds: float = 15.0, **fields: Any) -> Message:
         """The parameters of the first event of that name, past or to come, that has these fields."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Playwright, async_playwright
 
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
@@ -52,3 +53,21 @@ async def shared(runner: RunnerProcess) -> AsyncIterator[Lease]:
     """A browser for all tests of a module that each open a page of their own in it and change nothing else."""
     async with runner.lease() as lease:
         yield lease
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def playwright() -> AsyncIterator[Playwright]:
+    async with async_playwright() as playwright:
+        yield playwright
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def private(site: Site) -> AsyncIterator[RunnerProcess]:
+    """A runner that one module has for itself, so that every browser of it is accounted for."""
+    process = RunnerProcess(
+        BROWSA_POOL_SIZE="2", BROWSA_MAX_BROWSERS="4", BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}"
+    )
+    try:
+        yield await process.start().ready(warm=2)
+    finally:
+        process.clean()

@@ -74,7 +74,7 @@ class RunnerProcess:
             **settings,
         }
 
-    def start(self, **settings: str) -> RunnerProcess:
+    def start(self, *, user: int | None = None) -> RunnerProcess:
         environ = {
             name: value
             for name, value in os.environ.items()
@@ -82,12 +82,13 @@ class RunnerProcess:
         }
         with self.output.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "runner"],
+                [sys.executable, "-m", "runner"],
                 cwd=ROOT,
-                env={**environ, **self.settings, **settings},
+                env={**environ, **self.settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                **({} if user is None else {"user": user, "group": user, "extra_groups": []}),
             )
         return self
 
@@ -227,8 +228,19 @@ def browsers_of(runner: int) -> list[int]:
 
 
 def is_browser(pid: int) -> bool:
+    """Whether it is the first process of a Chromium that can be leased; the one for pages opens no windows."""
     line = command_line(pid)
-    return bool(line) and "bwrap" not in line[0] and "--headless=new" in line and not any("--type=" in a for a in line)
+    return (
+        bool(line)
+        and "bwrap" not in line[0]
+        and "--headless=new" in line
+        and not any("--type=" in word or word == "--block-new-web-contents" for word in line)
+    )
+
+
+def renderers(pid: int) -> list[int]:
+    """The renderers below a process. The zygote that forks them names each by one long word."""
+    return [child for child in descendants(pid) if "--type=renderer" in " ".join(command_line(child))]
 
 
 def marked(home: Path) -> list[int]:
@@ -242,3 +254,15 @@ def marked(home: Path) -> list[int]:
         if str(home) in command_line(pid):
             found.append(pid)
     return found
+
+
+async def browser_of(lease: Lease) -> int:
+    """The pid, on this host, of a lease's Chromium: the one that wrote down the DevTools address the gateway names."""
+    async with httpx.AsyncClient(timeout=20) as http:
+        version = (await http.get(f"{lease.cdp_http}/json/version")).json()
+    name = version["webSocketDebuggerUrl"].rpartition("/")[2]
+    for pid in browsers_of(lease.runner.pid):
+        with contextlib.suppress(OSError):
+            if name in Path(f"/proc/{pid}/root/home/agent/profile/DevToolsActivePort").read_text():
+                return pid
+    raise LookupError(lease.id)

@@ -129,6 +129,11 @@ async def proxy(dialer: Dialer | None = None, route: str | None = "direct") -> A
         server.close()
 
 
+def to_site(port: int) -> bytes:
+    """The handshake of a browser that wants the site on that port."""
+    return b"\x05\x01\x00" + connect_to_ipv4("127.0.0.1", port)
+
+
 @asynccontextmanager
 async def browser(port: int, data: bytes) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -161,7 +166,7 @@ async def nothing_open() -> None:
 
 async def test_bytes_pass_both_ways_also_those_that_came_with_the_request() -> None:
     async with serving(echo) as site, proxy() as port:
-        hello = b"\x05\x01\x00" + connect_to_ipv4("127.0.0.1", site) + b"early"
+        hello = to_site(site) + b"early"
         async with browser(port, hello) as (reader, writer):
             assert await answered(reader) == 0
             assert await reader.readexactly(5) == b"early"
@@ -185,7 +190,7 @@ async def test_a_server_that_speaks_first_is_heard() -> None:
 
     async with serving(banner) as site, proxy() as port:
         for _ in range(20):
-            async with browser(port, b"\x05\x01\x00" + connect_to_ipv4("127.0.0.1", site)) as (reader, _writer):
+            async with browser(port, to_site(site)) as (reader, _writer):
                 assert await answered(reader) == 0
                 assert await asyncio.wait_for(reader.readexactly(11), 5) == b"220 welcome"
 
@@ -196,7 +201,7 @@ async def test_a_server_that_hangs_up_at_once_ends_the_browsers_connection() -> 
 
     async with serving(rude) as site, proxy() as port:
         for _ in range(20):
-            async with browser(port, b"\x05\x01\x00" + connect_to_ipv4("127.0.0.1", site)) as (reader, _writer):
+            async with browser(port, to_site(site)) as (reader, _writer):
                 await asyncio.wait_for(reader.read(), 5)
         await nothing_open()
 
@@ -207,13 +212,12 @@ async def test_a_connection_that_both_ends_closed_is_gone(first: str) -> None:
         if first == "browser":
             assert await reader.read() == b"bye"
 
-    async with serving(quick) as site, proxy() as port:
-        async with browser(port, b"\x05\x01\x00" + connect_to_ipv4("127.0.0.1", site)) as (reader, writer):
-            assert await answered(reader) == 0
-            if first == "browser":
-                writer.write(b"bye")
-                writer.write_eof()
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+    async with serving(quick) as site, proxy() as port, browser(port, to_site(site)) as (reader, writer):
+        assert await answered(reader) == 0
+        if first == "browser":
+            writer.write(b"bye")
+            writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
         await nothing_open()
 
 
@@ -221,12 +225,11 @@ async def test_a_half_closed_connection_still_carries_the_answer() -> None:
     async def answer_at_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())
 
-    async with serving(answer_at_the_end) as site, proxy() as port:
-        async with browser(port, b"\x05\x01\x00" + connect_to_ipv4("127.0.0.1", site)) as (reader, writer):
-            assert await answered(reader) == 0
-            writer.write(b"question")
-            writer.write_eof()
-            assert await asyncio.wait_for(reader.read(), 5) == b"QUESTION"
+    async with serving(answer_at_the_end) as site, proxy() as port, browser(port, to_site(site)) as (reader, writer):
+        assert await answered(reader) == 0
+        writer.write(b"question")
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b"QUESTION"
 
 
 @pytest.mark.parametrize(
@@ -251,9 +254,12 @@ async def test_a_half_closed_connection_still_carries_the_answer() -> None:
     ],
 )
 async def test_a_refusal_has_the_code_that_tells_a_browser_why(host: bytes, reply: int) -> None:
-    async with serving(echo) as site, proxy() as port:
-        async with browser(port, b"\x05\x01\x00" + connect_to(host, site)) as (reader, _writer):
-            assert await answered(reader) == reply
+    async with (
+        serving(echo) as site,
+        proxy() as port,
+        browser(port, b"\x05\x01\x00" + connect_to(host, site)) as (reader, _writer),
+    ):
+        assert await answered(reader) == reply
 
 
 @given(host=st.binary(max_size=255))
@@ -271,9 +277,8 @@ def test_no_name_leaves_a_browser_without_an_answer(host: bytes) -> None:
 
 
 async def test_a_browser_that_nobody_leased_reaches_nothing() -> None:
-    async with serving(echo) as site, proxy(route=None) as port:
-        async with browser(port, b"\x05\x01\x00" + connect_to_ipv4("127.0.0.1", site)) as (reader, _writer):
-            assert await answered(reader) == 2
+    async with serving(echo) as site, proxy(route=None) as port, browser(port, to_site(site)) as (reader, _writer):
+        assert await answered(reader) == 2
 
 
 @pytest.mark.parametrize(

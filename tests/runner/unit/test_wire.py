@@ -59,7 +59,7 @@ def test_what_has_a_default_may_be_missing_and_nothing_else(message: wire.Messag
                 type(message).from_json(shorter)
 
 
-@pytest.mark.parametrize("raw", ["", "[]", "null", "1", '"x"', "{", "{}", b"\xff", "NaN"])
+@pytest.mark.parametrize("raw", ["", "[]", "null", "1", '"x"', "{", "{}", b"\xff", "NaN", "[" * 50_000])
 @pytest.mark.parametrize("kind", [wire.LeaseRequest, wire.LeaseGranted, wire.RunnerReport, wire.RunnerStatus])
 def test_what_is_no_message_is_a_value_error(kind: type[wire.Message], raw: str | bytes) -> None:
     with pytest.raises(ValueError):

@@ -1,0 +1,284 @@
+"""What a site sees of an identity: the same everywhere, from the first script on, while a client is attached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Playwright
+
+from runner.identity.emulation import DEFAULT_FAMILY
+from tests.fakes.site import SELF_PORTRAIT, Site, html
+from tests.runner.client import Cdp
+from tests.runner.harness import Lease, RunnerProcess
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+
+@dataclass(frozen=True)
+class Expected:
+    family: str
+    country: str
+    user_agent: str
+    platform: str
+    hint: str
+    languages: list[str]
+    timezone: str
+    number: str
+    screen: list[int]
+
+    def portrait(self, *, worker: bool = False) -> dict[str, Any]:
+        """What of a portrait must be so, in a page or in a worker."""
+        expected: dict[str, Any] = {
+            "languages": self.languages,
+            "language": self.languages[0],
+            "timezone": self.timezone,
+            "locale": self.languages[0],
+            "number": self.number,
+        }
+        # A worker's navigator.platform and screen are no part of it: Chromium can emulate neither.
+        return expected if worker else expected | {"platform": self.platform, "screen": self.screen, "webdriver": False}
+
+
+IDENTITIES = [
+    Expected(
+        "macos", "us", "Macintosh; Intel Mac OS X 10_15_7", "MacIntel", "macOS",
+        ["en-US", "en"], "America/New_York", "1,234.5", [1512, 982],
+    ),
+    Expected(
+        "windows", "de", "Windows NT 10.0; Win64; x64", "Win32", "Windows",
+        ["de-DE", "de", "en-US", "en"], "Europe/Berlin", "1.234,5", [1920, 1080],
+    ),
+    Expected(
+        "linux", "us", "X11; Linux x86_64", "Linux x86_64", "Linux",
+        ["en-US", "en"], "America/New_York", "1,234.5", [1920, 1080],
+    ),
+]  # fmt: skip
+
+
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="session", params=IDENTITIES, ids=lambda e: f"{e.family}-{e.country}"
+)
+async def leased(request: pytest.FixtureRequest, runner: RunnerProcess) -> AsyncIterator[tuple[Expected, Lease]]:
+    expected: Expected = request.param
+    async with runner.lease(os_family=expected.family, country=expected.country) as lease:
+        yield expected, lease
+
+
+@pytest.fixture
+def expected(leased: tuple[Expected, Lease]) -> Expected:
+    return leased[0]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser(leased: tuple[Expected, Lease], playwright: Playwright) -> AsyncIterator[Browser]:
+    """Playwright, attached to everything: its own sessions must not undo the identity."""
+    browser = await playwright.chromium.connect_over_cdp(leased[1].cdp_url)
+    yield browser
+    await browser.close()
+
+
+def assert_coherent(expected: Expected, seen: dict[str, Any], *, worker: bool = False) -> None:
+    wanted = expected.portrait(worker=worker)
+    assert {name: seen[name] for name in wanted} == wanted
+    assert expected.user_agent in seen["userAgent"]
+    assert "Headless" not in json.dumps(seen)
+    assert seen["hints"]["platform"] == expected.hint
+    assert "Google Chrome" in [brand["brand"] for brand in seen["hints"]["brands"]]
+
+
+def assert_headers(expected: Expected, headers: dict[str, str]) -> None:
+    assert expected.user_agent in headers["user-agent"]
+    assert headers["accept-language"].split(",")[0] == expected.languages[0]
+    assert headers["sec-ch-ua-platform"] == f'"{expected.hint}"'
+    assert "Google Chrome" in headers["sec-ch-ua"]
+    assert "Headless" not in json.dumps(headers)
+
+
+async def test_the_first_page(expected: Expected, browser: Browser, site: Site) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/portrait"))
+
+    assert_coherent(expected, await page.evaluate("seen"))
+    assert_headers(expected, site.last("/portrait").headers)
+
+
+async def test_a_page_keeps_it_on_another_site_and_in_another_process(
+    expected: Expected, browser: Browser, site: Site
+) -> None:
+    page = browser.contexts[0].pages[0]
+    for host in ("127.0.0.1", "localhost", "127.0.0.1"):
+        await page.goto(site.url("/portrait", host=host))
+        assert_coherent(expected, await page.evaluate("seen"))
+
+
+async def test_a_new_page(expected: Expected, browser: Browser, site: Site) -> None:
+    page = await browser.contexts[0].new_page()
+    await page.goto(site.url("/portrait"))
+
+    assert_coherent(expected, await page.evaluate("seen"))
+    await page.close()
+
+
+async def test_a_new_context(expected: Expected, browser: Browser, site: Site) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(site.url("/portrait"))
+    seen = await page.evaluate("seen")
+    # The screen of a context is its client's: Playwright emulates a viewport of its own there.
+    seen["screen"] = expected.screen
+
+    assert_coherent(expected, seen)
+    assert_headers(expected, site.last("/portrait").headers)
+    await context.close()
+
+
+async def test_a_popup(expected: Expected, browser: Browser, site: Site) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/hello"))
+    async with page.expect_popup() as popup:
+        await page.evaluate(f"void window.open({site.url('/portrait')!r})")
+    opened: Page = await popup.value
+    await opened.wait_for_load_state()
+
+    assert_coherent(expected, await opened.evaluate("seen"))
+    await opened.close()
+
+
+async def test_a_popup_without_an_address_before_its_opener_goes_on(
+    expected: Expected, browser: Browser, site: Site
+) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/hello"))
+
+    seen = await page.evaluate(
+        f"""() => {{ const w = window.open(); const seen = w.eval({(SELF_PORTRAIT + "; portrait()")!r}); w.close();
+        return seen; }}"""
+    )
+
+    assert_coherent(expected, seen)
+
+
+async def test_a_cross_site_frame(expected: Expected, browser: Browser, site: Site) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url(f"/frame?src={site.url('/portrait', host='localhost')}"))
+
+    assert_coherent(expected, await page.frames[1].evaluate("seen"))
+    assert_headers(expected, site.last("/portrait").headers)
+
+
+async def test_a_dedicated_worker(expected: Expected, browser: Browser, site: Site) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/hello"))
+
+    seen = await page.evaluate(
+        """() => new Promise(done => { const w = new Worker("/portrait.js"); w.onmessage = e => done(e.data);
+        w.postMessage(1); })"""
+    )
+
+    assert_coherent(expected, seen, worker=True)
+    headers = site.last("/portrait.js").headers  # Chromium sends no client hints for a worker's script
+    assert expected.user_agent in headers["user-agent"]
+    assert headers["accept-language"].split(",")[0] == expected.languages[0]
+
+
+IN_SERVICE_WORKER = """async () => {
+  const registration = await navigator.serviceWorker.register("/portrait.js");
+  const worker = (await navigator.serviceWorker.ready).active;
+  const channel = new MessageChannel();
+  const answer = new Promise(done => { channel.port1.onmessage = event => done(event.data); });
+  worker.postMessage("go", [channel.port2]);
+  const seen = await answer;
+  await registration.unregister();
+  return seen;
+}"""
+
+
+async def test_a_service_worker(expected: Expected, browser: Browser, site: Site) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/hello"))
+
+    seen = await page.evaluate(IN_SERVICE_WORKER)
+
+    wanted = expected.portrait(worker=True)
+    assert {name: seen[name] for name in wanted} == wanted
+    assert seen["hints"]["platform"] == expected.hint
+
+
+async def test_a_service_workers_user_agent(expected: Expected, browser: Browser, site: Site) -> None:
+    """Chromium takes it from its command line, once and for all: that of the default family, whoever leases it."""
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/hello"))
+    seen = await page.evaluate(IN_SERVICE_WORKER)
+
+    assert "Headless" not in seen["userAgent"]
+    if expected.family == DEFAULT_FAMILY:
+        assert_coherent(expected, seen, worker=True)
+
+
+async def test_the_hints_that_a_site_asks_for(expected: Expected, browser: Browser, site: Site) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/hello"))
+
+    hints = await page.evaluate(
+        """() => navigator.userAgentData.getHighEntropyValues(["architecture", "bitness", "fullVersionList", "model",
+        "platformVersion", "uaFullVersion", "wow64", "formFactors"])"""
+    )
+
+    assert hints["platform"] == expected.hint
+    assert hints["bitness"] == "64"
+    assert hints["mobile"] is False
+    assert hints["model"] == ""
+    full = {brand["brand"]: brand["version"] for brand in hints["fullVersionList"]}
+    assert full["Chromium"] == full["Google Chrome"] == hints["uaFullVersion"]
+    assert [b["brand"] for b in hints["brands"]] == [b["brand"] for b in hints["fullVersionList"]]
+    assert f"Chrome/{full['Chromium'].partition('.')[0]}.0.0.0" in await page.evaluate("navigator.userAgent")
+
+
+async def test_it_is_there_before_the_first_inline_script_of_every_page(
+    expected: Expected, browser: Browser, site: Site
+) -> None:
+    """Several tabs at once, each navigating at once: the emulation must never come second."""
+    first = browser.contexts[0].pages[0]
+    await first.goto(site.url("/hello"))
+    site.pages["/early"] = lambda query: html(f"<script>{SELF_PORTRAIT} opener.postMessage(portrait(), '*')</script>")
+
+    seen = await first.evaluate(
+        f"""() => new Promise(done => {{
+          const seen = [], windows = [];
+          onmessage = event => {{ seen.push(event.data); if (seen.length === 6) {{
+            windows.forEach(w => w.close()); done(seen); }} }};
+          for (let n = 0; n < 6; n++) windows.push(window.open({site.url("/early")!r}));
+        }})"""
+    )
+
+    for portrait in seen:
+        # With several at once and a client attached to all of them, the platform may come too late: `outrank`.
+        assert_coherent(expected, portrait, worker=True)
+
+
+async def test_a_clients_own_user_agent_wins(expected: Expected, browser: Browser, site: Site) -> None:
+    context = await browser.new_context(user_agent="Mine/1.0")
+    page = await context.new_page()
+    await page.goto(site.url("/portrait"))
+    await page.goto(site.url("/portrait", host="localhost"))
+    seen = await page.evaluate("seen")
+
+    assert seen["userAgent"] == "Mine/1.0"
+    assert site.last("/portrait").headers["user-agent"] == "Mine/1.0"
+    await context.close()
+
+
+async def test_leaving_clients_take_nothing_with_them(
+    expected: Expected, leased: tuple[Expected, Lease], site: Site
+) -> None:
+    """Nothing but, for a moment after one that was attached beside others left, the platform: see `outrank`."""
+    for _ in range(2):
+        async with Cdp(leased[1].cdp_url) as cdp:
+            for host in ("127.0.0.1", "localhost"):
+                await cdp.open(site.url("/portrait", host=host))
+                assert_coherent(expected, await cdp.run("seen"), worker=True)

@@ -1,0 +1,294 @@
+"""A lease from its grant to its end, on a runner that goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes.report_api import ReportApi
+from tests.runner.client import Cdp
+from tests.runner.harness import (
+    TOKEN,
+    Lease,
+    Refused,
+    RunnerProcess,
+    browser_of,
+    browsers_of,
+    command_line,
+    descendants,
+    status_of,
+    until,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_a_warm_lease_takes_milliseconds(runner: RunnerProcess) -> None:
+    times = []
+    for _ in range(5):
+        await runner.ready()
+        began = time.perf_counter()
+        async with runner.lease():
+            times.append(time.perf_counter() - began)
+
+    assert statistics.median(times) < 0.25  # tens of milliseconds where the machine has nothing else to do
+
+
+async def test_the_same_lease_twice_is_one_browser(runner: RunnerProcess) -> None:
+    name = f"agt_{secrets.token_hex(10)}"
+    one, two, three = await asyncio.gather(*(runner.grant(lease_id=name) for _ in range(3)))
+    four = await runner.grant(lease_id=name, os_family="windows")
+
+    assert one.granted == two.granted == three.granted == four.granted
+    assert (await runner.leases()).count(name) == 1
+    await one.release()
+    await one.release()
+    assert name not in await runner.leases()
+
+
+async def test_a_lease_ends_at_its_deadline_and_the_api_hears_of_it(runner: RunnerProcess, reports: ReportApi) -> None:
+    lease = await runner.grant(ttl_seconds=1)
+    pid = await browser_of(lease)
+    async with Cdp(lease.cdp_url) as cdp:
+        await until(lambda: reports.ends(lease.id), seconds=10, what="the report")
+
+        assert reports.ends(lease.id) == ["expired"]
+        await until(lambda: not command_line(pid), seconds=5, what="Chromium's end")
+        await asyncio.wait_for(cdp.socket.wait_closed(), 5)
+    assert reports.tokens == {f"Bearer {TOKEN}"}
+
+
+async def test_what_the_api_released_it_is_not_told_of(runner: RunnerProcess, reports: ReportApi) -> None:
+    async with runner.lease() as lease:
+        pid = await browser_of(lease)
+    await until(lambda: not command_line(pid), seconds=5, what="Chromium's end")
+
+    async with runner.lease(ttl_seconds=1) as later:
+        await until(lambda: reports.ends(later.id), what="a later report")
+    assert reports.ends(lease.id) == []
+
+
+@pytest.mark.parametrize("victim", ["chromium", "bwrap"])
+async def test_a_crash_is_reported_within_two_seconds(
+    runner: RunnerProcess, lease: Lease, reports: ReportApi, victim: str
+) -> None:
+    chromium = await browser_of(lease)
+    family = [chromium, *descendants(chromium)]
+    target = chromium if victim == "chromium" else int(status_of(int(status_of(chromium)["PPid"]))["PPid"])
+    assert victim == "chromium" or "bwrap" in command_line(target)[0]
+
+    os.kill(target, signal.SIGKILL)
+    await until(lambda: reports.ends(lease.id), seconds=2, what="the report")
+
+    assert reports.ends(lease.id) == ["crashed"]
+    assert lease.id not in await runner.leases()
+    await until(lambda: not any(command_line(pid) for pid in family), seconds=5, what="the end of the whole jail")
+
+
+async def test_a_page_that_crashes_is_not_the_browsers_end(runner: RunnerProcess, lease: Lease) -> None:
+    async with Cdp(lease.cdp_url) as cdp:
+        await cdp.call("Browser.getVersion")
+        page = await cdp.new_page()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(2):
+                await cdp.call("Page.navigate", {"url": "chrome://crash"}, session=page)
+        assert (await cdp.call("Browser.getVersion"))["product"]
+    assert lease.id in await runner.leases()
+
+
+async def warm_browsers(runner: RunnerProcess, *leases: Lease) -> list[int]:
+    """Pids of the browsers that nobody leased; every lease there is must be named."""
+    await runner.ready()
+    leased = [await browser_of(lease) for lease in leases]
+    return [pid for pid in browsers_of(runner.pid) if pid not in leased]
+
+
+async def test_a_warm_browser_that_is_killed_is_replaced(private: RunnerProcess) -> None:
+    victim = (await warm_browsers(private))[0]
+
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: not command_line(victim), what="its end")
+    await private.ready()
+
+    async with private.lease() as lease, Cdp(lease.cdp_url) as cdp:
+        assert await cdp.run("1") == 1
+
+
+@pytest.mark.parametrize("identity", [("macos", "us"), ("windows", "de")], ids=["the default identity", "another"])
+async def test_a_warm_browser_that_does_not_answer_is_never_leased(
+    private: RunnerProcess, identity: tuple[str, str]
+) -> None:
+    frozen = await warm_browsers(private)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+
+    async with private.lease(os_family=identity[0], country=identity[1]) as lease:
+        async with asyncio.timeout(20):
+            async with Cdp(lease.cdp_url) as cdp:
+                assert await cdp.run("1") == 1
+        for pid in frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_killed_socket_helper_is_replaced(runner: RunnerProcess, lease: Lease) -> None:
+    helper = next(pid for pid in descendants(runner.pid) if any("netns_helper" in a for a in command_line(pid)))
+
+    os.kill(helper, signal.SIGKILL)
+    clients = [Cdp(lease.cdp_url) for _ in range(20)]
+    async with contextlib.AsyncExitStack() as stack:
+        for client in clients:
+            await stack.enter_async_context(client)
+            assert await client.run("1") == 1
+    async with runner.lease() as another, Cdp(another.cdp_url) as cdp:
+        assert await cdp.run("1") == 1
+
+
+async def test_whoever_finds_no_browser_in_time_is_told_and_the_others_served_in_order(
+    private: RunnerProcess,
+) -> None:
+    limit = (await private.status()).limit
+    held = [await private.grant() for _ in range(limit)]
+    began = time.monotonic()
+    with pytest.raises(Refused) as refused:
+        await private.grant(wait_seconds=0.3)
+    assert (refused.value.status, refused.value.code) == (504, "no_browser")
+    assert 0.25 < time.monotonic() - began < 5
+
+    served: list[int] = []
+
+    async def caller(number: int) -> Lease:
+        lease = await private.grant()
+        served.append(number)
+        return lease
+
+    async def waiting(count: int) -> bool:
+        return (await private.status()).waiting == count
+
+    callers = []
+    for number in range(3):
+        callers.append(asyncio.create_task(caller(number)))
+        await until(lambda: waiting(len(callers)), what="a caller in the queue")
+    for lease in held:
+        await lease.release()
+        done = len(served) + 1
+        await until(lambda: len(served) >= min(done, 3), what="the next caller's browser")  # noqa: B023
+    leases = await asyncio.gather(*callers)
+
+    assert served == [0, 1, 2]
+    assert (await private.status()).leased <= limit
+    for lease in leases:
+        await lease.release()
+
+
+async def test_a_caller_who_hangs_up_leaves_nobody_in_the_queue(private: RunnerProcess) -> None:
+    limit = (await private.status()).limit
+    held = [await private.grant() for _ in range(limit)]
+    caller = asyncio.create_task(private.grant())
+
+    async def waiting(count: int) -> bool:
+        return (await private.status()).waiting == count
+
+    await until(lambda: waiting(1), what="a caller in the queue")
+    caller.cancel()
+    await until(lambda: waiting(0), what="an empty queue")
+    for lease in held:
+        await lease.release()
+    assert await private.leases() == []
+
+
+GOOD = {"lease_id": "agt_x", "os_family": "macos", "country": "us", "ttl_seconds": 60}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 50_000,
+        b"x" * 100_000,
+        {},
+        GOOD | {"lease_id": ""},
+        GOOD | {"lease_id": 1},
+        GOOD | {"lease_id": None},
+        GOOD | {"os_family": "beos"},
+        GOOD | {"os_family": ["macos"]},
+        GOOD | {"country": "xx"},
+        GOOD | {"country": "fr"},
+        GOOD | {"country": []},
+        GOOD | {"country": {}},
+        GOOD | {"ttl_seconds": 0},
+        GOOD | {"ttl_seconds": -1},
+        GOOD | {"ttl_seconds": "60"},
+        GOOD | {"ttl_seconds": 10**9},
+        GOOD | {"ttl_seconds": None},
+        GOOD | {"ttl_seconds": float("nan")},
+        GOOD | {"wait_seconds": -1},
+        GOOD | {"wait_seconds": 10**6},
+        GOOD | {"wait_seconds": "soon"},
+        GOOD | {"initial_url": 7},
+        GOOD | {"initial_url": ["https://example.org"]},
+    ],
+    ids=lambda body: str(body)[:60],
+)
+async def test_a_senseless_request_is_refused_and_leases_nothing(runner: RunnerProcess, body: object) -> None:
+    before = await runner.status()
+    sent = {"content": body} if isinstance(body, bytes) else {"content": json.dumps(body)}
+
+    answer = await runner.request("POST", "/leases", **sent)
+
+    assert answer.status_code in (400, 413)
+    if answer.status_code == 400:
+        assert answer.json()["code"] == "bad_request"
+        assert answer.json()["message"]
+    assert (await runner.status()).leased == before.leased
+    assert "agt_x" not in await runner.leases()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/", 404), ("PUT", "/leases", 405), ("GET", "/../x", 404)]
+)
+async def test_unknown_control_calls_are_refused(runner: RunnerProcess, method: str, path: str, status: int) -> None:
+    assert (await runner.request(method, path)).status_code == status
+
+
+async def test_only_the_apis_own_user_can_open_the_control_socket(runner: RunnerProcess) -> None:
+    assert runner.socket.stat().st_mode & 0o777 == 0o600
+
+
+async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(private: RunnerProcess) -> None:
+    def count() -> tuple[int, int]:
+        return len(os.listdir(f"/proc/{private.pid}/fd")), len(zombies())
+
+    def zombies() -> list[int]:
+        return [pid for pid in descendants(private.pid) if status_of(pid)["State"].startswith("Z")]
+
+    async def cycle() -> None:
+        async with private.lease() as lease, Cdp(lease.cdp_url) as cdp:
+            await cdp.run("1")
+
+    async def settled(check: Callable[[], bool]) -> bool:
+        status = await private.status()
+        return (status.warm, status.starting, status.leased) == (2, 0, 0) and check()
+
+    await cycle()
+    await until(lambda: settled(lambda: True), what="a full pool")
+    before = count()[0]
+    for _ in range(10):
+        await asyncio.gather(cycle(), cycle(), cycle())
+
+    # Two more for connections of the control API that are about to close.
+    await until(lambda: settled(lambda: count()[0] <= before + 2), what=f"{before} descriptors again")
+    assert zombies() == []
