@@ -218,7 +218,7 @@ async def test_a_connection_that_both_ends_closed_is_gone(first: str) -> None:
             writer.write(b"bye")
             writer.write_eof()
         assert await asyncio.wait_for(reader.read(), 5) == b""
-        await nothing_open()
+    await nothing_open()
 
 
 async def test_a_half_closed_connection_still_carries_the_answer() -> None:
