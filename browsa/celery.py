@@ -10,12 +10,14 @@ lanes (`apps.jobs.kinds`) come to 20, which leaves some for beat's ticks.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError
 
 from browsa import broker
 
@@ -64,6 +66,14 @@ app.conf.update(
         "core.purge_idempotency_keys": _tick("core.purge_idempotency_keys", 600),
     },
 )
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _tick_at_once(**kwargs: Any) -> None:
+    """Beat counts from its start, so the first ticks would come a whole period after it."""
+    with suppress(OperationalError):  # the broker is away, and beat goes on trying by itself
+        for tick in app.conf.beat_schedule.values():
+            app.send_task(tick["task"], **tick["options"])
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

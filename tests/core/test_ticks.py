@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 
 import pytest
+from celery.signals import beat_init
+from kombu.exceptions import OperationalError
 
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
+from browsa.celery import app
 from tests.cast import at_once
 
 
@@ -46,3 +49,22 @@ def test_two_ticks_do_not_wait_for_each_other() -> None:
     both = threading.Barrier(2)
 
     assert at_once(2, lambda number: run_tick(f"t{number}", lambda: both.wait(10))) == [True, True]
+
+
+def test_beat_begins_with_a_tick_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, int]] = []
+    monkeypatch.setattr(app, "send_task", lambda name, expires: sent.append((name, expires)))
+
+    assert [result for _, result in beat_init.send(sender=None)] == [None]
+
+    assert sent == [(tick["task"], tick["options"]["expires"]) for tick in app.conf.beat_schedule.values()]
+    assert ("agents.expire", 4) in sent
+
+
+def test_beat_begins_without_a_broker_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*args: object, **kwargs: object) -> None:
+        raise OperationalError("no Redis")
+
+    monkeypatch.setattr(app, "send_task", away)
+
+    assert [result for _, result in beat_init.send(sender=None)] == [None], "nothing was raised"
