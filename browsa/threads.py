@@ -36,7 +36,7 @@ class DatabaseThreads(ThreadPoolExecutor):
             connections.close_all()
 
         for _ in range(self._max_workers):
-            self.submit(leave)
+            super().submit(leave)  # nothing may come before it: all would wait for one that fails
         self.shutdown()
 
 

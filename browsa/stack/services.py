@@ -100,7 +100,7 @@ def applications(
 
 def _api_command(port: int) -> tuple[str, ...]:
     uvicorn = [*_PYTHON, "uvicorn", "browsa.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-    uvicorn += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--lifespan", "off"]
+    uvicorn += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--lifespan", "on"]
     uvicorn += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
     return (*uvicorn, "--timeout-graceful-shutdown", "15")
 

@@ -177,6 +177,26 @@ async def test_a_bug_in_an_asynchronous_view_is_enveloped(application: Applicati
     assert body["request_id"] == headers["x-request-id"]
 
 
+async def test_a_server_that_ends_closes_the_databases_connections(carol: Member) -> None:
+    application = Application()
+    asked: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    before = await asyncio.to_thread(_sessions)
+    living = asyncio.create_task(application({"type": "lifespan"}, asked.get, told.put))
+    await asked.put({"type": "lifespan.startup"})
+    assert await told.get() == {"type": "lifespan.startup.complete"}
+    await asyncio.gather(*(ask(application, "GET", "/v1/credits", key=carol.secret) for _ in range(50)))
+    assert await asyncio.to_thread(_sessions) > before
+
+    await asked.put({"type": "lifespan.shutdown"})
+
+    assert await asyncio.wait_for(told.get(), 10) == {"type": "lifespan.shutdown.complete"}
+    await living
+    async with asyncio.timeout(10):
+        while await asyncio.to_thread(_sessions) > before:
+            await asyncio.sleep(0.01)
+
+
 def _sessions() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")

@@ -52,6 +52,12 @@ def test_the_api_listens_on_loopback_alone() -> None:
     assert api.command[api.command.index("--port") + 1] == "9000"
 
 
+def test_the_api_is_told_when_it_ends() -> None:
+    api = applications(9000, {}, {})[0]
+
+    assert api.command[api.command.index("--lifespan") + 1] == "on"
+
+
 @pytest.mark.parametrize(("status", "words"), [(-9, "killed by SIGKILL"), (3, "exit status 3")])
 def test_how_a_process_ended_is_put_in_words(status: int, words: str) -> None:
     assert how_it_ended(status) == words
