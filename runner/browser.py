@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 
 from runner.cdp import CdpError
@@ -13,6 +14,8 @@ from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.identity.emulator import Emulator
 from runner.launcher import Launcher
 from runner.wire import OsFamily
+
+log = logging.getLogger("browsa.runner.browser")
 
 
 class Browser:
@@ -62,8 +65,16 @@ class Browser:
         await self._emulator.navigate(url)
 
     async def sessions_changed(self) -> None:
-        """A client's session may undo a part of the identity; to be called when one has begun or ended."""
-        await self._emulator.outrank()
+        """A client's session may undo a part of the identity; to be called when one has begun or ended.
+
+        When it returns, everything that the browser has opened so far has its identity.
+        """
+        if self.gone.done():
+            return
+        try:
+            await self._emulator.outrank()
+        except CdpError as error:
+            log.debug("a browser went away while its clients came and went: %s", error)
 
     async def dial(self) -> socket.socket:
         """A connection to its DevTools port. Raises ChromiumError."""

@@ -17,7 +17,6 @@ from unittest import mock
 
 import pytest
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
 _running = ExitStack()
 _home = Path(tempfile.mkdtemp(prefix="browsa-tests-"))
 _running.callback(shutil.rmtree, _home, ignore_errors=True)
@@ -36,6 +35,7 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {
         **kept,
+        "DJANGO_SETTINGS_MODULE": "browsa.settings",
         "DATABASE_URL": database,
         "REDIS_URL": redis,
         "BROWSA_HOME": str(_home),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from runner.browser import Browser
@@ -21,9 +21,10 @@ log = logging.getLogger("browsa.runner.gateway")
 
 HEAD_SECONDS = 10.0
 UPSTREAM_SECONDS = 10.0
-# Events that tell of a client's session that began or ended, and how much of the last bytes may hold one's start.
-SESSION_NEWS = (b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"')
-TAIL = max(map(len, SESSION_NEWS)) - 1
+# Events that tell a client of a session that began or ended; how much of the last bytes may be the start of one.
+ATTACHED, DETACHED = b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"'
+TAIL = len(DETACHED) - 1
+HOLD_SECONDS = 1.0  # the most that news of a session is kept from a client
 HANG_UP_SECONDS = 0.05  # after which Chromium has taken note that a connection of its own is gone
 MAX_JSON = 32 * 2**20
 
@@ -49,11 +50,9 @@ class Gateway:
         if self._server is not None:
             self._server.close()
 
-    def sessions_changed(self, browser: Browser) -> None:
-        """Let `browser` know, without making the client wait."""
-        if browser.gone.done():
-            return
-        task = asyncio.get_running_loop().create_task(browser.sessions_changed(), name="sessions-changed")
+    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Run `work` beside the connection that wants it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -61,21 +60,23 @@ class Gateway:
 class ChromiumEnd(Half):
     """Our connection to Chromium's DevTools: finishes its handshake, then hands over.
 
-    `on_sessions` is called when the client's sessions have changed: when Chromium tells it so, which is seen in the
-    bytes as they pass (Chromium does not mask its frames), and when the connection ends.
+    News of the client's sessions is seen in the bytes as they pass (Chromium does not mask its frames). A session that
+    begins is held back until the browser has its identity in it: a client that heard of a new page first could let it
+    run as somebody else.
     """
 
-    def __init__(self, on_sessions: Callable[[], None]) -> None:
+    def __init__(self, gateway: Gateway, browser: Browser) -> None:
         super().__init__()
-        self._on_sessions = on_sessions
+        self._gateway = gateway
+        self._browser = browser
         self._tail = b""
+        self._held: bytes | None = None
         self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._head = b""
 
     def data_received(self, data: bytes) -> None:
         if self.peer is not None:
-            super().data_received(data)
-            self._watch(data)
+            self._pass_on(data)
             return
         self._head += data
         end = self._head.find(b"\r\n\r\n")
@@ -87,18 +88,54 @@ class ChromiumEnd(Half):
             else:
                 self.ready.set_exception(ChromiumError("no such page"))
 
-    def _watch(self, data: bytes) -> None:
-        seam = self._tail + data[:TAIL]
-        if any(news in data or news in seam for news in SESSION_NEWS):
-            self._on_sessions()
-        self._tail = (self._tail + data[-TAIL:])[-TAIL:]
+    def _pass_on(self, data: bytes) -> None:
+        seam, self._tail = self._tail + data[:TAIL], (self._tail + data[-TAIL:])[-TAIL:]
+        if self._held is not None:
+            self._held += data
+        elif ATTACHED in data or ATTACHED in seam:
+            self._held = data
+            assert self.transport is not None
+            self.transport.pause_reading()
+            self._gateway.spawn(self._hold(), "hold-session")
+        else:
+            super().data_received(data)
+            if DETACHED in data or DETACHED in seam:
+                self._gateway.spawn(self._browser.sessions_changed(), "sessions-changed")
+
+    async def _hold(self) -> None:
+        """Keep back what came since the news of a session, and news that came behind it, until all is settled."""
+        settled = 0
+        try:
+            async with asyncio.timeout(HOLD_SECONDS):
+                while self._held is not None and (not settled or ATTACHED in self._held[max(0, settled - TAIL) :]):
+                    settled = len(self._held)
+                    await self._browser.sessions_changed()
+        except TimeoutError:
+            log.warning("a new page has its identity late: its browser does not answer")
+        self._let_go()
+        if self.transport is not None:
+            self.transport.resume_reading()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            super().data_received(held)
+
+    def eof_received(self) -> bool:
+        self._let_go()
+        return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
         if not self.ready.done():
             self.ready.set_exception(ChromiumError("the browser hung up"))
         else:
-            asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._on_sessions)
+            self._gateway.spawn(self._after_hang_up(), "sessions-changed")
         super().connection_lost(exc)
+
+    async def _after_hang_up(self) -> None:
+        await asyncio.sleep(HANG_UP_SECONDS)
+        await self._browser.sessions_changed()
 
 
 class ClientEnd(Half):
@@ -204,7 +241,7 @@ class ClientEnd(Half):
             async with asyncio.timeout(UPSTREAM_SECONDS):
                 sock = await browser.dial()
                 _transport, end = await asyncio.get_running_loop().create_connection(
-                    lambda: ChromiumEnd(lambda: self._gateway.sessions_changed(browser)), sock=sock
+                    lambda: ChromiumEnd(self._gateway, browser), sock=sock
                 )
                 assert end.transport is not None
                 end.transport.write(websocket.client_handshake(path, browser.chromium.port))

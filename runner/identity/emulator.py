@@ -99,15 +99,25 @@ class Emulator:
     async def outrank(self) -> None:
         """Be restored after every client's sessions. To be called whenever a client has attached or detached.
 
+        Raises CdpError.
+
         Chromium keeps `navigator.platform` in the renderer. When a navigation gets a new renderer, every session
         restores its overrides there in the order in which the sessions attached, and one that never set a platform
         resets it (`InspectorEmulationAgent::Restore`, seen in 156), as does one that ends. So a session of ours must be
         the newest, and be so again.
         """
+        await self._settle()
         if self._identity.family.platform == NATIVE_PLATFORM:
             return
         pages = [target for target in self._sessions.values() if target.kind in PAGES]
         await asyncio.gather(*(self._come_last(target) for target in pages))
+
+    async def _settle(self) -> None:
+        """Wait until every target that the browser has opened so far has its identity. Raises CdpError."""
+        assert self._cdp is not None
+        await self._cdp.call("Browser.getVersion")  # its answer comes behind the news of those targets
+        if adopting := set(self._tasks):
+            await asyncio.wait(adopting)
 
     async def _come_last(self, target: Target) -> None:
         assert self._cdp is not None

@@ -239,10 +239,6 @@ async def test_the_hints_that_a_site_asks_for(expected: Expected, browser: Brows
     assert f"Chrome/{full['Chromium'].partition('.')[0]}.0.0.0" in await page.evaluate("navigator.userAgent")
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="open: an attached client may let a popup run before the runner's own session has spoken to it",
-)
 async def test_it_is_there_before_the_first_inline_script_of_every_page(
     expected: Expected, browser: Browser, site: Site
 ) -> None:
