@@ -24,7 +24,7 @@ up: ## Run the whole stack in the foreground; Ctrl-C ends it
 
 test: ## Run the tests (ARGS='-k name' to choose)
 	@$(BOOTSTRAP) test
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: ## Run the linters, types, import contracts, API schema and migration checks
 	@$(BOOTSTRAP) check

@@ -24,7 +24,7 @@ UPSTREAM_SECONDS = 10.0
 # Events that tell a client of a session that began or ended; how much of the last bytes may be the start of one.
 ATTACHED, DETACHED = b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"'
 TAIL = len(DETACHED) - 1
-HOLD_SECONDS = 1.0  # the most that news of a session is kept from a client
+HOLD_SECONDS = 5.0  # the most that news of a session is kept from a client
 HANG_UP_SECONDS = 0.05  # after which Chromium has taken note that a connection of its own is gone
 MAX_JSON = 32 * 2**20
 
