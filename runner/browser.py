@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Collection
 
 from runner.cdp import CdpError
 from runner.chromium import Chromium, ChromiumError
@@ -64,15 +65,16 @@ class Browser:
         """Send the first page to `url`; returns at once. Raises CdpError."""
         await self._emulator.navigate(url)
 
-    async def sessions_changed(self) -> None:
+    async def sessions_changed(self, targets: Collection[str] | None = None) -> None:
         """A client's session may undo a part of the identity; to be called when one has begun or ended.
 
+        `targets` are the ids of what it was a session of; None when that is not known.
         When it returns, everything that the browser has opened so far has its identity.
         """
         if self.gone.done():
             return
         try:
-            await self._emulator.outrank()
+            await self._emulator.outrank(targets)
         except CdpError as error:
             log.debug("a browser went away while its clients came and went: %s", error)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ UPSTREAM_SECONDS = 10.0
 # Events that tell a client of a session that began or ended; how much of the last bytes may be the start of one.
 ATTACHED, DETACHED = b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"'
 TAIL = len(DETACHED) - 1
+SESSION = re.compile(ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL)
 HOLD_SECONDS = 5.0  # the most that news of a session is kept from a client
 HANG_UP_SECONDS = 0.05  # after which Chromium has taken note that a connection of its own is gone
 MAX_JSON = 32 * 2**20
@@ -109,7 +111,7 @@ class ChromiumEnd(Half):
             async with asyncio.timeout(HOLD_SECONDS):
                 while self._held is not None and (not settled or ATTACHED in self._held[max(0, settled - TAIL) :]):
                     settled = len(self._held)
-                    await self._browser.sessions_changed()
+                    await self._browser.sessions_changed(_older_targets(self._held))
         except TimeoutError:
             log.warning("a new page has its identity late: its browser does not answer")
         self._let_go()
@@ -136,6 +138,15 @@ class ChromiumEnd(Half):
     async def _after_hang_up(self) -> None:
         await asyncio.sleep(HANG_UP_SECONDS)
         await self._browser.sessions_changed()
+
+
+def _older_targets(news: bytes) -> set[str] | None:
+    """The targets that a client attached to when they already ran; None when that cannot be told.
+
+    One that still waits for its debuggers was attached to by all of them at once, and the emulator knows of it.
+    """
+    sessions = SESSION.findall(news)
+    return {target.decode() for target, waiting in sessions if waiting == b"false"} if sessions else None
 
 
 class ClientEnd(Half):

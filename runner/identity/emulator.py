@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import Chromium
@@ -88,6 +88,8 @@ class Emulator:
                 for command in target_commands(identity, target.kind)
             ]
             await asyncio.gather(*replies)
+            if target.last is not None:
+                await self._come_last(target)  # it still has the old platform, and the last word
         if new_screen:
             await self._set_screen(self._cdp, await self._first_page)
 
@@ -96,7 +98,7 @@ class Emulator:
         if self._cdp is not None:
             await self._cdp.post("Page.navigate", {"url": url}, session=await self._first_page)
 
-    async def outrank(self) -> None:
+    async def outrank(self, targets: Collection[str] | None = None) -> None:
         """Be restored after every client's sessions. To be called whenever a client has attached or detached.
 
         Raises CdpError.
@@ -104,12 +106,13 @@ class Emulator:
         Chromium keeps `navigator.platform` in the renderer. When a navigation gets a new renderer, every session
         restores its overrides there in the order in which the sessions attached, and one that never set a platform
         resets it (`InspectorEmulationAgent::Restore`, seen in 156), as does one that ends. So a session of ours must be
-        the newest, and be so again.
+        the newest, and be so again. Of `targets` only, where they are given: whoever is outranked anew has no platform
+        for a moment, in which a page's first script may just run.
         """
         await self._settle()
         if self._identity.family.platform == NATIVE_PLATFORM:
             return
-        pages = [target for target in self._sessions.values() if target.kind in PAGES]
+        pages = [t for t in self._sessions.values() if t.kind in PAGES and (targets is None or t.id in targets)]
         await asyncio.gather(*(self._come_last(target) for target in pages))
 
     async def _settle(self) -> None:
@@ -161,6 +164,10 @@ class Emulator:
             Command("Target.setAutoAttach", AUTO_ATTACH),
             Command("Runtime.runIfWaitingForDebugger", {}),
         ]
+        if target.kind in PAGES and self._identity.family.platform != NATIVE_PLATFORM:
+            # Clients that attach to new pages by themselves have done so together with us; now outrank them, while the
+            # page still waits.
+            await self._come_last(target)
         try:
             replies = [await self._cdp.post(c.method, c.params, session=session) for c in commands]
         except CdpError as error:
