@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.cdp import CdpError, Params
 from runner.pages.scripts import find_expression, read_expression
-from runner.pages.tab import Tab, TabGone
+from runner.pages.tab import Tab
 from runner.wire import MAX_SCREENSHOT_HEIGHT, PageFailure, PageFailureCode, PageRequest, PageResult
 
 SELECTOR_PAUSE_SECONDS = 0.05
@@ -16,13 +16,6 @@ WORLD = {"worldName": "browsa"}
 
 # What Chromium says when the document under our script was replaced: look again at the new one.
 REPLACED = ("Cannot find context", "Execution context was destroyed", "Inspected target navigated", "uniqueContextId")
-
-BLOCKED: dict[str, list[str]] = {
-    "image": ["Image"],
-    "media": ["Media"],
-    "font": ["Font"],
-    "stylesheet": ["Stylesheet"],
-}
 
 
 class Failed(Exception):
@@ -73,7 +66,8 @@ def _wants_screenshot(request: PageRequest) -> bool:
 async def _navigate(tab: Tab, request: PageRequest) -> None:
     if request.block_resources:
         patterns = [
-            {"urlPattern": "*", "resourceType": kind} for name in request.block_resources for kind in BLOCKED[name]
+            {"urlPattern": "*", "resourceType": name.capitalize()}  # CDP's Network.ResourceType
+            for name in request.block_resources
         ]
         await tab.call("Fetch.enable", {"patterns": patterns})
     try:
@@ -145,6 +139,3 @@ async def _screenshot(tab: Tab, *, full_page: bool) -> str:
 
 def _replaced(error: CdpError) -> bool:
     return any(words in str(error) for words in REPLACED)
-
-
-__all__ = ["TabGone", "load"]

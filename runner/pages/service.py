@@ -21,6 +21,7 @@ import psutil
 from runner.cdp import CdpError
 from runner.chromium import ChromiumError
 from runner.egress.dial import Refusal
+from runner.egress.socks import Refused
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.pages.load import load
 from runner.pages.shell import Shell
@@ -36,7 +37,6 @@ SPARE_TABS = 2
 RECYCLE_PAGES = 500
 RECYCLE_BYTES = 1200 * 2**20
 LOOK_AT_MEMORY_EVERY = 50
-START_SECONDS = 30.0
 MAX_BACKOFF_SECONDS = 10.0
 REFUSALS_KEPT = 64
 
@@ -49,7 +49,7 @@ NET_ERRORS = {
     Refusal.UPSTREAM: "net::ERR_PROXY_CONNECTION_FAILED",
 }
 
-StartShell = Callable[[Callable[[str, int, Refusal], None]], Awaitable[Shell]]
+StartShell = Callable[[Refused], Awaitable[Shell]]
 """Given what to call with every refused connection (host, port, why), a running shell. Raises ChromiumError."""
 
 
