@@ -121,7 +121,8 @@ class Board:
         try:
             if not self._subscribed.is_set():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._subscribed.wait(), _SUBSCRIBE_PATIENCE)
+                    async with asyncio.timeout(_SUBSCRIBE_PATIENCE):
+                        await self._subscribed.wait()
             self._name(job_id)
             yield watch
         finally:
@@ -138,6 +139,7 @@ class Board:
             try:
                 async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as hints:
                     await hints.subscribe(CHANNEL)
+                    _end_if_cancelled()
                     self._subscribed.set()
                     async for message in hints.listen():
                         self._hear(message)
@@ -184,6 +186,15 @@ class Board:
         for job_id, head in heads.items():
             for watch in self._watches.get(job_id, ()):
                 watch.tell(head)
+
+
+def _end_if_cancelled() -> None:
+    """The Redis library writes with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes together
+    with the end of the write; a task that then listened on would never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 _boards: WeakKeyDictionary[asyncio.AbstractEventLoop, Board] = WeakKeyDictionary()

@@ -97,7 +97,8 @@ class Supervised:
             delay = restart_delay(self.failures)
             self._say(f"{self.service.name} ended ({self.last_end}); starting it again in {delay:.1f} s")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
 
     async def _live(self) -> str:
         """Prepare, run, and say how it ended."""
