@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from apps.jobs import wakeups
 from apps.jobs.lifecycle import EventType
-from apps.jobs.models import Job, JobEvent
+from apps.jobs.models import Job
 from apps.jobs.projection import FIELDS, Event, State, follow
+from apps.jobs.services import statements
 
 # Without `params`, which may be large and which nothing here needs.
 _LOCKED = (
@@ -55,8 +56,9 @@ def begin(job: Job, *happened: Happened, now: datetime) -> None:
     """Inserts a new job, whose unprojected fields are set, with its first events."""
     events, state = _follow(None, happened, now)
     _show(job, state)
-    job.save(force_insert=True)
-    _insert(job, events)
+    _in_transaction()
+    statements.insert(job, events)
+    wakeups.publish_on_commit(job.id)
 
 
 def append(job: Job, *happened: Happened, now: datetime | None = None, **columns: Any) -> None:
@@ -65,14 +67,14 @@ def append(job: Job, *happened: Happened, now: datetime | None = None, **columns
     Raises IllegalEvent. On success `job` shows the new row.
     """
     events, state = _follow(state_of(job), happened, now or timezone.now())
-    before = {"id": job.id, "last_seq": job.last_seq, "fence": job.fence, "status": job.status}
     changes = {name: value for name in FIELDS if (value := getattr(state, name)) != getattr(job, name)}
-    if Job.objects.filter(**before).update(**changes, **columns) != 1:
-        raise LostRace(f"job {job.id} is no longer as it was at event {before['last_seq']}")
+    _in_transaction()
+    if not statements.move(job, {**changes, **columns}, events):
+        raise LostRace(f"job {job.id} is no longer as it was at event {job.last_seq}")
     _show(job, state)
     for name, value in columns.items():
         setattr(job, name, value)
-    _insert(job, events)
+    wakeups.publish_on_commit(job.id)
 
 
 def rewrite(job: Job, state: State, *, now: datetime) -> bool:
@@ -108,10 +110,6 @@ def _show(job: Job, state: State) -> None:
         setattr(job, one.name, getattr(state, one.name))
 
 
-def _insert(job: Job, events: Sequence[Event]) -> None:
+def _in_transaction() -> None:
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an event and the row that it moves are written in one transaction")
-    JobEvent.objects.bulk_create(
-        JobEvent(job_id=job.id, seq=e.seq, type=e.type, data=e.data, fence=e.fence, created_at=e.at) for e in events
-    )
-    wakeups.publish_on_commit(job.id)
