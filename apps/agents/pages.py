@@ -10,10 +10,11 @@ import asyncio
 import dataclasses
 import logging
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import cast
 from weakref import WeakKeyDictionary
 
-import httpx
+import aiohttp
 from django.conf import settings
 
 from apps.agents import identity
@@ -26,8 +27,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 2.0
 # Beyond the page's own time: the runner's wait for a place (it gives up after 120 s itself), and the answer's way.
 PATIENCE_SECONDS = 150.0
-# The runner says how many pages load at once: here nobody waits.
-_CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
+KEEPALIVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,54 +117,65 @@ def _request(wish: PageWish) -> PageRequest:
 
 async def _ask(request: PageRequest) -> PageResult | PageFailure:
     seconds = request.timeout_ms / 1000 + PATIENCE_SECONDS
-    timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
-    client, content = _client(), request.to_json()
+    timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+    session, content = _session(), request.to_json()
     try:
         try:
-            answer = await client.post("/pages", content=content, timeout=timeout)
-        except httpx.RemoteProtocolError:
+            status, answer = await _post(session, content, timeout)
+        except aiohttp.ServerDisconnectedError:
             # A kept connection that the runner had closed. To load a page twice does no harm.
-            answer = await client.post("/pages", content=content, timeout=timeout)
-    except httpx.ReadTimeout as error:
-        raise NoPlace from error
-    except httpx.HTTPError as error:
+            status, answer = await _post(session, content, timeout)
+    except aiohttp.ConnectionTimeoutError as error:
         log.warning("the runner can't be reached", extra={"cause": type(error).__name__})
         raise RunnerAway from error
-    if answer.status_code == httpx.codes.GATEWAY_TIMEOUT:
+    except TimeoutError as error:
+        raise NoPlace from error
+    except aiohttp.ClientError as error:
+        log.warning("the runner can't be reached", extra={"cause": type(error).__name__})
+        raise RunnerAway from error
+    if status == HTTPStatus.GATEWAY_TIMEOUT:
         raise NoPlace
-    if answer.status_code != httpx.codes.OK:
-        log.warning("the runner refused", extra={"status": answer.status_code, "answer": answer.text[:500]})
+    if status != HTTPStatus.OK:
+        log.warning("the runner refused", extra={"status": status, "answer": answer[:500].decode(errors="replace")})
         raise RunnerAway
     try:
-        return page_answer(answer.content)
+        return page_answer(answer)
     except ValueError as error:
         log.error("the runner's answer can't be read", exc_info=error)
         raise RunnerAway from error
 
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], httpx.AsyncClient]] = WeakKeyDictionary()
+async def _post(session: aiohttp.ClientSession, content: bytes, timeout: aiohttp.ClientTimeout) -> tuple[int, bytes]:
+    async with session.post("http://runner/pages", data=content, timeout=timeout) as answer:
+        return answer.status, await answer.read()
 
 
-def _client() -> httpx.AsyncClient:
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], aiohttp.ClientSession]] = (
+    WeakKeyDictionary()
+)
+
+
+def _session() -> aiohttp.ClientSession:
     """One for each event loop, which keeps its connections."""
     if not settings.RUNNER_URL:
         raise UpstreamUnavailable("No runner is configured: set BROWSA_RUNNER_URL.")
     address = (settings.RUNNER_URL, settings.RUNNER_TOKEN)
-    ours = _clients.setdefault(asyncio.get_running_loop(), {})
+    ours = _sessions.setdefault(asyncio.get_running_loop(), {})
     if address not in ours:
         ours[address] = _open(*address)
     return ours[address]
 
 
-def _open(address: str, token: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url="http://runner",
-        transport=httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"), limits=_CONNECTIONS),
+def _open(address: str, token: str) -> aiohttp.ClientSession:
+    # The runner says how many pages load at once: here nobody waits for a connection.
+    path = address.removeprefix("unix:")
+    return aiohttp.ClientSession(
+        connector=aiohttp.UnixConnector(path, limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
 
 
 async def close() -> None:
     """Closes this event loop's connections."""
-    for client in _clients.pop(asyncio.get_running_loop(), {}).values():
-        await client.aclose()
+    for session in _sessions.pop(asyncio.get_running_loop(), {}).values():
+        await session.close()

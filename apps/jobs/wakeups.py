@@ -189,8 +189,8 @@ class Board:
 
 
 def _end_if_cancelled() -> None:
-    """The Redis library writes with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes together
-    with the end of the write; a task that then listened on would never end.
+    """The Redis library writes with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes as the
+    write ends; a task that then listened on would never end.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.billing import services as billing
-from apps.core import idempotency, request_ids
+from apps.core import database, idempotency, request_ids
 from apps.jobs.kinds import Kind
 from apps.jobs.models import Job
 from apps.jobs.services import appending
@@ -39,6 +39,7 @@ def create_job(
     """A new job with `hold` credits set aside; each completed page costs `page_credits`. Raises InsufficientCredit.
 
     A `sync` job is already claimed by this process (see `Claim.of`), which must end it; for others a worker is told.
+    Nobody has an answer before that end is on the disk, and its beginning before it: that need not wait for itself.
     """
     now = now or timezone.now()
     job = Job(
@@ -53,6 +54,8 @@ def create_job(
         lease_until=now + timedelta(seconds=settings.JOB_LEASE_SECONDS) if sync else None,
         enqueued_at=None if sync else now,
     )
+    if sync:
+        database.commit_without_waiting_for_the_disk()
     job.hold_reference = _hold(job, hold, agent_id)
     queued = {"progress_total": progress_total, "agent_id": agent_id, "request_id": request_ids.current()}
     started = [Happened("started", {"owner": this_process()})] if sync else []

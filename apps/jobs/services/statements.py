@@ -51,9 +51,7 @@ def move(before: Job, changes: Mapping[str, Any], events: Sequence[Event]) -> bo
 def _rows(job_id: uuid.UUID, events: Sequence[Event]) -> tuple[str, list[Any]]:
     marks = ", ".join(["(%s, %s, %s, %s::jsonb, %s, %s)"] * len(events))
     return marks, [
-        value
-        for e in events
-        for value in (job_id, e.seq, e.type, Json(e.data, dumps=_dumps), e.fence, e.at)
+        value for e in events for value in (job_id, e.seq, e.type, Json(e.data, dumps=_dumps), e.fence, e.at)
     ]
 
 
