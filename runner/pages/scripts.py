@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runner.wire import PageRequest
+from runner.wire import PageRequest, WaitUntil
 
 MAX_HTML_CHARS = 10_000_000
 MAX_LINKS = 20_000
@@ -53,6 +53,28 @@ def read_expression(request: PageRequest) -> str:
         "maxLinks": MAX_LINKS,
     }
     return f"({_READ.strip()})({json.dumps(wanted)})"
+
+
+# The page's own handlers of its load may change it: it is read once they have run.
+_ONCE_READY = """
+(awaited, read) => new Promise(ready => {
+  const later = () => setTimeout(ready);
+  if (document.readyState === 'complete' || document.readyState === awaited.state) later();
+  else awaited.target.addEventListener(awaited.event, later, {once: true});
+}).then(read)
+"""
+_READY: dict[WaitUntil, str] = {
+    "load": "{state: 'complete', target: window, event: 'load'}",
+    "domcontentloaded": "{state: 'interactive', target: document, event: 'DOMContentLoaded'}",
+}
+
+
+def read_when_ready_expression(request: PageRequest) -> str | None:
+    """An expression whose value is a promise of the same, kept when the document reaches `request.wait_until`; None
+    for a state that a document doesn't know of.
+    """
+    ready = _READY.get(request.wait_until)
+    return ready and f"({_ONCE_READY.strip()})({ready}, () => {read_expression(request)})"
 
 
 def find_expression(selector: str) -> str:

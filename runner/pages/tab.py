@@ -102,6 +102,11 @@ class Tab:
         self._gone = True
         self._changed.set()
 
+    @property
+    def document(self) -> str:
+        """Names the document that the tab shows: another one has another name."""
+        return self._loader
+
     async def reach(self, state: WaitUntil) -> None:
         """Wait until the document that the tab ends up with reaches `state`. Raises TabGone."""
         while not self._gone:

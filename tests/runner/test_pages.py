@@ -134,6 +134,19 @@ async def test_a_script_that_moves_on_at_once_is_followed(runner: RunnerProcess,
     assert found.url == site.url("/hello")
 
 
+async def test_a_page_is_read_after_its_own_handlers_of_its_load(runner: RunnerProcess, site: Site) -> None:
+    body = "<p>before</p><script>onload = () => { document.querySelector('p').textContent = 'after' }</script>"
+    with page(site, "/onload", body) as url:
+        assert (await fetch(runner, url, formats=["text"])).text == "after"
+
+
+async def test_a_document_that_is_replaced_before_it_has_loaded_is_not_waited_for(
+    runner: RunnerProcess, site: Site
+) -> None:
+    with slow(site, "/late.png"), page(site, "/left", "<img src=/late.png><script>location = '/hello'</script>") as url:
+        assert (await fetch(runner, url)).url == site.url("/hello")
+
+
 async def test_text_is_cut_at_max_chars(runner: RunnerProcess, site: Site) -> None:
     with page(site, "/long", f"<p>{'word ' * 1000}</p>") as url:
         found = await fetch(runner, url, formats=["text"], max_chars=100)
