@@ -1,4 +1,4 @@
-"""The Celery application and the beat table. Messages carry ids only; results are not kept.
+"""The Celery application. Messages carry ids only; results are not kept.
 
 celery -A browsa worker --pool threads --concurrency 24
 celery -A browsa beat
@@ -19,14 +19,14 @@ from celery.signals import beat_init, setup_logging
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from browsa import broker
+from browsa import beat, broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
 
 
-def _tick(task: str, seconds: int) -> dict[str, Any]:
+def _tick(task: str, period: timedelta) -> dict[str, Any]:
     # A tick that waited longer than its own period is stale: the next one does its work.
-    return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": seconds * 2}}
+    return {"task": task, "schedule": period, "options": {"expires": period.total_seconds() * 2}}
 
 
 def _queue(name: str) -> Queue:
@@ -57,14 +57,7 @@ app.conf.update(
     timezone="UTC",
     # In memory: a tick that is due again is harmless, so the schedule needs no file.
     beat_scheduler="celery.beat:Scheduler",
-    beat_schedule={
-        "agents.expire": _tick("agents.expire", 2),
-        "agents.settle_stuck": _tick("agents.settle_stuck", 10),
-        "agents.reconcile_runner": _tick("agents.reconcile_runner", 5),
-        "jobs.relay": _tick("jobs.relay", 2),
-        "jobs.reap": _tick("jobs.reap", 2),
-        "core.purge_idempotency_keys": _tick("core.purge_idempotency_keys", 600),
-    },
+    beat_schedule={name: _tick(name, period) for name, period in beat.PERIODS.items()},
 )
 
 

@@ -15,6 +15,7 @@ urlpatterns = [
     path("", include("apps.accounts.urls")),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
+    path("metrics", views.prometheus),
     path("openapi.yaml", views.openapi_yaml, name="openapi"),
     path("openapi.json", views.openapi_json),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi")),

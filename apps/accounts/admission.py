@@ -23,7 +23,7 @@ from django.urls import Resolver404, resolve
 
 from apps.accounts.authentication import caller_of
 from apps.accounts.selectors import Caller
-from apps.core import errors, idempotency, ratelimit_buckets, ratelimits, request_ids
+from apps.core import errors, idempotency, ratelimit_buckets, ratelimits, request_ids, trace
 from apps.core import idempotency_records as records
 from apps.core.idempotency import Answer, Attempt
 from apps.core.middleware import Handler, error_response
@@ -103,6 +103,7 @@ def enter(request: HttpRequest, view: object) -> Entry:
     entry = Entry()
     try:
         caller = caller_of(request)
+        trace.bind(workspace_id=caller.workspace_id)
         entry.decision = _count(request, caller)
         if entry.decision is not None and not entry.decision.allowed:
             raise errors.TooManyRequests(

@@ -7,8 +7,11 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.agents.health import runner_with_a_warm_browser
+        from apps.agents.metrics import read_agents, read_runner
         from apps.agents.outcomes import outcome
-        from apps.core import health, idempotency
+        from apps.core import health, idempotency, metrics
 
         health.register("runner", runner_with_a_warm_browser)
         idempotency.register("agent", outcome)
+        metrics.register("runner", read_runner)
+        metrics.register("agents", read_agents)

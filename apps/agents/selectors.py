@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
+from django.db.models import Count
+
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
 from apps.core.errors import AgentNotRunning, NotFound
@@ -61,3 +63,9 @@ def live_among(*, agent_ids: set[str]) -> set[str]:
 
 def running_among(*, agent_ids: set[str]) -> list[Agent]:
     return list(Agent.objects.filter(id__in=agent_ids, status=Agent.Status.RUNNING))
+
+
+def live_by_mode() -> dict[tuple[str, str], int]:
+    """How many agents are queued and running, and of which mode."""
+    live = Agent.objects.filter(status__in=LIVE).values_list("status", "mode").annotate(count=Count("id")).order_by()
+    return {(status, mode): count for status, mode, count in live}

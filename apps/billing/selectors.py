@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Count, Q, Sum
 
-from apps.billing.models import CreditAccount, LedgerEntry, Price
+from apps.billing.models import CreditAccount, Hold, LedgerEntry, Price
 from apps.billing.pricing import DEFAULT_PRICES
 from apps.core.pagination import Page, PageRequest, paginate
 
@@ -34,3 +37,20 @@ def account(*, workspace_id: uuid.UUID) -> CreditAccount:
 
 def ledger(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[LedgerEntry]:
     return paginate(LedgerEntry.objects.filter(workspace_id=workspace_id), page, by=("seq",))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHolds:
+    """`overdue`: how many are past their expiry. A sweep looks into them within minutes."""
+
+    count: int
+    credits: int
+    overdue: int
+
+
+def open_holds(*, now: datetime) -> OpenHolds:
+    """All workspaces' together."""
+    total = Hold.objects.filter(status=Hold.Status.OPEN).aggregate(
+        count=Count("id"), credits=Sum("amount", default=0), overdue=Count("id", filter=Q(expires_at__lt=now))
+    )
+    return OpenHolds(**total)

@@ -13,7 +13,9 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from apps.core import ticks
 from apps.core.models import BeatTick
+from browsa.beat import PERIODS
 
 BEAT_MAX_AGE = timedelta(seconds=15)
 
@@ -65,14 +67,21 @@ def redis_server() -> dict[str, Any]:
 
 
 def worker_and_beat() -> dict[str, Any]:
-    """A tick that finished lately was sent by a beat and done by a worker: one row shows both to be alive."""
+    """A tick that finished lately was sent by a beat and done by a worker: one row shows both to be alive.
+
+    Ticks that are late or have failed are named: what they look after waits, but agents can be provisioned.
+    """
+    now = timezone.now()
     newest = BeatTick.objects.filter(finished_at__isnull=False).order_by("-finished_at").first()
     if newest is None or newest.finished_at is None:
         raise Unhealthy("no beat tick has finished yet")
-    age = timezone.now() - newest.finished_at
+    age = now - newest.finished_at
     if age > BEAT_MAX_AGE:
         raise Unhealthy(f"the last beat tick finished {age.total_seconds():.0f} s ago")
-    return {"last_tick_seconds_ago": round(age.total_seconds(), 1)}
+    states = ticks.states(PERIODS)
+    late = {tick.name: round(tick.late_by(now).total_seconds(), 1) for tick in states if tick.late_by(now)}
+    failed = {tick.name: tick.error for tick in states if tick.error}
+    return {"last_tick_seconds_ago": round(age.total_seconds(), 1), "late_seconds": late, "failed": failed}
 
 
 register("database", database)

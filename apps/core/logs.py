@@ -1,6 +1,7 @@
-"""Log lines as JSON objects that carry the request id. Secrets never reach a log: they are never handed to one.
+"""Log lines as JSON objects that carry the ids of the request, the workspace and the job.
 
-But a caller may ask the wrong port for a `cdp_url`, and a library may log one: the capability in it is left out.
+Secrets never reach a log: they are never handed to one. But a caller may ask the wrong port for a `cdp_url`, and a
+library may log one: the capability in it is left out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import re
 from datetime import UTC, datetime
 
-from apps.core import request_ids
+from apps.core import request_ids, trace
 
 _CDP = "/api/v1/cdp/"
 _CAPABILITY = re.compile(rf'(?<={_CDP})[^\s"\\]+')
@@ -49,6 +50,7 @@ class JSONFormatter(logging.Formatter):
         }
         if request_id := request_ids.current():
             line["request_id"] = request_id
+        line.update(trace.current())
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

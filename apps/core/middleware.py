@@ -11,7 +11,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from apps.core import errors, request_ids
+from apps.core import errors, metrics, request_ids, trace
 from apps.core.logs import loggable
 
 access_log = logging.getLogger("browsa.access")
@@ -50,6 +50,7 @@ class EnvelopeMiddleware:
     def _open(self, request: HttpRequest) -> tuple[float, str]:
         request_id = request_ids.choose(request.headers.get(request_ids.HEADER))
         request_ids.bind(request_id)
+        trace.begin()
         return time.perf_counter(), request_id
 
     def _close(
@@ -59,6 +60,8 @@ class EnvelopeMiddleware:
             response = _enveloped(response, request_id, request.path)
         response[request_ids.HEADER] = request_id
         path = loggable(request.path)
+        seconds = time.perf_counter() - started
+        metrics.count_request(request, response.status_code, seconds)
         access_log.info(
             "%s %s %d",
             request.method,
@@ -68,7 +71,7 @@ class EnvelopeMiddleware:
                 "method": request.method,
                 "path": path,
                 "status": response.status_code,
-                "duration_ms": round((time.perf_counter() - started) * 1000, 2),
+                "duration_ms": round(seconds * 1000, 2),
             },
         )
         return response

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import connection
 from django.utils import timezone
@@ -28,6 +29,34 @@ def run_tick(name: str, work: Callable[[], object]) -> bool:
             raise
         BeatTick.objects.filter(name=name).update(finished_at=timezone.now(), error="")
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class TickState:
+    """How a tick of the beat table is doing. One that never ran has no times."""
+
+    name: str
+    period: timedelta
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str
+
+    def late_by(self, now: datetime) -> timedelta:
+        """Nothing until a whole period more than its own has passed: a tick waits for its turn among the others."""
+        last = self.finished_at or self.started_at
+        return timedelta() if last is None else max(timedelta(), now - last - 2 * self.period)
+
+
+def states(periods: Mapping[str, timedelta]) -> list[TickState]:
+    """In the order of the table."""
+    rows = BeatTick.objects.in_bulk(list(periods))
+    return [_state(name, period, rows.get(name)) for name, period in periods.items()]
+
+
+def _state(name: str, period: timedelta, row: BeatTick | None) -> TickState:
+    if row is None:
+        return TickState(name, period, None, None, "")
+    return TickState(name, period, row.started_at, row.finished_at, row.error)
 
 
 def last_finished(name: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Liveness, readiness and the OpenAPI document."""
+"""Liveness, readiness, metrics and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from django.views.defaults import server_error as bug
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 from drf_spectacular.validation import validate_schema
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from apps.core import database, errors, health, request_ids
+from apps.core import database, errors, health, metrics, request_ids
 from apps.core.exception_handler import say_if_away
 from apps.core.middleware import error_response
 
@@ -38,6 +39,13 @@ def readyz(request: HttpRequest) -> JsonResponse:
     missing = ", ".join(name for name, verdict in verdicts.items() if not verdict.ok)
     body = errors.envelope(errors.NotReady(f"not ready: {missing}"), request_id=request_ids.current())
     return JsonResponse({**body, "status": "not ready", "checks": checks}, status=errors.NotReady.status)
+
+
+@csrf_exempt
+@require_safe
+def prometheus(request: HttpRequest) -> HttpResponse:
+    """The text format of Prometheus; see `apps.core.metrics`."""
+    return HttpResponse(generate_latest(metrics.registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @csrf_exempt

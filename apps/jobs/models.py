@@ -7,6 +7,7 @@ import uuid
 import zlib
 from typing import Any
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
@@ -83,6 +84,8 @@ class Job(models.Model):
             models.Index(fields=["enqueued_at"], condition=Q(status="queued"), name="job_queued_by_wait"),
             models.Index(fields=["lease_until"], condition=Q(status="running"), name="job_running_by_lease"),
             models.Index(fields=["workspace", "kind"], condition=Q(status="running"), name="job_running_by_workspace"),
+            models.Index(fields=["kind"], condition=Q(status="input_required"), name="job_asking_by_kind"),
+            BrinIndex(fields=["completed_at"], name="job_ended_by_time"),
         ]
 
     def __str__(self) -> str:

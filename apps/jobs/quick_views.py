@@ -13,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from apps.accounts.authentication import workspace_of
-from apps.core import errors, openapi
+from apps.core import errors, openapi, trace
 from apps.core.api import AsyncEndpoint, json_response
 from apps.core.idempotency import takes_key
 from apps.core.validation import checked
@@ -219,4 +219,5 @@ class AutoView(AsyncEndpoint):
 
 async def _accepted(workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any], pages: int = 1) -> HttpResponse:
     job = await sync_to_async(quick.begin)(workspace_id=workspace_id, kind=kind, params=params, pages=pages)
+    trace.bind(job_id=job.id)
     return json_response(accepted_body(job), status=HTTPStatus.ACCEPTED)

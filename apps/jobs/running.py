@@ -17,6 +17,7 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import InterfaceError, OperationalError
 
+from apps.core import request_ids, trace
 from apps.jobs import leases, selectors
 from apps.jobs.execution import EXECUTORS, Cancelled, Completed, Executor, Failed, Outcome, Run
 from apps.jobs.kinds import LANE_OF, LANES, Lane
@@ -87,16 +88,18 @@ class Worker:
             runner.get_loop().run_forever()
 
     async def _do(self, claim: Claim, lane: Lane) -> None:
+        trace.bind(workspace_id=claim.workspace_id, job_id=claim.job_id)  # the task's own context
         async with ThreadSensitiveContext(executor=self._threads):
             try:
                 job = await sync_to_async(Job.objects.get)(id=claim.job_id)
+                request_ids.bind(await sync_to_async(selectors.request_id)(job_id=job.id))
                 async with leases.kept(claim) as lease:
                     await self._execute(job, lease, lane)
             except LeaseLost:
-                log.warning("another has taken over", extra={"job_id": claim.job_id, "fence": claim.fence})
+                log.warning("another has taken over", extra={"fence": claim.fence})
             except (OperationalError, InterfaceError) as error:
                 # Nothing can be written now. Once the lease has run out another tries.
-                log.error("the database is away", extra={"job_id": claim.job_id}, exc_info=error)
+                log.error("the database is away", exc_info=error)
 
     async def _execute(self, job: Job, lease: Lease, lane: Lane) -> None:
         executor = self._executors.get(job.kind, _nobody)
@@ -143,7 +146,7 @@ def _outcome(working: asyncio.Future[Outcome], job: Job) -> Outcome:
         return working.result()
     if (not_its_fault := _first_in(error, (LeaseLost, OperationalError, InterfaceError))) is not None:
         raise not_its_fault
-    log.error("an executor failed", extra={"job_id": job.id, "kind": job.kind}, exc_info=error)
+    log.error("an executor failed", extra={"kind": job.kind}, exc_info=error)
     return Failed("INTERNAL_ERROR", "Something went wrong on our side. Nothing was charged.")
 
 

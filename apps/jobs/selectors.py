@@ -10,7 +10,7 @@ from typing import cast
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Count, Min, Sum
 
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
@@ -36,6 +36,13 @@ _NEXT = """
       AND (NOT waiting.kind = ANY(%(bulk)s) OR running.jobs < %(cap)s)
     ORDER BY running.jobs, waiting.enqueued_at LIMIT 1
 """
+
+
+# Three, because each has an index of its own, and together they would be looked for in all jobs there ever were.
+_LIVE = " UNION ALL ".join(
+    f"SELECT status, kind, count(*) FROM jobs_job WHERE status = '{status}' GROUP BY 1, 2"  # noqa: S608  constants only
+    for status in ("queued", "running", "input_required")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,12 @@ def as_kind(text: str) -> Kind:
     return cast(Kind, text)
 
 
+def request_id(*, job_id: uuid.UUID) -> str:
+    """Of the request that began the job: its work is logged under it."""
+    first = JobEvent.objects.filter(job_id=job_id, seq=1).values_list("data__request_id", flat=True).first()
+    return first or ""
+
+
 def running_bulk(*, workspace_id: uuid.UUID, now: datetime) -> int:
     """How many batches and crawls of the workspace somebody works on."""
     at_work = Job.objects.filter(status=Job.Status.RUNNING, lease_until__gte=now)
@@ -140,3 +153,23 @@ def abandoned(*, now: datetime, limit: int) -> list[uuid.UUID]:
     """Jobs that nobody works on any more, although somebody said so."""
     lost = Job.objects.filter(status=Job.Status.RUNNING, lease_until__lt=now)
     return list(lost.order_by("lease_until").values_list("id", flat=True)[:limit])
+
+
+def live_by_kind() -> dict[tuple[str, str], int]:
+    """How many jobs are in each state that isn't an end, and of which kind."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE)
+        return {(status, kind): count for status, kind, count in cursor.fetchall()}
+
+
+def longest_waits(*, now: datetime) -> dict[Kind, float]:
+    """Seconds since the oldest queued job of each kind was asked for."""
+    oldest = Job.objects.filter(status=Job.Status.QUEUED).values_list("kind").annotate(since=Min("created_at"))
+    return {as_kind(kind): (now - since).total_seconds() for kind, since in oldest.order_by()}
+
+
+def ended_by_kind(*, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
+    """How many jobs ended, and how, from `since` until just before `until`."""
+    ended = Job.objects.filter(completed_at__gte=since, completed_at__lt=until)
+    counts = ended.values_list("status", "kind").annotate(count=Count("id")).order_by()
+    return {(status, kind): count for status, kind, count in counts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.accounts import selectors as accounts
-from apps.agents import identity, selectors
+from apps.agents import identity, metrics, selectors
 from apps.agents.client import RunnerClient
 from apps.agents.models import Agent
 from apps.agents.services import ending, moving
@@ -43,16 +44,19 @@ def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> A
     """A running burner. Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, or
     AgentNotRunning when it was destroyed before it ran. In none of these is anything charged.
     """
+    began = time.monotonic()
     agent = _admit(workspace_id, wish)
     try:
         granted = runner.lease(_lease_request(agent))
     except ApiError as error:
         ending.fail(agent=agent, error_code=error.code, error_message=error.message)
         ending.release_quietly(agent_id=agent.id, runner=runner)
+        metrics.provisions.labels(error.code).observe(time.monotonic() - began)
         raise
     if not _run(agent, granted):
         ending.release_quietly(agent_id=agent.id, runner=runner)
         raise AgentNotRunning("The agent was destroyed before it ran.")
+    metrics.provisions.labels("running").observe(time.monotonic() - began)
     return agent
 
 

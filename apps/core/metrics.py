@@ -1,0 +1,105 @@
+"""What `/metrics` tells Prometheus: what this process has counted, and what the database and the runner say just now.
+
+Counters and histograms are of this API process, since it started; add them up over the processes. Gauges are of the
+whole installation: every process says the same. Apps register their own parts, so that core imports none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+from django.utils import timezone
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from apps.core import ticks
+from browsa.beat import PERIODS
+
+log = logging.getLogger(__name__)
+
+registry = CollectorRegistry(auto_describe=True)
+ProcessCollector(registry=registry)
+PlatformCollector(registry=registry)
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+_requests = Counter("browsa_http_requests", "Answers given.", ["method", "route", "status"], registry=registry)
+_duration = Histogram(
+    "browsa_http_request_duration_seconds",
+    "From a request's arrival in Django to its answer. Long-polls and event streams wait on purpose.",
+    ["method", "route"],
+    buckets=_SECONDS,
+    registry=registry,
+)
+_failures = Counter("browsa_scrape_failures", "Parts of this page that could not be read.", ["part"], registry=registry)
+
+# Anybody may send any method; only these are words of ours.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def count_request(request: HttpRequest, status: int, seconds: float) -> None:
+    """By the pattern of the path, never the path: that would make a series for each id."""
+    route = _route(request)
+    method = request.method if request.method in _METHODS else "other"
+    _requests.labels(method, route, status).inc()
+    _duration.labels(method, route).observe(seconds)
+
+
+def _route(request: HttpRequest) -> str:
+    match = request.resolver_match
+    if match is None:  # refused before it was routed
+        try:
+            match = resolve(request.path_info)
+        except Resolver404:
+            return "unknown"
+    return f"/{match.route}"
+
+
+def histogram(name: str, help: str, labels: Iterable[str] = (), buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+    """One that apps observe themselves."""
+    return Histogram(name, help, list(labels), buckets=buckets, registry=registry)
+
+
+Read = Callable[[], Iterable[Metric]]
+
+
+def register(part: str, read: Read) -> None:
+    """`read` is called at each scrape. When it raises, its part is missing and `browsa_scrape_failures` counts it."""
+    registry.register(_Part(part, read))
+
+
+class _Part(Collector):
+    def __init__(self, name: str, read: Read) -> None:
+        self._name = name
+        self._read = read
+
+    def describe(self) -> list[Metric]:
+        return []  # nothing is read before somebody asks
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            yield from list(self._read())
+        except Exception as error:  # whatever is wrong with one part, the others must still be told
+            _failures.labels(self._name).inc()
+            log.warning("a part of the metrics can't be read", extra={"part": self._name, "cause": str(error)[:200]})
+
+
+def gauge(name: str, help: str, values: Iterable[tuple[tuple[str, ...], float]], labels: Iterable[str] = ()) -> Metric:
+    family = GaugeMetricFamily(name, help, labels=list(labels))
+    for names, value in values:
+        family.add_metric(names, value)
+    return family
+
+
+def beat() -> Iterator[Metric]:
+    now = timezone.now()
+    lateness = [((tick.name,), tick.late_by(now).total_seconds()) for tick in ticks.states(PERIODS)]
+    yield gauge("browsa_beat_late_seconds", "How late each tick of beat is; 0 when it is on time.", lateness, ["tick"])
+
+
+register("beat", beat)

@@ -1,0 +1,14 @@
+"""The beat table: how often each tick comes. Every tick is a task of the same name, and safe to run twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+PERIODS: dict[str, timedelta] = {
+    "agents.expire": timedelta(seconds=2),
+    "agents.settle_stuck": timedelta(seconds=10),
+    "agents.reconcile_runner": timedelta(seconds=5),
+    "jobs.relay": timedelta(seconds=2),
+    "jobs.reap": timedelta(seconds=2),
+    "core.purge_idempotency_keys": timedelta(minutes=10),
+}

@@ -1,0 +1,79 @@
+"""`manage.py beat_status`."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from apps.core.models import BeatTick
+from apps.core.ticks import run_tick
+from browsa.beat import PERIODS
+
+pytestmark = pytest.mark.django_db
+
+
+def status(*arguments: str) -> tuple[str, str]:
+    """What was printed, and what it complained of."""
+    out = StringIO()
+    try:
+        call_command("beat_status", *arguments, stdout=out)
+    except CommandError as error:
+        return out.getvalue(), str(error)
+    return out.getvalue(), ""
+
+
+def all_on_time() -> None:
+    for name in PERIODS:
+        run_tick(name, lambda: None)
+
+
+def test_every_tick_has_its_line() -> None:
+    all_on_time()
+
+    printed, complaint = status()
+
+    assert complaint == ""
+    assert [line.split()[0] for line in printed.splitlines()[1:]] == list(PERIODS)
+
+
+def test_what_never_ran_is_said() -> None:
+    printed, complaint = status()
+
+    assert printed.count("never") == len(PERIODS)
+    assert "jobs.reap" in complaint
+
+
+def test_who_is_late_is_said_and_by_how_much() -> None:
+    all_on_time()
+    BeatTick.objects.filter(name="jobs.reap").update(finished_at=timezone.now() - timedelta(seconds=100))
+
+    printed, complaint = status("--json")
+
+    ticks = {tick["tick"]: tick for tick in map(json.loads, printed.splitlines())}
+    assert 95 <= ticks["jobs.reap"]["late_seconds"] <= 97  # twice its period of two seconds is no lateness
+    assert ticks["jobs.relay"]["late_seconds"] == 0
+    assert complaint == "late, failing or never finished: jobs.reap"
+
+
+def test_a_tick_that_fails_is_named_with_its_error() -> None:
+    all_on_time()
+    with pytest.raises(ZeroDivisionError):
+        run_tick("jobs.reap", lambda: 1 / 0)
+
+    printed, complaint = status()
+
+    assert "ZeroDivisionError" in printed
+    assert "jobs.reap" in complaint
+
+
+def test_every_tick_is_a_task_of_its_name() -> None:
+    from browsa.celery import app
+
+    app.loader.import_default_modules()
+    assert set(PERIODS) <= set(app.tasks)
+    assert set(app.conf.beat_schedule) == set(PERIODS)
