@@ -10,7 +10,6 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
-from psycopg2.extras import Json
 
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.projection import Event
@@ -31,7 +30,7 @@ _MOVE = f"""
 def insert(job: Job, events: Sequence[Event]) -> None:
     """A new row with its first events."""
     marks, values = _rows(job.id, events)
-    row = [_adapted(name, getattr(job, name)) for name in _COLUMNS]
+    row: list[Any] = [_adapted(name, getattr(job, name)) for name in _COLUMNS]
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN.format(events=marks), [*values, *row])
     job._state.adding, job._state.db = False, connection.alias
@@ -41,8 +40,8 @@ def move(before: Job, changes: Mapping[str, Any], events: Sequence[Event]) -> bo
     """Compare-and-set: changes the row and adds the events, if it is still at the event at which `before` was read."""
     marks, values = _rows(before.id, events)
     columns = ", ".join(f"{name} = %s" for name in changes)
-    row = [_adapted(name, value) for name, value in changes.items()]
-    guard = [before.id, before.last_seq, before.fence, before.status]
+    row: list[Any] = [_adapted(name, value) for name, value in changes.items()]
+    guard: list[Any] = [before.id, before.last_seq, before.fence, before.status]
     with connection.cursor() as cursor:
         cursor.execute(_MOVE.format(changes=columns, events=marks), [*row, *guard, *values])
         return bool(cursor.rowcount)
@@ -50,16 +49,14 @@ def move(before: Job, changes: Mapping[str, Any], events: Sequence[Event]) -> bo
 
 def _rows(job_id: uuid.UUID, events: Sequence[Event]) -> tuple[str, list[Any]]:
     marks = ", ".join(["(%s, %s, %s, %s::jsonb, %s, %s)"] * len(events))
-    return marks, [
-        value for e in events for value in (job_id, e.seq, e.type, Json(e.data, dumps=_dumps), e.fence, e.at)
-    ]
+    return marks, [value for e in events for value in (job_id, e.seq, e.type, _json(e.data), e.fence, e.at)]
 
 
 def _adapted(name: str, value: Any) -> Any:
-    return Json(value, dumps=_dumps) if name in _JSON and value is not None else value
+    return _json(value) if name in _JSON and value is not None else value
 
 
-def _dumps(value: Any) -> str:
+def _json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
