@@ -112,7 +112,7 @@ def at_once(count: int, act: Callable[[int], T]) -> list[T]:
 @contextmanager
 def without_ledger_triggers() -> Iterator[None]:
     """For cleaning up, and for playing an attacker who owns the database: history can be changed in here."""
-    tables = ("billing_ledgerentry", "jobs_jobevent", "jobs_jobpage")
+    tables = ("billing_ledgerentry", "billing_hold", "billing_creditaccount", "jobs_jobevent", "jobs_jobpage")
     _alter(tables, "DISABLE TRIGGER USER")
     try:
         yield

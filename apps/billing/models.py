@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q
 
 from apps.accounts.models import Workspace
 from apps.billing import chain
+from apps.billing.pricing import DEFAULT_PRICES
 
 
 class LedgerEntry(models.Model):
@@ -71,7 +73,10 @@ class LedgerEntry(models.Model):
 
 
 class CreditAccount(models.Model):
-    """The head of a workspace's ledger. Its row lock is the workspace's lock for everything that costs."""
+    """The head of a workspace's ledger. Its row lock is the workspace's lock for everything that costs.
+
+    Triggers reject DELETE and TRUNCATE.
+    """
 
     workspace = models.OneToOneField(
         Workspace, on_delete=models.PROTECT, primary_key=True, related_name="credit_account"
@@ -96,7 +101,10 @@ class CreditAccount(models.Model):
 
 
 class Hold(models.Model):
-    """Credits set aside for work that runs. Settled once: what was used is captured, the rest released."""
+    """Credits set aside for work that runs. Settled once: what was used is captured, the rest released.
+
+    Triggers reject DELETE and TRUNCATE, any change of a settled hold, and of an open one any but its end and expiry.
+    """
 
     class Status(models.TextChoices):
         OPEN = "open"
@@ -111,7 +119,7 @@ class Hold(models.Model):
     agent_id = models.CharField(max_length=24, blank=True)
     job_id = models.UUIDField(null=True)
     created_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(help_text="If still open then, a sweep asks what became of the work.")
     settled_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -130,10 +138,67 @@ class Hold(models.Model):
         return f"{self.reference}: {self.amount} {self.status}"
 
 
+class Checkout(models.Model):
+    """Credits that somebody wants to buy. Recorded before Stripe hears of it; what Stripe says later only moves this.
+
+    What is granted, and for how much, is what stands here: an event that says otherwise goes to REVIEW.
+    """
+
+    class Status(models.TextChoices):
+        STARTING = "starting"  # Stripe has not answered yet
+        PENDING = "pending"
+        PAID = "paid"
+        EXPIRED = "expired"
+        FAILED = "failed"
+        REVIEW = "review"  # was paid otherwise than was asked for: nothing granted, an operator decides
+        REFUNDED = "refunded"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+")
+    status = models.CharField(max_length=10, choices=Status, default=Status.STARTING)
+    credits = models.BigIntegerField()
+    amount = models.BigIntegerField(help_text="In the currency's smallest unit.")
+    currency = models.CharField(max_length=3)
+    success_url = models.CharField(max_length=2048)
+    cancel_url = models.CharField(max_length=2048)
+    idempotency_key = models.UUIDField(default=uuid.uuid4, editable=False, help_text="Minted once, sent to Stripe.")
+    session_id = models.CharField(max_length=255, blank=True)
+    url = models.TextField(blank=True, help_text="Where to pay.")
+    payment_intent = models.CharField(max_length=255, blank=True)
+    refunded_amount = models.BigIntegerField(default=0, help_text="Paid back so far, in the smallest unit.")
+    refunded_credits = models.BigIntegerField(default=0, help_text="Taken back for that.")
+    owed_credits = models.BigIntegerField(default=0, help_text="Could not be taken back: they were spent or held.")
+    problem = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField()
+    checked_at = models.DateTimeField(null=True, help_text="When Stripe was last asked about it.")
+    paid_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at"], condition=Q(status__in=["starting", "pending"]), name="checkout_undecided"
+            ),
+            models.Index(fields=["payment_intent"], condition=~Q(payment_intent=""), name="checkout_by_payment"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["session_id"], condition=~Q(session_id=""), name="checkout_session_once"),
+            models.CheckConstraint(condition=Q(credits__gt=0, amount__gt=0), name="checkout_of_something"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.credits} for {self.amount} {self.currency}, {self.status}"
+
+
+def check_known(key: str) -> None:
+    """A typo would be a price that nothing ever charges."""
+    if key not in DEFAULT_PRICES:
+        raise ValidationError(f"There is no such price; there are: {', '.join(DEFAULT_PRICES)}.")
+
+
 class Price(models.Model):
     """The operator's price of one thing, in credits. Without a row the default of `apps.billing.pricing` holds."""
 
-    key = models.CharField(max_length=50, primary_key=True)
+    key = models.CharField(max_length=50, primary_key=True, validators=[check_known])
     credits = models.PositiveIntegerField(validators=[MaxValueValidator(1_000_000)])
 
     class Meta:

@@ -54,3 +54,9 @@ def open_holds(*, now: datetime) -> OpenHolds:
         count=Count("id"), credits=Sum("amount", default=0), overdue=Count("id", filter=Q(expires_at__lt=now))
     )
     return OpenHolds(**total)
+
+
+def expired_holds(*, now: datetime, limit: int) -> list[tuple[uuid.UUID, str]]:
+    """Workspace and reference of open holds past their expiry, the oldest first."""
+    late = Hold.objects.filter(status=Hold.Status.OPEN, expires_at__lt=now).order_by("expires_at")
+    return list(late.values_list("workspace_id", "reference")[:limit])

@@ -5,11 +5,42 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from django.db.models import Sum
+from django.db import connection
 
 from apps.billing import chain
-from apps.billing.models import CreditAccount, Hold, LedgerEntry
+from apps.billing.models import CreditAccount, LedgerEntry
 from apps.core.snapshots import one_snapshot
+
+# The first hold that its entries don't bear out: one `:hold` entry, and a capture and a release as its end says.
+_WRONG_HOLD = """
+    SELECT hold.reference, hold.amount, hold.status, coalesce(hold.captured, 0),
+           opening.held_change, coalesce(-capture.amount, 0), coalesce(-release.held_change, 0)
+    FROM billing_hold hold
+    LEFT JOIN billing_ledgerentry opening ON opening.workspace_id = hold.workspace_id
+        AND opening.reference = hold.reference || ':hold' AND opening.kind = 'hold'
+    LEFT JOIN billing_ledgerentry capture ON capture.workspace_id = hold.workspace_id
+        AND capture.reference = hold.reference || ':capture' AND capture.kind = 'capture'
+    LEFT JOIN billing_ledgerentry release ON release.workspace_id = hold.workspace_id
+        AND release.reference = hold.reference || ':release' AND release.kind = 'release'
+    WHERE hold.workspace_id = %s AND NOT (
+        opening.held_change IS NOT DISTINCT FROM hold.amount
+        AND opening.amount = 0
+        AND coalesce(-capture.amount, 0) = coalesce(hold.captured, 0)
+        AND coalesce(capture.held_change, 0) = coalesce(capture.amount, 0)
+        AND coalesce(release.amount, 0) = 0
+        AND coalesce(-release.held_change, 0) = CASE hold.status WHEN 'open' THEN 0 ELSE hold.amount - hold.captured END
+    )
+    ORDER BY hold.created_at, hold.id LIMIT 1
+"""
+# The first entry about a hold that is not there.
+_WITHOUT_HOLD = """
+    SELECT entry.id, entry.seq, entry.reference FROM billing_ledgerentry entry
+    WHERE entry.workspace_id = %s AND entry.kind IN ('hold', 'capture', 'release') AND NOT EXISTS (
+        SELECT FROM billing_hold hold WHERE hold.workspace_id = entry.workspace_id
+        AND hold.reference = left(entry.reference, -length(entry.kind) - 1)
+    )
+    ORDER BY entry.seq LIMIT 1
+"""
 
 
 def problems() -> Iterator[str]:
@@ -42,17 +73,20 @@ def _problem_with(account: CreditAccount) -> str | None:
         head = after
     if account.head() != head:
         return f"its account says {account.head()}, its ledger {head}"
-    return _problem_with_holds(account.workspace_id, head)
+    return _problem_with_holds(account.workspace_id)
 
 
-def _problem_with_holds(workspace_id: uuid.UUID, head: chain.Head) -> str | None:
-    holds = Hold.objects.filter(workspace_id=workspace_id)
-    open_sum = holds.filter(status=Hold.Status.OPEN).aggregate(total=Sum("amount"))["total"] or 0
-    if open_sum != head.held:
-        return f"its open holds come to {open_sum}, its ledger holds {head.held}"
-    captured = holds.aggregate(total=Sum("captured"))["total"] or 0
-    entries = LedgerEntry.objects.filter(workspace_id=workspace_id, kind=LedgerEntry.Kind.CAPTURE)
-    booked = -(entries.aggregate(total=Sum("amount"))["total"] or 0)
-    if captured != booked:
-        return f"its holds captured {captured}, its ledger {booked}"
+def _problem_with_holds(workspace_id: uuid.UUID) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_WITHOUT_HOLD, [workspace_id])
+        if row := cursor.fetchone():
+            entry_id, seq, reference = row
+            return f"entry {entry_id} (seq {seq}) is about {reference}, and there is no such hold"
+        cursor.execute(_WRONG_HOLD, [workspace_id])
+        if row := cursor.fetchone():
+            reference, amount, status, captured, held, booked, released = row
+            return (
+                f"hold {reference} of {amount} is {status} with {captured} captured;"
+                f" its ledger says held {held}, captured {booked}, released {released}"
+            )
     return None

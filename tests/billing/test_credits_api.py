@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from apps.billing.models import Price
 from apps.billing.serializers import LedgerEntrySerializer
+from apps.jobs.services import creating, ending
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
 
@@ -105,3 +107,61 @@ def test_top_up_with_a_reference_adds_once(alice: Member) -> None:
 def test_top_up_refuses_senseless_amounts(alice: Member, credits: str) -> None:
     with pytest.raises(CommandError):
         call_command("top_up", "--reason", "x", "--", "alice", credits)
+
+
+def test_adjust_corrects_credits_with_a_reason(alice: Member) -> None:
+    out = io.StringIO()
+
+    call_command("adjust", "alice", "5", "--reason", "an outage of ours", stdout=out)
+    call_command("adjust", "--reason", "a mistake", "--", "alice", "-3", stdout=out)
+
+    assert out.getvalue() == "105\n102\n"
+    newest = alice.get("/v1/credits/ledger").body["entries"][0]
+    assert (newest["kind"], newest["amount"], newest["description"]) == ("adjustment", -3, "a mistake")
+
+
+def test_refund_takes_credits_back_once(alice: Member) -> None:
+    for _ in range(2):
+        call_command("refund", "alice", "40", "--reason", "x", "--reference", "invoice-7", stdout=io.StringIO())
+
+    assert alice.credits() == (60, 0)
+    assert alice.get("/v1/credits/ledger").body["entries"][0]["kind"] == "refund"
+
+
+@pytest.mark.parametrize("command", [["adjust", "-101"], ["refund", "101"]])
+def test_commands_take_no_more_than_is_available(alice: Member, command: list[str]) -> None:
+    name, credits = command
+    with pytest.raises(CommandError, match="101 needed, 100 available"):
+        call_command(name, "--reason", "x", "--", "alice", credits)
+
+
+@pytest.mark.parametrize("command", [["adjust", "0"], ["refund", "0"], ["refund", "-1"], ["adjust", "10000000000"]])
+def test_commands_refuse_senseless_amounts(alice: Member, command: list[str]) -> None:
+    name, credits = command
+    with pytest.raises(CommandError, match="CREDITS must be"):
+        call_command(name, "--reason", "x", "--", "alice", credits)
+
+
+@pytest.mark.parametrize("command", ["top_up", "adjust", "refund"])
+def test_commands_want_a_reason(alice: Member, command: str) -> None:
+    with pytest.raises(CommandError, match="--reason must have 1 to 500"):
+        call_command(command, "alice", "5", "--reason", " ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "description"),
+    [
+        ("task", {"step_count": 7}, "Task, 7 steps"),
+        ("batch", {"progress_done": 1}, "Batch, 1 page"),
+        ("scrape", {}, "Scrape"),
+    ],
+)
+def test_a_capture_says_what_for(alice: Member, kind: Any, changes: dict[str, int], description: str) -> None:
+    job = creating.create_job(
+        workspace_id=alice.workspace.id, kind=kind, params={}, hold=5, progress_total=None, sync=True
+    )
+    for name, value in changes.items():
+        setattr(job, name, value)
+
+    assert ending._what_for(job, "completed") == description
+    assert ending._what_for(job, "cancelled") == f"{description}, cancelled"

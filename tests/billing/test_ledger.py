@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from apps.billing import services
 from apps.billing.models import CreditAccount, Hold, LedgerEntry
@@ -107,6 +109,12 @@ def test_only_positive_amounts_are_added(alice: Member, amount: int) -> None:
         "UPDATE billing_creditaccount SET held = balance + 1",
         "UPDATE billing_hold SET captured = amount + 1, status = 'settled', settled_at = now()",
         "UPDATE billing_hold SET status = 'settled'",
+        "UPDATE billing_hold SET amount = 1",
+        "UPDATE billing_hold SET reference = 'another'",
+        "DELETE FROM billing_hold",
+        "TRUNCATE billing_hold",
+        "DELETE FROM billing_creditaccount",
+        "TRUNCATE billing_creditaccount",
     ],
 )
 def test_the_database_itself_refuses(alice: Member, forbidden: str) -> None:
@@ -114,6 +122,88 @@ def test_the_database_itself_refuses(alice: Member, forbidden: str) -> None:
 
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(forbidden)
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "UPDATE billing_hold SET status = 'open', captured = NULL, settled_at = NULL",
+        "UPDATE billing_hold SET captured = 0",
+        "UPDATE billing_hold SET expires_at = now()",
+    ],
+)
+def test_a_settled_hold_stays_as_it_is(alice: Member, forbidden: str) -> None:
+    hold(alice, 7)
+    settle(alice, 5)
+
+    with pytest.raises(DatabaseError, match="does not change"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(forbidden)
+
+
+def test_every_kind_of_entry_can_be_made(alice: Member) -> None:
+    which: dict[str, Any] = {"workspace_id": alice.workspace.id}
+    services.top_up(**which, amount=50, reference="a", description="invoice 7")
+    services.adjust(**which, amount=5, reference="b", description="sorry")
+    services.adjust(**which, amount=-1, reference="c", description="that was too much")
+    services.refund(**which, amount=20, reference="d", description="invoice 7 was paid back")
+    services.renew(**which, amount=30, reference="e", source=services.Source("Renewal", agent_id="agt_1"))
+    hold(alice, 7)
+    settle(alice, 5)
+
+    assert [(kind, amount) for _, kind, amount, *_ in lines(alice)] == [
+        ("grant", 100),
+        ("top_up", 50),
+        ("adjustment", 5),
+        ("adjustment", -1),
+        ("refund", -20),
+        ("renewal", -30),
+        ("hold", 0),
+        ("capture", -5),
+        ("release", 0),
+    ]
+    assert {kind for _, kind, *_ in lines(alice)} == set(LedgerEntry.Kind.values)
+    assert list(problems()) == []
+
+
+@pytest.mark.parametrize("take", ["adjust", "refund", "renew"])
+def test_what_is_held_is_never_taken(alice: Member, take: str) -> None:
+    hold(alice, 60)
+    which: dict[str, Any] = {"workspace_id": alice.workspace.id, "reference": "x"}
+
+    def attempt(amount: int) -> None:
+        if take == "adjust":
+            services.adjust(**which, amount=-amount, description="")
+        elif take == "refund":
+            services.refund(**which, amount=amount, description="")
+        else:
+            services.renew(**which, amount=amount, source=NOTHING)
+
+    with pytest.raises(InsufficientCredit, match="41 needed, 40 available"):
+        attempt(41)
+    for _ in range(2):
+        attempt(40)
+    assert alice.credits() == (60, 60)
+
+
+def test_an_adjustment_of_nothing_is_refused(alice: Member) -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        services.adjust(workspace_id=alice.workspace.id, amount=0, reference="x", description="")
+
+
+def test_a_hold_of_nothing_is_settled_too(alice: Member) -> None:
+    hold(alice, 0)
+    assert settle(alice, 0).status == "settled"
+    assert list(problems()) == []
+
+
+def test_a_refusal_leaves_the_callers_transaction_as_it_was(alice: Member) -> None:
+    with transaction.atomic():
+        hold(alice, 10, "a")
+        with pytest.raises(InsufficientCredit):
+            hold(alice, 1000, "b")
+        hold(alice, 5, "c")
+
+    assert alice.credits() == (100, 15)
 
 
 def test_a_sound_ledger_is_said_to_be_sound(alice: Member) -> None:
@@ -149,11 +239,25 @@ def _raise_the_balance(member: Member) -> None:
 
 
 def _lose_a_hold(member: Member) -> None:
-    Hold.objects.filter(workspace=member.workspace, status="open").delete()
+    with without_ledger_triggers():
+        Hold.objects.filter(workspace=member.workspace, status="open").delete()
 
 
 def _understate_a_capture(member: Member) -> None:
-    Hold.objects.filter(workspace=member.workspace, status="settled").update(captured=1)
+    with without_ledger_triggers():
+        Hold.objects.filter(workspace=member.workspace, status="settled").update(captured=1)
+
+
+def _reopen_a_hold(member: Member) -> None:
+    with without_ledger_triggers():
+        settled = Hold.objects.filter(workspace=member.workspace, status="settled")
+        settled.update(status="open", captured=None, settled_at=None)
+
+
+def _invent_a_hold(member: Member) -> None:
+    Hold.objects.create(
+        workspace=member.workspace, reference="x", amount=1, created_at=timezone.now(), expires_at=timezone.now()
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,8 +268,10 @@ def _understate_a_capture(member: Member) -> None:
         (_drop_the_last, "its account says"),
         (_drop_a_middle_one, "seq 3"),
         (_raise_the_balance, "its account says"),
-        (_lose_a_hold, "its open holds come to 0, its ledger holds 3"),
-        (_understate_a_capture, "its holds captured 1, its ledger 5"),
+        (_lose_a_hold, "(seq 5) is about open:hold, and there is no such hold"),
+        (_understate_a_capture, "hold r of 7 is settled with 1 captured; its ledger says held 7, captured 5"),
+        (_reopen_a_hold, "hold r of 7 is open with 0 captured; its ledger says held 7, captured 5, released 2"),
+        (_invent_a_hold, "hold x of 1 is open with 0 captured; its ledger says held None"),
     ],
 )
 def test_every_crime_is_found_and_the_first_wrong_row_named(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from apps.billing import services as billing
 from apps.core.errors import JobTerminal, NotFound
 from apps.jobs import results
+from apps.jobs.kinds import BULK
 from apps.jobs.lifecycle import TERMINAL, EventType
 from apps.jobs.models import Job
 from apps.jobs.services import appending
@@ -99,11 +100,21 @@ def _end(job: Job, event: EventType, used: int | None, data: dict[str, Any], now
         workspace_id=job.workspace_id,
         reference=job.hold_reference,
         used=used,
-        description=f"{job.kind.capitalize()}, {event}",
+        description=_what_for(job, event),
     )
     if not job.sync and event != "cancelled":  # the seed's catalogue has no event for a cancellation
         record_event(workspace_id=job.workspace_id, type=f"job.{event}", data=_event_data(job))
     return job
+
+
+def _what_for(job: Job, event: EventType) -> str:
+    """For the ledger: `Task, 7 steps`, `Batch, 12 pages, cancelled`, `Scrape, failed`."""
+    parts = [job.kind.capitalize()]
+    if job.kind == Job.Kind.TASK:
+        parts.append(f"{job.step_count} step{'' if job.step_count == 1 else 's'}")
+    elif job.kind in BULK:
+        parts.append(f"{job.progress_done} page{'' if job.progress_done == 1 else 's'}")
+    return ", ".join(parts if event == "completed" else [*parts, event])
 
 
 def _event_data(job: Job) -> dict[str, Any]:

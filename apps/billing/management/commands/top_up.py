@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from apps.accounts.management.workspaces import named
 from apps.billing import services
-
-MOST = 1_000_000_000
+from apps.billing.management.amounts import checked_amount, checked_reason
 
 
 class Command(BaseCommand):
@@ -31,14 +30,10 @@ class Command(BaseCommand):
         reference: str | None,
         **options: Any,
     ) -> None:
-        if not 0 < credits <= MOST:
-            raise CommandError(f"CREDITS must be from 1 to {MOST}.")
-        if not 0 < len(reason) <= 500:
-            raise CommandError("--reason must have 1 to 500 characters.")
         entry = services.top_up(
             workspace_id=named(workspace).id,
-            amount=credits,
+            amount=checked_amount(credits),
             reference=f"top_up:{reference or uuid.uuid4()}",
-            description=reason,
+            description=checked_reason(reason),
         )
         self.stdout.write(str(entry.balance_after))

@@ -1,0 +1,39 @@
+"""Corrects a workspace's credits, up or down, and prints its new balance. What is held for running work stays held."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps.accounts.management.workspaces import named
+from apps.billing import services
+from apps.billing.management.amounts import MOST, checked_reason
+from apps.core.errors import InsufficientCredit
+
+
+class Command(BaseCommand):
+    help = __doc__ or ""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("workspace", help="UUID, slug or name")
+        parser.add_argument("credits", type=int, help="to add; with `--` before the workspace it may be negative")
+        parser.add_argument("--reason", required=True, help="goes into the ledger")
+        parser.add_argument("--reference", help="makes a repeat of the command change nothing")
+
+    def handle(
+        self, *args: Any, workspace: str, credits: int, reason: str, reference: str | None, **options: Any
+    ) -> None:
+        if credits == 0 or abs(credits) > MOST:
+            raise CommandError(f"CREDITS must be from -{MOST} to {MOST}, and not 0.")
+        try:
+            entry = services.adjust(
+                workspace_id=named(workspace).id,
+                amount=credits,
+                reference=f"adjustment:{reference or uuid.uuid4()}",
+                description=checked_reason(reason),
+            )
+        except InsufficientCredit as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(str(entry.balance_after))

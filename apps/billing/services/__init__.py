@@ -1,0 +1,11 @@
+"""Writes to money. Each has a reference that is unique in its workspace: a repeat returns the first outcome.
+
+All of them lock the workspace's account first, and may run inside the caller's transaction, so that the money moves
+with what it pays for.
+"""
+
+from apps.billing.services.crediting import adjust, grant, open_account, refund, renew, top_up
+from apps.billing.services.holding import hold, settle
+from apps.billing.services.ledger import Source, lock_account
+
+__all__ = ["Source", "adjust", "grant", "hold", "lock_account", "open_account", "refund", "renew", "settle", "top_up"]

@@ -1,0 +1,132 @@
+"""Credits set aside for work that runs: held at its start, captured and released at its end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from apps.billing.models import CreditAccount, Hold, LedgerEntry
+from apps.billing.services.ledger import Beside, Change, Source, account_of, append, in_transaction, locked
+from apps.core.errors import InsufficientCredit
+
+Kind = LedgerEntry.Kind
+
+# A hold whose work has no deadline that billing was told of.
+USUAL_LIFE = timedelta(hours=24)
+
+_COLUMNS = (
+    *("id", "workspace_id", "reference", "amount", "captured", "status"),
+    *("agent_id", "job_id", "created_at", "expires_at", "settled_at"),
+)
+_READ = f"""
+    SELECT account.workspace_id, account.balance, account.held, account.seq, account.head_hash,
+           {", ".join(f"hold.{name}" for name in _COLUMNS)}
+    FROM billing_creditaccount account
+    LEFT JOIN billing_hold hold ON hold.workspace_id = account.workspace_id AND hold.reference = %s
+    WHERE account.workspace_id = %s
+"""  # noqa: S608  constants only
+_INSERT = f"""
+    INSERT INTO billing_hold ({", ".join(_COLUMNS)})
+    VALUES (%s, %s, %s, %s, NULL, 'open', %s, %s, %s, %s, NULL) RETURNING id
+"""  # noqa: S608  constants only
+_SETTLE = """
+    UPDATE billing_hold SET status = 'settled', captured = %s, settled_at = %s WHERE id = %s AND status = 'open'
+    RETURNING id
+"""
+
+
+def hold(
+    *,
+    workspace_id: uuid.UUID,
+    amount: int,
+    reference: str,
+    source: Source,
+    expires_at: datetime | None = None,
+) -> Hold:
+    """Sets `amount` credits aside. Raises InsufficientCredit when fewer are available.
+
+    `expires_at`: when its work is over for certain, with grace. If it is still open then, `releasing` looks into it.
+    """
+    with in_transaction():
+        account, first = lock_with_hold(workspace_id=workspace_id, reference=reference)
+        if first is not None:
+            return first
+        if amount < 0:
+            raise ValueError("a hold can't be negative")
+        available = account.head().available
+        if available < amount:
+            raise InsufficientCredit(f"insufficient credit: {amount} needed, {available} available")
+        now = timezone.now()
+        made = _stored(
+            Hold(
+                workspace_id=workspace_id,
+                reference=reference,
+                amount=amount,
+                agent_id=source.agent_id,
+                job_id=source.job_id,
+                created_at=now,
+                expires_at=expires_at or now + USUAL_LIFE,
+            )
+        )
+        values = [made.id, workspace_id, reference, amount, made.agent_id, made.job_id, now, made.expires_at]
+        change = Change(Kind.HOLD, 0, amount, f"{reference}:hold", source)
+        append(account, change, now=now, beside=Beside(_INSERT, values))
+        return made
+
+
+def settle(*, workspace_id: uuid.UUID, reference: str, used: int, description: str = "") -> Hold:
+    """Ends a hold: captures `used` and releases the rest. Only the first call for a hold does anything.
+
+    Raises ValueError when `used` isn't within the hold, Hold.DoesNotExist when there is none.
+    """
+    with in_transaction():
+        account, held = lock_with_hold(workspace_id=workspace_id, reference=reference)
+        if held is None:
+            raise Hold.DoesNotExist
+        return settle_locked(account, held, used=used, description=description)
+
+
+def settle_locked(account: CreditAccount, held: Hold, *, used: int, description: str) -> Hold:
+    """The same for a hold that was read under its account's lock."""
+    if held.status == Hold.Status.SETTLED:
+        return held
+    if not 0 <= used <= held.amount:
+        raise ValueError(f"{used} of {held.amount} held credits can't be captured")
+    now = timezone.now()
+    source = Source(description=description, agent_id=held.agent_id, job_id=held.job_id)
+    changes = []
+    if used:
+        changes.append(Change(Kind.CAPTURE, -used, -used, f"{held.reference}:capture", source))
+    if held.amount > used:
+        changes.append(Change(Kind.RELEASE, 0, used - held.amount, f"{held.reference}:release", source))
+    beside = Beside(_SETTLE, [used, now, held.id])
+    if changes:
+        append(account, *changes, now=now, beside=beside)
+    else:  # a hold of nothing
+        with connection.cursor() as cursor:
+            cursor.execute(beside.sql, beside.values)
+    held.status, held.captured, held.settled_at = Hold.Status.SETTLED, used, now
+    return held
+
+
+def lock_with_hold(*, workspace_id: uuid.UUID, reference: str) -> tuple[CreditAccount, Hold | None]:
+    """The workspace's account, locked, and the hold of that reference as it is under the lock."""
+    row = locked(workspace_id, _READ, [reference, workspace_id])
+    assert row is not None
+    return account_of(row), _hold_of(row[5:])
+
+
+def _hold_of(row: Sequence[Any]) -> Hold | None:
+    if row[0] is None:
+        return None
+    return _stored(Hold(**dict(zip(_COLUMNS, row, strict=True))))
+
+
+def _stored(row: Hold) -> Hold:
+    row._state.adding, row._state.db = False, connection.alias
+    return row

@@ -1,0 +1,171 @@
+"""The only writer of the ledger and of the balances at its head."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from apps.billing import chain
+from apps.billing.models import CreditAccount, LedgerEntry
+
+# Everything that costs passes here twice. Written out, a statement costs a quarter of what the ORM takes to make it.
+LOCK = "SELECT FROM billing_creditaccount WHERE workspace_id = %s FOR UPDATE"
+_ACCOUNT = "SELECT workspace_id, balance, held, seq, head_hash FROM billing_creditaccount WHERE workspace_id = %s"
+_COLUMNS = (
+    "id, workspace_id, seq, kind, amount, held_change, balance_after, held_after,"
+    " reference, description, agent_id, job_id, created_at, prev_hash, hash"
+)
+_ROW = f"({', '.join(['%s'] * 15)})"
+_APPEND = """
+    WITH {beside}entry AS (INSERT INTO billing_ledgerentry ({columns}) VALUES {rows})
+    UPDATE billing_creditaccount SET balance = %s, held = %s, seq = %s, head_hash = %s
+    WHERE workspace_id = %s{condition}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What money moved for."""
+
+    description: str = ""
+    agent_id: str = ""
+    job_id: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A line to be: `amount` changes the balance, `held_change` what is held."""
+
+    kind: LedgerEntry.Kind
+    amount: int
+    held_change: int
+    reference: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A statement that writes one row, and returns it, in the same breath. Without that row nothing is written."""
+
+    sql: str
+    values: Sequence[Any]
+
+
+@contextmanager
+def in_transaction() -> Iterator[None]:
+    """One of its own, or the caller's: then without a savepoint, which would cost two round trips.
+
+    Whatever refuses here does so before it has written anything, so there is nothing that a savepoint could undo.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        yield
+
+
+def lock_account(*, workspace_id: uuid.UUID) -> CreditAccount:
+    """The workspace's account, locked until the transaction ends: whatever costs in one workspace takes turns."""
+    row = locked(workspace_id, _ACCOUNT, [workspace_id])
+    assert row is not None
+    return account_of(row)
+
+
+def locked(workspace_id: uuid.UUID, query: str, values: Sequence[Any]) -> Sequence[Any] | None:
+    """Locks the account, then answers `query` (its first row): one round trip, two statements.
+
+    Two, because in PostgreSQL's READ COMMITTED each statement sees what was committed before it began: one that joined
+    the locked row with others would show those as they were before it waited for the lock.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("a lock lasts as long as a transaction")
+    with connection.cursor() as cursor:
+        cursor.execute(f"{LOCK}; {query}", [workspace_id, *values])
+        row: Sequence[Any] | None = cursor.fetchone()
+        if row is None:  # a workspace older than its account
+            CreditAccount.objects.get_or_create(workspace_id=workspace_id)
+            cursor.execute(f"{LOCK}; {query}", [workspace_id, *values])
+            row = cursor.fetchone()
+    return row
+
+
+def account_of(row: Sequence[Any]) -> CreditAccount:
+    """`row` begins with workspace, balance, held, seq and hash."""
+    workspace_id, balance, held, seq, head_hash = row[:5]
+    account = CreditAccount(workspace_id=workspace_id, balance=balance, held=held, seq=seq, head_hash=head_hash)
+    account._state.adding, account._state.db = False, connection.alias
+    return account
+
+
+def append(account: CreditAccount, *changes: Change, now: datetime, beside: Beside | None = None) -> list[LedgerEntry]:
+    """The changes as entries, and the account as they leave it, in one statement. `account` must be locked.
+
+    Raises ValueError, and writes nothing, when one of them would break the law of the ledger.
+    """
+    entries = []
+    head = account.head()
+    for change in changes:
+        entry, head = _entry(account.workspace_id, head, change, now)
+        entries.append(entry)
+    _write(account.workspace_id, entries, head, beside)
+    account.seq, account.balance, account.held, account.head_hash = head.seq, head.balance, head.held, head.hash
+    return entries
+
+
+def _entry(
+    workspace_id: uuid.UUID, before: chain.Head, change: Change, now: datetime
+) -> tuple[LedgerEntry, chain.Head]:
+    line = chain.Line(
+        workspace_id=workspace_id,
+        kind=change.kind.value,
+        amount=change.amount,
+        held_change=change.held_change,
+        reference=change.reference,
+        description=change.source.description,
+        agent_id=change.source.agent_id,
+        job_id=change.source.job_id,
+        created_at=now,
+    )
+    after = chain.follow(before, line)
+    entry = LedgerEntry(
+        workspace_id=workspace_id,
+        seq=after.seq,
+        kind=line.kind,
+        amount=line.amount,
+        held_change=line.held_change,
+        balance_after=after.balance,
+        held_after=after.held,
+        reference=line.reference,
+        description=line.description,
+        agent_id=line.agent_id,
+        job_id=line.job_id,
+        created_at=line.created_at,
+        prev_hash=before.hash,
+        hash=after.hash,
+    )
+    return entry, after
+
+
+def _write(workspace_id: uuid.UUID, entries: Sequence[LedgerEntry], head: chain.Head, beside: Beside | None) -> None:
+    statement = _APPEND.format(
+        beside=f"beside AS ({beside.sql}), " if beside else "",
+        columns=_COLUMNS,
+        rows=", ".join([_ROW] * len(entries)),
+        condition=" AND EXISTS (SELECT FROM beside)" if beside else "",
+    )
+    values: list[Any] = list(beside.values) if beside else []
+    for e in entries:
+        values += [e.id, workspace_id, e.seq, e.kind, e.amount, e.held_change, e.balance_after, e.held_after]
+        values += [e.reference, e.description, e.agent_id, e.job_id, e.created_at, e.prev_hash, e.hash]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*values, head.balance, head.held, head.seq, head.hash, workspace_id])
+        if cursor.rowcount != 1:
+            raise RuntimeError(f"workspace {workspace_id}: its account, or what moves with it, was not as locked")
+    for e in entries:
+        e._state.adding, e._state.db = False, connection.alias
