@@ -10,5 +10,6 @@ PERIODS: dict[str, timedelta] = {
     "agents.reconcile_runner": timedelta(seconds=5),
     "jobs.relay": timedelta(seconds=2),
     "jobs.reap": timedelta(seconds=2),
+    "billing.release_expired_holds": timedelta(minutes=1),
     "core.purge_idempotency_keys": timedelta(minutes=10),
 }

@@ -9,6 +9,7 @@ from django.db.models import Count
 
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
+from apps.billing.work import Fate
 from apps.core.errors import AgentNotRunning, NotFound
 from apps.core.pagination import Page, PageRequest, paginate
 
@@ -69,3 +70,11 @@ def live_by_mode() -> dict[tuple[str, str], int]:
     """How many agents are queued and running, and of which mode."""
     live = Agent.objects.filter(status__in=LIVE).values_list("status", "mode").annotate(count=Count("id")).order_by()
     return {(status, mode): count for status, mode, count in live}
+
+
+def fate(agent_id: str) -> Fate:
+    """Whether what an agent's hold pays for still goes on. A resolver for `apps.billing.work`."""
+    status = Agent.objects.filter(id=agent_id).values_list("status", flat=True).first()
+    if status is None:
+        return Fate.UNKNOWN
+    return Fate.ALIVE if status in LIVE else Fate.OVER

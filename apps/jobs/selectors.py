@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Min, Sum
 
+from apps.billing.work import Fate
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
 from apps.jobs.kinds import BULK, Kind
@@ -173,3 +174,14 @@ def ended_by_kind(*, since: datetime, until: datetime) -> dict[tuple[str, str], 
     ended = Job.objects.filter(completed_at__gte=since, completed_at__lt=until)
     counts = ended.values_list("status", "kind").annotate(count=Count("id")).order_by()
     return {(status, kind): count for status, kind, count in counts}
+
+
+def fate(job_id: str) -> Fate:
+    """Whether what a job's hold pays for still goes on. A resolver for `apps.billing.work`."""
+    try:
+        status = Job.objects.filter(id=uuid.UUID(job_id)).values_list("status", flat=True).first()
+    except ValueError:  # no job's id at all
+        return Fate.UNKNOWN
+    if status is None:
+        return Fate.UNKNOWN
+    return Fate.OVER if status in TERMINAL else Fate.ALIVE

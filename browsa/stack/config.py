@@ -15,7 +15,12 @@ from browsa.stack.home import Home, StackError
 RUNNER_ID = "r1"
 
 # What only the Django side may know. The runner, which hostile pages are nearest to, never gets these.
-_DJANGO_ONLY = frozenset({"BROWSA_SECRET_KEY", "BROWSA_MASTER_KEYS", "DATABASE_URL", "REDIS_URL"})
+_DJANGO_ONLY = frozenset(
+    {
+        *("BROWSA_SECRET_KEY", "BROWSA_MASTER_KEYS", "DATABASE_URL", "REDIS_URL"),
+        *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
+    }
+)
 
 # Made once and kept: losing one would log everybody out, or make the vault unreadable.
 _MADE: dict[str, Callable[[], str]] = {

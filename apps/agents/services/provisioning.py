@@ -26,6 +26,8 @@ from apps.core.times import from_unix
 from runner.wire import LeaseGranted, LeaseRequest
 
 CAP_RETRY_SECONDS = 30
+# The sweeps end every agent soon after its TTL, whatever happened to its runner: this is long after that.
+HOLD_GRACE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
         amount=burner_maximum(rate, ttl=timedelta(seconds=wish.ttl_seconds)),
         reference=f"agent:{agent_id}",
         source=billing.Source(description="Burner", agent_id=agent_id),
+        expires_at=timezone.now() + timedelta(seconds=wish.ttl_seconds + settings.LEASE_WAIT_SECONDS) + HOLD_GRACE,
     )
     agent = Agent.objects.create(
         id=agent_id,

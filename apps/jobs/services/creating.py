@@ -19,6 +19,9 @@ from apps.jobs.services.appending import Happened
 from apps.jobs.services.claiming import this_process
 from apps.jobs.services.telling import tell_a_worker
 
+# Longer than any job should take, its time in the queue included. A hold whose job still runs then is kept for longer.
+HOLD_LIFE = timedelta(hours=6)
+
 
 @transaction.atomic
 def create_job(
@@ -56,7 +59,7 @@ def create_job(
     )
     if sync:
         database.commit_without_waiting_for_the_disk()
-    job.hold_reference = _hold(job, hold, agent_id)
+    job.hold_reference = _hold(job, hold, agent_id, now)
     queued = {"progress_total": progress_total, "agent_id": agent_id, "request_id": request_ids.current()}
     started = [Happened("started", {"owner": this_process()})] if sync else []
     appending.begin(job, Happened("queued", queued), *started, now=now)
@@ -66,8 +69,12 @@ def create_job(
     return job
 
 
-def _hold(job: Job, amount: int, agent_id: str) -> str:
+def _hold(job: Job, amount: int, agent_id: str, now: datetime) -> str:
     source = billing.Source(description=job.kind.capitalize(), agent_id=agent_id, job_id=job.id)
     return billing.hold(
-        workspace_id=job.workspace_id, amount=amount, reference=f"job:{job.id}", source=source
+        workspace_id=job.workspace_id,
+        amount=amount,
+        reference=f"job:{job.id}",
+        source=source,
+        expires_at=now + HOLD_LIFE,
     ).reference

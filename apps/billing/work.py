@@ -1,0 +1,34 @@
+"""What became of the work that a hold was made for. The apps that do the work know; billing imports none of them.
+
+A hold's reference says who to ask: of `agent:agt_…` the app that registered `agent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+
+class Fate(Enum):
+    ALIVE = "alive"
+    OVER = "over"
+    UNKNOWN = "unknown"
+
+
+Resolver = Callable[[str], Fate]
+
+_resolvers: dict[str, Resolver] = {}
+
+
+def register(kind: str, resolve: Resolver) -> None:
+    """`resolve` gets what stands behind `kind:` in a reference. It is asked while the workspace's account is locked.
+
+    Whoever ends work and settles its hold does both in one transaction: then what is OVER has no open hold.
+    """
+    _resolvers[kind] = resolve
+
+
+def fate(reference: str) -> Fate:
+    kind, _, subject = reference.partition(":")
+    resolve = _resolvers.get(kind)
+    return Fate.UNKNOWN if resolve is None else resolve(subject)
