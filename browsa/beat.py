@@ -11,5 +11,7 @@ PERIODS: dict[str, timedelta] = {
     "jobs.relay": timedelta(seconds=2),
     "jobs.reap": timedelta(seconds=2),
     "billing.release_expired_holds": timedelta(minutes=1),
+    "billing.reconcile_checkouts": timedelta(minutes=1),
+    "billing.purge_unpaid_checkouts": timedelta(hours=1),
     "core.purge_idempotency_keys": timedelta(minutes=10),
 }

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from apps.billing import offers
 from apps.core import ratelimits
 
 STACK_FILE = "stack.json"
@@ -114,6 +116,29 @@ def rate_limits(text: str) -> ratelimits.Table | None:
         return ratelimits.parse(text)
     except ValueError as error:
         raise ImproperlyConfigured(f"BROWSA_RATE_LIMITS must be off or JSON: {error}.") from error
+
+
+def credit_price(text: str) -> Decimal:
+    """Of one credit, in the currency's smallest unit."""
+    try:
+        return offers.parse_price(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"CREDIT_PRICE {error}.") from error
+
+
+def credit_currency(text: str) -> str:
+    try:
+        return offers.parse_currency(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"CREDIT_CURRENCY {error}.") from error
+
+
+def credit_packs(text: str) -> Mapping[str, offers.Offer]:
+    """Amounts of credits with prices of their own, by name."""
+    try:
+        return offers.parse_packs(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"CREDIT_PACKS must be JSON: {error}.") from error
 
 
 def redis_address(text: str) -> str:

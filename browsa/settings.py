@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
 import django_stubs_ext
 
+from apps.billing.offers import Offer
 from apps.core import ratelimits
 from browsa.environment import (
     Environment,
     celery_broker,
+    credit_currency,
+    credit_packs,
+    credit_price,
     egress_countries,
     rate_limits,
     redis_address,
@@ -37,6 +43,15 @@ MASTER_KEYS: str = env.text("BROWSA_MASTER_KEYS")
 MAX_BURNERS: int = env.integer("BROWSA_MAX_BURNERS", 10, least=0, most=100_000)
 RATE_LIMITS: ratelimits.Table | None = rate_limits(env.text("BROWSA_RATE_LIMITS"))
 SIGNUP_CREDITS: int = env.integer("SIGNUP_CREDITS", 100)
+# Credits are sold through Stripe once there is a key. Prices are in the currency's smallest unit.
+STRIPE_SECRET_KEY: str = env.text("STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRET: str = env.text("STRIPE_WEBHOOK_SECRET")
+STRIPE_API_BASE: str = env.url("STRIPE_API_BASE", "https://api.stripe.com", schemes=frozenset({"http", "https"}))
+CREDIT_CURRENCY: str = credit_currency(env.text("CREDIT_CURRENCY", "usd"))
+CREDIT_PRICE: Decimal = credit_price(env.text("CREDIT_PRICE", "1"))
+CREDIT_PACKS: Mapping[str, Offer] = credit_packs(env.text("CREDIT_PACKS", "{}"))
+# An identity whose month can't be paid lives on for so long, and is asked to pay again all the while.
+RENEWAL_GRACE_DAYS: int = env.integer("RENEWAL_GRACE_DAYS", 3, most=365)
 EGRESS_COUNTRIES: dict[str, str] = egress_countries(env.text("EGRESS_COUNTRIES", '{"us": "direct"}'))
 DEFAULT_COUNTRY: str = next(iter(EGRESS_COUNTRIES))
 
@@ -163,6 +178,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "AgentStatus": "apps.agents.models.Agent.Status",
         "JobStatusName": "apps.jobs.models.Job.Status",
         "JobKind": "apps.jobs.models.Job.Kind",
+        "CheckoutStatus": "apps.billing.models.Checkout.Status",
     },
     "TAGS": [
         {"name": "Agents", "description": "Cloud browser identities."},

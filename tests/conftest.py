@@ -31,7 +31,7 @@ def _environment() -> dict[str, str]:
 
         urls = _running.enter_context(embedded_servers(_home, durable=False))
         database, redis = urls.database, urls.redis
-    ours = ("BROWSA_", "EGRESS_", "SIGNUP_")
+    ours = ("BROWSA_", "EGRESS_", "SIGNUP_", "STRIPE_", "CREDIT_", "RENEWAL_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {
         **kept,

@@ -10,11 +10,13 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         from apps.accounts.signals import workspace_created
         from apps.billing.metrics import read
+        from apps.billing.outcomes import outcome
         from apps.billing.services import open_account
-        from apps.core import metrics
+        from apps.core import idempotency, metrics
 
         def open_for_new_workspace(sender: object, workspace: Any, **kwargs: object) -> None:
             open_account(workspace=workspace)
 
+        idempotency.register("checkout", outcome)
         workspace_created.connect(open_for_new_workspace, weak=False, dispatch_uid="billing.open_account")
         metrics.register("billing", read)

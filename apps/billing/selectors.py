@@ -8,10 +8,11 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 
-from apps.billing.models import CreditAccount, Hold, LedgerEntry, Price
+from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry, Price
 from apps.billing.pricing import DEFAULT_PRICES
+from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
 
 
@@ -60,3 +61,23 @@ def expired_holds(*, now: datetime, limit: int) -> list[tuple[uuid.UUID, str]]:
     """Workspace and reference of open holds past their expiry, the oldest first."""
     late = Hold.objects.filter(status=Hold.Status.OPEN, expires_at__lt=now).order_by("expires_at")
     return list(late.values_list("workspace_id", "reference")[:limit])
+
+
+def checkout(*, workspace_id: uuid.UUID, checkout_id: uuid.UUID) -> Checkout:
+    """Raises NotFound, also for another workspace's checkout."""
+    found = Checkout.objects.filter(id=checkout_id, workspace_id=workspace_id).first()
+    if found is None:
+        raise NotFound("There is no such checkout in this workspace.")
+    return found
+
+
+def undecided_checkouts(
+    *, starting_before: datetime, pending_before: datetime, checked_before: datetime, limit: int
+) -> list[Checkout]:
+    """Those that nobody has told the end of, the longest unasked first."""
+    stale = Q(status=Checkout.Status.STARTING, created_at__lt=starting_before) | Q(
+        status=Checkout.Status.PENDING, created_at__lt=pending_before
+    )
+    unasked = Q(checked_at=None) | Q(checked_at__lt=checked_before)
+    rows = Checkout.objects.filter(stale, unasked)
+    return list(rows.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:limit])

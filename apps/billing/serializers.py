@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from rest_framework import serializers
 
-from apps.billing.models import CreditAccount, LedgerEntry
+from apps.billing.models import Checkout, CreditAccount, LedgerEntry
+from apps.billing.offers import MOST_CREDITS, Offer
+from apps.core.fields import StrictCharField, StrictIntegerField
 from apps.core.pagination import Page
-from apps.core.times import rfc3339
+from apps.core.times import rfc3339, rfc3339_or_none
 
 
 class CreditsSerializer(serializers.Serializer[Any]):
@@ -36,6 +41,63 @@ class LedgerEntrySerializer(serializers.Serializer[Any]):
 class LedgerSerializer(serializers.Serializer[Any]):
     entries = LedgerEntrySerializer(many=True)
     next_cursor = serializers.CharField(allow_null=True)
+
+
+class StartCheckoutSerializer(serializers.Serializer[Any]):
+    credits = StrictIntegerField(min_value=1, max_value=MOST_CREDITS, required=False, help_text="How many to buy.")
+    pack = StrictCharField(required=False, max_length=40, help_text="Or one of the operator's packs, by its name.")
+    success_url = StrictCharField(
+        required=False,
+        max_length=2048,
+        help_text="Where the payer comes after the payment. Stripe fills `{CHECKOUT_SESSION_ID}` in.",
+    )
+    cancel_url = StrictCharField(required=False, max_length=2048, help_text="Where the payer comes who turns back.")
+
+    def validate_success_url(self, value: str) -> str:
+        return _web_address(value)
+
+    def validate_cancel_url(self, value: str) -> str:
+        return _web_address(value)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("credits" in attrs) == ("pack" in attrs):
+            raise serializers.ValidationError({"credits": ["give either credits or a pack"]})
+        return attrs
+
+
+def _web_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        sound = False
+    if not sound or not value.isascii() or not value.isprintable() or " " in value:
+        raise serializers.ValidationError("must be an http or https URL")
+    return value
+
+
+class CheckoutSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=Checkout.Status.choices)
+    checkout_url = serializers.CharField(help_text="Where to pay. Empty when there is nothing to pay any more.")
+    session_id = serializers.CharField(help_text="Stripe's id of it.")
+    credits = serializers.IntegerField()
+    amount = serializers.IntegerField(help_text="In the currency's smallest unit.")
+    currency = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    paid_at = serializers.DateTimeField(allow_null=True)
+
+
+class PackSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    credits = serializers.IntegerField()
+    amount = serializers.IntegerField(help_text="In the currency's smallest unit.")
+
+
+class OffersSerializer(serializers.Serializer[Any]):
+    currency = serializers.CharField()
+    price = serializers.CharField(help_text="Of one credit, in the currency's smallest unit: a decimal number.")
+    packs = PackSerializer(many=True)
 
 
 def credits_body(account: CreditAccount, prices: dict[str, int]) -> dict[str, Any]:
@@ -66,3 +128,26 @@ def entry_body(entry: LedgerEntry) -> dict[str, Any]:
 
 def ledger_body(page: Page[LedgerEntry]) -> dict[str, Any]:
     return {"entries": [entry_body(entry) for entry in page.rows], "next_cursor": page.next_cursor}
+
+
+def checkout_body(checkout: Checkout) -> dict[str, Any]:
+    payable = checkout.status == Checkout.Status.PENDING
+    return {
+        "id": str(checkout.id),
+        "status": checkout.status,
+        "checkout_url": checkout.url if payable else "",
+        "session_id": checkout.session_id,
+        "credits": checkout.credits,
+        "amount": checkout.amount,
+        "currency": checkout.currency,
+        "created_at": rfc3339(checkout.created_at),
+        "paid_at": rfc3339_or_none(checkout.paid_at),
+    }
+
+
+def offers_body(*, currency: str, price: Decimal, packs: Mapping[str, Offer]) -> dict[str, Any]:
+    return {
+        "currency": currency,
+        "price": str(price),
+        "packs": [{"name": name, "credits": pack.credits, "amount": pack.amount} for name, pack in packs.items()],
+    }

@@ -1,16 +1,25 @@
-"""`/v1/credits`."""
+"""`/v1/credits`, and where Stripe reports payments."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
-from apps.billing import selectors, serializers
+from apps.billing import offers, selectors, serializers, stripe_api, stripe_facts
+from apps.billing.services import checkouts, payments
 from apps.core import errors, openapi
 from apps.core.api import Endpoint
+from apps.core.idempotency import takes_key
+from apps.core.ids import check_uuid
 from apps.core.pagination import PageRequest
+from apps.core.validation import checked
 
 
 class CreditsView(Endpoint):
@@ -37,3 +46,95 @@ class LedgerView(Endpoint):
     def get(self, request: Request) -> Response:
         page = PageRequest.from_query(request.query_params)
         return Response(serializers.ledger_body(selectors.ledger(workspace_id=workspace_of(request), page=page)))
+
+
+@takes_key(binds="checkout")
+class CheckoutsView(Endpoint):
+    waiting_methods = frozenset({"POST"})
+
+    @extend_schema(
+        operation_id="get_offers",
+        summary="What credits cost",
+        tags=["Credits"],
+        responses={200: serializers.OffersSerializer, **openapi.failures()},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(
+            serializers.offers_body(
+                currency=settings.CREDIT_CURRENCY, price=settings.CREDIT_PRICE, packs=settings.CREDIT_PACKS
+            )
+        )
+
+    @extend_schema(
+        operation_id="start_checkout",
+        summary="Buy credits",
+        description="Answers with the address of a page of Stripe's. The credits come when it has been paid.",
+        tags=["Credits"],
+        request=serializers.StartCheckoutSerializer,
+        responses={
+            201: serializers.CheckoutSerializer,
+            **openapi.failures(errors.BadRequest, errors.NotConfigured, errors.UpstreamUnavailable),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        values = checked(serializers.StartCheckoutSerializer, request)
+        stripe = stripe_api.configured()
+        checkout = checkouts.begin(
+            workspace_id=workspace_of(request),
+            offer=_offer(values),
+            success_url=values.get("success_url", f"{settings.PUBLIC_URL}/checkout/paid"),
+            cancel_url=values.get("cancel_url", f"{settings.PUBLIC_URL}/checkout/cancelled"),
+            stripe=stripe,
+        )
+        return Response(serializers.checkout_body(checkout), status=201)
+
+
+def _offer(values: dict[str, Any]) -> offers.Offer:
+    if "pack" in values:
+        pack: offers.Offer | None = settings.CREDIT_PACKS.get(values["pack"])
+        if pack is None:
+            raise errors.ValidationFailed({"pack": [f"must be one of: {', '.join(settings.CREDIT_PACKS) or 'none'}"]})
+        return pack
+    try:
+        return offers.offer_for(values["credits"], price=settings.CREDIT_PRICE)
+    except ValueError as error:
+        raise errors.ValidationFailed({"credits": [str(error)]}) from error
+
+
+class CheckoutView(Endpoint):
+    @extend_schema(
+        operation_id="get_checkout",
+        summary="Get a checkout",
+        tags=["Credits"],
+        responses={200: serializers.CheckoutSerializer, **openapi.failures(errors.InvalidId, errors.NotFound)},
+    )
+    def get(self, request: Request, checkout_id: str) -> Response:
+        checkout = selectors.checkout(
+            workspace_id=workspace_of(request), checkout_id=check_uuid(checkout_id, "checkout")
+        )
+        return Response(serializers.checkout_body(checkout))
+
+
+class StripeWebhookView(Endpoint):
+    """Stripe's own key to this door is its signature. Not part of the public surface."""
+
+    authentication_classes = ()
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        raw = request._request.body
+        stripe_api.check_signature(raw, request.headers.get("Stripe-Signature", ""))
+        try:
+            fact = stripe_facts.fact_of_event(raw)
+        except ValueError as error:
+            raise errors.BadRequest(f"This is no event of Stripe's: {error}.") from error
+        if fact is not None:
+            payments.take(fact)
+        return Response({"received": True})
+
+
+@require_safe
+def after_checkout(request: HttpRequest, outcome: str) -> HttpResponse:
+    """Where Stripe sends payers whose client named no page of its own."""
+    text = "Thank you. The credits arrive within a minute." if outcome == "paid" else "Nothing was paid."
+    return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8")

@@ -8,7 +8,8 @@
     ├── IdempotencyInProgress 409       IdempotencyKeyReused 422
     ├── PayloadTooLarge 413             UnsupportedMediaType 415
     ├── TooManyRequests 429             InternalError 500
-    └── UpstreamUnavailable 502 (DatabaseAway 503)            NotReady 503          UpstreamTimeout 504
+    ├── NotReady 503                    NotConfigured 503
+    └── UpstreamUnavailable 502 (DatabaseAway 503)            UpstreamTimeout 504
 
 The first line of a class's docstring is its default message.
 """
@@ -213,6 +214,13 @@ class NotReady(ApiError):
 
     status = 503
     code = "NOT_READY"
+
+
+class NotConfigured(ApiError):
+    """This installation does not offer that: its operator has not set it up."""
+
+    status = 503
+    code = "NOT_CONFIGURED"
 
 
 class UpstreamTimeout(ApiError):

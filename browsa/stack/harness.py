@@ -27,7 +27,13 @@ from browsa.stack.home import StackError
 
 # Everything else that an operator may have set is about another stack.
 _KEPT = frozenset({"BROWSA_CHROMIUM", "BROWSA_CHROMIUM_SHELL", "BROWSA_JAIL"})
-_DROPPED = frozenset({"DATABASE_URL", "REDIS_URL", "EGRESS_COUNTRIES", "SIGNUP_CREDITS"})
+_DROPPED = frozenset(
+    {
+        *("DATABASE_URL", "REDIS_URL", "EGRESS_COUNTRIES", "SIGNUP_CREDITS", "RENEWAL_GRACE_DAYS"),
+        *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE"),
+        *("CREDIT_CURRENCY", "CREDIT_PRICE", "CREDIT_PACKS"),
+    }
+)
 _STOP_PATIENCE = 30.0
 
 

@@ -1,0 +1,29 @@
+"""What became of the checkout that a request with an Idempotency-Key began, told as that request's answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from rest_framework.renderers import JSONRenderer
+
+from apps.billing import serializers
+from apps.billing.models import Checkout
+from apps.core import errors, request_ids
+from apps.core.idempotency import Answer, Unsettled
+
+
+def outcome(checkout_id: str) -> Answer | Unsettled:
+    """A resolver for `apps.core.idempotency`. One whose process died is settled by `reconciling`."""
+    checkout = Checkout.objects.filter(id=checkout_id).first()
+    if checkout is None:
+        return Unsettled.NOTHING_BEGAN
+    if checkout.status == Checkout.Status.STARTING:
+        return Unsettled.RUNNING
+    if not checkout.session_id:
+        error = errors.UpstreamUnavailable(checkout.problem)
+        return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
+    return _answer(HTTPStatus.CREATED, serializers.checkout_body(checkout))
+
+
+def _answer(status: int, body: object) -> Answer:
+    return Answer(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))

@@ -1,0 +1,84 @@
+"""Beat's ticks over checkouts: what webhooks did not tell is asked for, what nobody paid is forgotten in the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from apps.billing import selectors
+from apps.billing.models import Checkout
+from apps.billing.services import checkouts, payments
+from apps.billing.stripe_api import Rejected, StripeApi
+from apps.core.errors import ValidationFailed
+
+log = logging.getLogger(__name__)
+
+Status = Checkout.Status
+
+# A call to Stripe takes half a minute at most: who was making an older one is gone.
+ABANDONED_AFTER = timedelta(minutes=1)
+# Webhooks mostly come within seconds.
+ASKED_AFTER = timedelta(minutes=5)
+ASKED_EVERY = timedelta(minutes=10)
+# Stripe forgets idempotency keys after 24 hours: then the same call would make another session.
+KEY_LIFE = timedelta(hours=23)
+UNPAID_KEPT_FOR = timedelta(days=90)
+_AT_ONCE = 50
+
+
+def reconcile(*, find_stripe: Callable[[], StripeApi], now: datetime | None = None) -> int:
+    """Asks Stripe about checkouts that are undecided for minutes. Returns how many were asked about.
+
+    Raises UpstreamUnavailable: the others are asked about at the next tick.
+    """
+    now = now or timezone.now()
+    due = selectors.undecided_checkouts(
+        starting_before=now - ABANDONED_AFTER,
+        pending_before=now - ASKED_AFTER,
+        checked_before=now - ASKED_EVERY,
+        limit=_AT_ONCE,
+    )
+    stripe = find_stripe() if due else None
+    for checkout in due:
+        assert stripe is not None
+        # First, so that one that can't be settled lets the others have their turn.
+        Checkout.objects.filter(id=checkout.id).update(checked_at=now)
+        if checkout.status == Status.STARTING:
+            _resume(checkout, stripe, now)
+        else:
+            _ask(checkout, stripe)
+    return len(due)
+
+
+def _resume(checkout: Checkout, stripe: StripeApi, now: datetime) -> None:
+    """Its process died between the row and Stripe's answer. Its Idempotency-Key may come back for the outcome."""
+    if checkout.created_at < now - KEY_LIFE:
+        checkouts.move(checkout, to=Status.FAILED, problem="It was abandoned before Stripe answered.")
+        return
+    try:
+        checkouts.open_session(checkout, stripe=stripe)
+    except ValidationFailed as error:
+        checkouts.move(checkout, to=Status.FAILED, problem=error.message)
+
+
+def _ask(checkout: Checkout, stripe: StripeApi) -> None:
+    try:
+        fact = stripe.session(checkout.session_id)
+    except Rejected as rejected:
+        log.error(
+            "Stripe does not know a session of ours",
+            extra={"checkout": str(checkout.id), "said": str(rejected)[:300]},
+        )
+        checkouts.move(checkout, to=Status.FAILED, problem=f"Stripe does not know its session: {rejected.code}")
+        return
+    payments.take(fact)
+
+
+def purge_unpaid(*, now: datetime | None = None) -> int:
+    """Forgets checkouts that came to nothing long ago. Returns how many. What was paid is kept for good."""
+    old = (now or timezone.now()) - UNPAID_KEPT_FOR
+    removed, _ = Checkout.objects.filter(status__in=[Status.EXPIRED, Status.FAILED], created_at__lt=old).delete()
+    return removed
