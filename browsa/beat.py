@@ -8,6 +8,7 @@ PERIODS: dict[str, timedelta] = {
     "agents.expire": timedelta(seconds=2),
     "agents.settle_stuck": timedelta(seconds=10),
     "agents.reconcile_runner": timedelta(seconds=5),
+    "agents.renew": timedelta(minutes=1),
     "jobs.relay": timedelta(seconds=2),
     "jobs.reap": timedelta(seconds=2),
     "billing.release_expired_holds": timedelta(minutes=1),

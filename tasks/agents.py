@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from apps.agents.client import runner_client
-from apps.agents.services import sweeping
+from apps.agents.services import renewing, sweeping
 from apps.core.ticks import run_tick
 
 
@@ -22,3 +22,8 @@ def settle_stuck() -> None:
 @shared_task(name="agents.reconcile_runner")
 def reconcile_runner() -> None:
     run_tick(sweeping.RECONCILIATION, lambda: sweeping.reconcile_runner(runner=runner_client()))
+
+
+@shared_task(name="agents.renew")
+def renew() -> None:
+    run_tick("agents.renew", renewing.renew)

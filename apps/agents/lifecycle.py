@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 Status = Literal["queued", "running", "destroyed", "failed"]
-Reason = Literal["deleted", "expired", "closed", "crashed", "shutdown", "finished"]  # finished: a quick page
+# finished: a quick page; renewal_failed: an identity whose month nobody paid
+Reason = Literal["deleted", "expired", "closed", "crashed", "shutdown", "finished", "renewal_failed"]
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     "queued": frozenset({"running", "destroyed", "failed"}),

@@ -54,9 +54,12 @@ class Agent(models.Model):
     started_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     destroyed_at = models.DateTimeField(null=True)
-    end_reason = models.CharField(max_length=10, blank=True)
+    end_reason = models.CharField(max_length=20, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
+
+    next_renewal_at = models.DateTimeField(null=True, help_text="When a persistent one's next month begins.")
+    renewal_failed_at = models.DateTimeField(null=True, help_text="Since when that month could not be paid.")
 
     class Meta:
         indexes = [
@@ -70,6 +73,11 @@ class Agent(models.Model):
                 name="agent_live_by_workspace",
             ),
             models.Index(fields=["expires_at"], condition=Q(status="running"), name="agent_running_by_expiry"),
+            models.Index(
+                fields=["next_renewal_at"],
+                condition=Q(status="running", next_renewal_at__isnull=False),
+                name="agent_due_for_renewal",
+            ),
         ]
 
     def __str__(self) -> str:

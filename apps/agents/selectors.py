@@ -78,3 +78,9 @@ def fate(agent_id: str) -> Fate:
     if status is None:
         return Fate.UNKNOWN
     return Fate.ALIVE if status in LIVE else Fate.OVER
+
+
+def due_for_renewal(*, now: datetime) -> list[str]:
+    """Ids of running agents whose next month has begun, the longest due first."""
+    due = Agent.objects.filter(status=Agent.Status.RUNNING, next_renewal_at__lte=now)
+    return list(due.order_by("next_renewal_at").values_list("id", flat=True))

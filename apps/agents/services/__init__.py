@@ -1,1 +1,3 @@
-"""Writes to agents: `moving` (the one place that changes a status), `provisioning`, `ending`, `sweeping`."""
+"""Writes to agents: `moving` (the one place that changes a status), `provisioning`, `ending`, `sweeping`,
+`renewing`.
+"""

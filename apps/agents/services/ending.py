@@ -52,7 +52,12 @@ def end(*, agent: Agent, reason: Reason, at: datetime) -> bool:
 
 
 def cost_of(agent: Agent, *, ended_at: datetime, reason: Reason) -> int:
-    """What an agent that ends now has cost: nothing if it never ran, never more than was held."""
+    """What an agent that ends now has cost: nothing if it never ran, never more than was held.
+
+    A persistent one has no hold: what it cost was paid by the month.
+    """
+    if not agent.hold_reference:
+        return agent.cost_credits
     if agent.started_at is None:
         return 0
     ran = ended_at - agent.started_at
@@ -69,6 +74,8 @@ def fail(*, agent: Agent, error_code: str, error_message: str) -> bool:
 
 
 def _settle(agent: Agent, used: int, description: str) -> None:
+    if not agent.hold_reference:
+        return
     billing.settle(
         workspace_id=agent.workspace_id,
         reference=agent.hold_reference,

@@ -33,6 +33,8 @@ _NOTHING: dict[str, Any] = {
     "profile": "",
     "page_id": "",
     "expires_at": None,
+    "next_renewal_at": None,
+    "renewal_failed_at": None,
 }
 
 

@@ -1,0 +1,110 @@
+"""Persistent identities pay by the month. The tick may run twice, or beside itself, without harm.
+
+An identity's row is locked, then its workspace's account: the order in which everything here takes them.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from enum import Enum
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.agents import selectors
+from apps.agents.models import Agent
+from apps.agents.months import next_month
+from apps.agents.services import ending
+from apps.billing import selectors as billing_selectors
+from apps.billing import services as billing
+from apps.core.errors import InsufficientCredit
+from apps.core.times import rfc3339
+from apps.webhooks.services import record_event
+
+log = logging.getLogger(__name__)
+
+# A month's beginning, as the references of its entry has it.
+_PERIOD = "%Y-%m-%d"
+
+
+class Outcome(Enum):
+    NOT_DUE = "not due"
+    RENEWED = "renewed"
+    UNPAID = "unpaid"
+    DESTROYED = "destroyed"
+
+
+def renew(*, now: datetime | None = None) -> dict[Outcome, int]:
+    """Bills every month that has begun, of every running identity. Returns how often what happened."""
+    now = now or timezone.now()
+    counts = dict.fromkeys(Outcome, 0)
+    for agent_id in selectors.due_for_renewal(now=now):
+        while (outcome := _renew(agent_id, now)) is Outcome.RENEWED:  # as many months as beat was down
+            counts[outcome] += 1
+        counts[outcome] += 1
+    return counts
+
+
+@transaction.atomic
+def _renew(agent_id: str, now: datetime) -> Outcome:
+    agent = Agent.objects.select_for_update().get(id=agent_id)
+    due = agent.next_renewal_at
+    if agent.status != Agent.Status.RUNNING or due is None or due > now:
+        return Outcome.NOT_DUE
+    price = billing_selectors.price("persistent_month")
+    try:
+        _charge(agent, due, price)
+    except InsufficientCredit as error:
+        return _unpaid(agent, error, now)
+    following = next_month(agent.started_at or agent.created_at, after=due)
+    _set(agent, next_renewal_at=following, renewal_failed_at=None, cost_credits=agent.cost_credits + price)
+    record_event(
+        workspace_id=agent.workspace_id,
+        type="agent.renewed",
+        data={"agent_id": agent.id, "renewal_credits": price, "next_renewal_at": rfc3339(following)},
+    )
+    return Outcome.RENEWED
+
+
+def _charge(agent: Agent, due: datetime, price: int) -> None:
+    """Raises InsufficientCredit. A price of nothing needs no entry."""
+    if price:
+        billing.renew(
+            workspace_id=agent.workspace_id,
+            amount=price,
+            reference=f"renewal:{agent.id}:{due.strftime(_PERIOD)}",
+            source=billing.Source(f"Persistent identity, month from {due.strftime(_PERIOD)}", agent_id=agent.id),
+        )
+
+
+def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> Outcome:
+    """Says so once for each month, and ends the identity when the grace is over: it began when we said so."""
+    grace = timedelta(days=settings.RENEWAL_GRACE_DAYS)
+    since = agent.renewal_failed_at
+    if since is None:
+        _set(agent, renewal_failed_at=now)
+        log.warning("an identity could not be renewed", extra={"agent_id": agent.id})
+        record_event(
+            workspace_id=agent.workspace_id,
+            type="agent.renewal_failed",
+            data={
+                "agent_id": agent.id,
+                "error_code": error.code,
+                "error_message": f"{error.message}. The identity is destroyed at {rfc3339(now + grace)}"
+                " unless its month can be paid before.",
+            },
+        )
+    elif since + grace <= now:
+        # Its runner, if it has a session open, hears of it by the next reconciliation.
+        ending.end(agent=agent, reason="renewal_failed", at=now)
+        return Outcome.DESTROYED
+    return Outcome.UNPAID
+
+
+def _set(agent: Agent, **changes: object) -> None:
+    """Its row is locked."""
+    Agent.objects.filter(id=agent.id).update(**changes)
+    for name, value in changes.items():
+        setattr(agent, name, value)
