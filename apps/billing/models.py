@@ -28,7 +28,8 @@ class LedgerEntry(models.Model):
         ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+")
+    # The unique constraints begin with it. An index on it alone would cost every insert, and planners would take it.
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+", db_index=False)
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=12, choices=Kind)
     amount = models.BigIntegerField(help_text="Change of the balance.")
@@ -111,7 +112,7 @@ class Hold(models.Model):
         SETTLED = "settled"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+")
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+", db_index=False)
     reference = models.CharField(max_length=150)
     amount = models.BigIntegerField()
     captured = models.BigIntegerField(null=True, help_text="What was used; empty while open.")

@@ -74,5 +74,5 @@ def _move(kind: Kind, workspace_id: uuid.UUID, amount: int, reference: str, sour
         available = account.head().available
         if available + amount < 0:
             raise InsufficientCredit(f"insufficient credit: {-amount} needed, {available} available")
-        (entry,) = append(account, Change(kind, amount, 0, reference, source), now=timezone.now())
-        return entry
+        (appended,) = append(account, Change(kind, amount, 0, reference, source), now=timezone.now())
+        return appended.entry()

@@ -18,10 +18,10 @@ from apps.billing.models import CreditAccount, LedgerEntry
 LOCK = "SELECT FROM billing_creditaccount WHERE workspace_id = %s FOR UPDATE"
 _ACCOUNT = "SELECT workspace_id, balance, held, seq, head_hash FROM billing_creditaccount WHERE workspace_id = %s"
 _COLUMNS = (
-    "id, workspace_id, seq, kind, amount, held_change, balance_after, held_after,"
-    " reference, description, agent_id, job_id, created_at, prev_hash, hash"
+    *("id", "workspace_id", "seq", "kind", "amount", "held_change", "balance_after", "held_after"),
+    *("reference", "description", "agent_id", "job_id", "created_at", "prev_hash", "hash"),
 )
-_ROW = f"({', '.join(['%s'] * 15)})"
+_ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 _APPEND = """
     WITH {beside}entry AS (INSERT INTO billing_ledgerentry ({columns}) VALUES {rows})
     UPDATE billing_creditaccount SET balance = %s, held = %s, seq = %s, head_hash = %s
@@ -55,6 +55,28 @@ class Beside:
 
     sql: str
     values: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An entry as it was written. Few of those who write look at it, so it becomes a model only when asked."""
+
+    id: uuid.UUID
+    line: chain.Line
+    before: chain.Head
+    after: chain.Head
+
+    def values(self) -> list[Any]:
+        """In the order of the columns."""
+        line, after = self.line, self.after
+        place = [self.id, line.workspace_id, after.seq, line.kind, line.amount, line.held_change]
+        place += [after.balance, after.held, line.reference, line.description, line.agent_id, line.job_id]
+        return [*place, line.created_at, self.before.hash, after.hash]
+
+    def entry(self) -> LedgerEntry:
+        entry = LedgerEntry(**dict(zip(_COLUMNS, self.values(), strict=True)))
+        entry._state.adding, entry._state.db = False, connection.alias
+        return entry
 
 
 @contextmanager
@@ -103,25 +125,24 @@ def account_of(row: Sequence[Any]) -> CreditAccount:
     return account
 
 
-def append(account: CreditAccount, *changes: Change, now: datetime, beside: Beside | None = None) -> list[LedgerEntry]:
+def append(account: CreditAccount, *changes: Change, now: datetime, beside: Beside | None = None) -> list[Appended]:
     """The changes as entries, and the account as they leave it, in one statement. `account` must be locked.
 
     Raises ValueError, and writes nothing, when one of them would break the law of the ledger.
     """
-    entries = []
+    appended = []
     head = account.head()
     for change in changes:
-        entry, head = _entry(account.workspace_id, head, change, now)
-        entries.append(entry)
-    _write(account.workspace_id, entries, head, beside)
+        line = _line(account.workspace_id, change, now)
+        before, head = head, chain.follow(head, line)
+        appended.append(Appended(uuid.uuid4(), line, before, head))
+    _write(account.workspace_id, appended, head, beside)
     account.seq, account.balance, account.held, account.head_hash = head.seq, head.balance, head.held, head.hash
-    return entries
+    return appended
 
 
-def _entry(
-    workspace_id: uuid.UUID, before: chain.Head, change: Change, now: datetime
-) -> tuple[LedgerEntry, chain.Head]:
-    line = chain.Line(
+def _line(workspace_id: uuid.UUID, change: Change, now: datetime) -> chain.Line:
+    return chain.Line(
         workspace_id=workspace_id,
         kind=change.kind.value,
         amount=change.amount,
@@ -132,40 +153,17 @@ def _entry(
         job_id=change.source.job_id,
         created_at=now,
     )
-    after = chain.follow(before, line)
-    entry = LedgerEntry(
-        workspace_id=workspace_id,
-        seq=after.seq,
-        kind=line.kind,
-        amount=line.amount,
-        held_change=line.held_change,
-        balance_after=after.balance,
-        held_after=after.held,
-        reference=line.reference,
-        description=line.description,
-        agent_id=line.agent_id,
-        job_id=line.job_id,
-        created_at=line.created_at,
-        prev_hash=before.hash,
-        hash=after.hash,
-    )
-    return entry, after
 
 
-def _write(workspace_id: uuid.UUID, entries: Sequence[LedgerEntry], head: chain.Head, beside: Beside | None) -> None:
+def _write(workspace_id: uuid.UUID, appended: Sequence[Appended], head: chain.Head, beside: Beside | None) -> None:
     statement = _APPEND.format(
         beside=f"beside AS ({beside.sql}), " if beside else "",
-        columns=_COLUMNS,
-        rows=", ".join([_ROW] * len(entries)),
+        columns=", ".join(_COLUMNS),
+        rows=", ".join([_ROW] * len(appended)),
         condition=" AND EXISTS (SELECT FROM beside)" if beside else "",
     )
-    values: list[Any] = list(beside.values) if beside else []
-    for e in entries:
-        values += [e.id, workspace_id, e.seq, e.kind, e.amount, e.held_change, e.balance_after, e.held_after]
-        values += [e.reference, e.description, e.agent_id, e.job_id, e.created_at, e.prev_hash, e.hash]
+    values = [*(beside.values if beside else ()), *(value for one in appended for value in one.values())]
     with connection.cursor() as cursor:
         cursor.execute(statement, [*values, head.balance, head.held, head.seq, head.hash, workspace_id])
         if cursor.rowcount != 1:
             raise RuntimeError(f"workspace {workspace_id}: its account, or what moves with it, was not as locked")
-    for e in entries:
-        e._state.adding, e._state.db = False, connection.alias
