@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import cdp, memory, pages, provisioning, reads, site
+from bench import cdp, ledger, memory, pages, provisioning, reads, site
 from bench.subject import POOL_SIZE, Subject
 from bench.table import Row, render
 from browsa.stack.harness import running_stack
@@ -23,6 +23,7 @@ async def measure(subject: Subject, *, only: str, samples: int, site_url: str) -
         "cdp": lambda: cdp.measure(subject),
         "memory": lambda: memory.measure(subject, f"{site_url}/small"),
         "reads": lambda: reads.measure(subject),
+        "ledger": lambda: ledger.measure(subject),
         "pages": lambda: pages.measure(subject, site_url, environ=environ),
     }
     rows: list[Row] = []
@@ -36,7 +37,7 @@ async def measure(subject: Subject, *, only: str, samples: int, site_url: str) -
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--samples", type=int, default=60, help="provisions to time (default 60)")
-    parser.add_argument("--only", default="", help="one section: provisioning, cdp, memory, reads or pages")
+    parser.add_argument("--only", default="", help="one section: provisioning, cdp, memory, reads, ledger or pages")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="browsa-bench-") as home, site.running() as port:
         env = {
