@@ -50,7 +50,7 @@ def _environment() -> dict[str, str]:
 with mock.patch.dict(os.environ, _environment(), clear=True):
     from django.conf import settings as _settings
 
-    assert _settings.DATABASES
+    _settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow by design
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -59,7 +59,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 from django.test import TransactionTestCase  # noqa: E402  needs the settings, as do those below
 
-from tests.cast import Member, join, without_ledger_triggers  # noqa: E402
+from tests.cast import Member, empty_database, join  # noqa: E402
 from tests.fakes.runner import FakeRunner  # noqa: E402
 
 
@@ -89,13 +89,7 @@ def bob(db: None) -> Member:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
-    """Tests that commit are cleaned up with TRUNCATE, which the ledger's trigger rightly refuses to everybody else."""
-    empty = TransactionTestCase._fixture_teardown
-
-    def teardown(case: TransactionTestCase) -> None:
-        with without_ledger_triggers():
-            empty(case)
-
-    with mock.patch.object(TransactionTestCase, "_fixture_teardown", teardown):
+def _what_was_committed_is_deleted_between_tests() -> Iterator[None]:
+    """Django would TRUNCATE every table, and write content types and permissions anew: most of such a test's time."""
+    with mock.patch.object(TransactionTestCase, "_fixture_teardown", lambda case: empty_database()):
         yield

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 import psycopg2.errors
 import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError, connection
-from django.test import Client
 
 from apps.core.database import is_away
 from browsa.serving import Application
-from tests.cast import Member, Reply, call, join
+from tests.cast import Member, Reply, call, join, visitor
 from tests.core.test_envelopes import assert_envelope
 from tests.core.test_serving import ask
 
@@ -85,7 +84,7 @@ def test_a_database_that_goes_away_during_a_call(
 
 
 def test_a_page_for_people_is_a_503_too(away: None, caplog: pytest.LogCaptureFixture) -> None:
-    client = Client(raise_request_exception=False)
+    client = visitor()
     client.cookies["sessionid"] = "x" * 32
 
     assert client.get("/admin/").status_code == 503
