@@ -9,10 +9,8 @@ import yaml
 
 from tests.cast import call
 
-pytestmark = pytest.mark.django_db
 
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def document() -> Any:
     return yaml.safe_load(call("GET", "/openapi.yaml").content)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from urllib.parse import urlencode
 import httpx
 from django.conf import settings
 from django.db import connection
+
+from browsa.stack.harness import free_port
 
 _PATIENCE = 60.0
 
@@ -33,8 +34,7 @@ class Api:
 
 @contextmanager
 def api_process(home: Path) -> Iterator[Api]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "browsa.asgi:application", "--port", str(port), "--lifespan", "off"]
     command += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--no-access-log"]
     command += ["--log-level", "warning", "--timeout-graceful-shutdown", "1"]

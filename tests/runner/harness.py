@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from browsa.stack.harness import free_port
 from runner import wire
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +33,6 @@ class Refused(Exception):
         super().__init__(f"{answer.status_code}: {answer.text}")
         self.status = answer.status_code
         self.code = answer.json()["code"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(look: Callable[[], Any], *, seconds: float = 20.0, what: str = "it") -> Any:
