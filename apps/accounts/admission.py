@@ -193,7 +193,7 @@ def _settle(attempt: Attempt, response: HttpResponseBase) -> HttpResponseBase:
     """Keeps the answer of a view whose service binds. An error before it did has begun nothing."""
     if (response.status_code >= 400 or response.streaming) and records.forget(attempt):
         return response
-    if response.streaming:
+    if response.streaming or (response.status_code >= 400 and attempt.overtaken):
         return response
     if not attempt.bound:
         log.error("a call with an Idempotency-Key succeeded and bound nothing")

@@ -67,11 +67,15 @@ class Unsettled(Enum):
 
 @dataclass(slots=True)
 class Attempt:
-    """One execution under a key. Its `token` is what entitles it to write the key's record."""
+    """One execution under a key. Its `token` is what entitles it to write the key's record.
+
+    `overtaken`: another process goes on with its subject, so that an error of this one isn't the outcome.
+    """
 
     record_id: str
     token: uuid.UUID
     bound: bool = False
+    overtaken: bool = False
 
 
 Resolver = Callable[[str], Answer | Unsettled]
@@ -132,6 +136,13 @@ def bind(kind: str, subject_id: str) -> None:
         if cursor.rowcount != 1:
             raise IdempotencyInProgress
     attempt.bound = True
+
+
+def overtaken() -> None:
+    """Another process goes on with what this request began: if this one answers with an error, that isn't kept."""
+    attempt = _current.get()
+    if attempt is not None:
+        attempt.overtaken = True
 
 
 def is_keyed() -> bool:

@@ -77,6 +77,7 @@ async def _written(write: Callable[..., None], claim: Claim, **values: Any) -> N
     except LeaseLost:
         # This process stood still for so long that a worker has taken the job over. It is charged there, once.
         log.warning("a synchronous job was taken over", extra={"job_id": claim.job_id})
+        idempotency.overtaken()
 
 
 async def _load(job: PageJob, claim: Claim) -> Loaded:
@@ -104,4 +105,4 @@ async def _watched(loading: asyncio.Future[Loaded], claim: Claim) -> None:
             for one in ended:
                 one.cancel()
         if not loading.done():
-            raise Conflict("The job was cancelled while it ran.")
+            raise Conflict(f"The job was {'taken over' if lease.lost.is_set() else 'cancelled'} while it ran.")

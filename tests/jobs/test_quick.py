@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 
 from apps.agents.models import Agent
 from apps.billing.verification import problems
@@ -14,6 +16,7 @@ from tests.cast import Member
 from tests.fakes.pages import FakePages, Trouble
 from tests.fakes.served import ServedApi
 from tests.jobs.conftest import Work
+from tests.jobs.making import after_the_lease, claimed, now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -335,6 +338,29 @@ def test_a_scrape_that_an_api_process_left_behind_is_done_by_a_worker(
 
     done = api.get(carol, f"/v1/jobs/{job.id}").body
     assert (done["status"], done["result"]["html"]) == ("completed", f"<h1>{URL}</h1>")
+    assert carol.credits() == (99, 0)
+
+
+def test_a_call_whose_job_was_taken_over_is_told_the_workers_result_when_it_repeats(
+    api: ServedApi, carol: Member, pages: FakePages, work: Work, settings: LazySettings
+) -> None:
+    settings.JOB_LEASE_SECONDS = 0.3  # so that the call hears of it soon
+    gate = pages.hold(URL)
+    with ThreadPoolExecutor(1) as thread:
+        call = thread.submit(api.post, carol, "/v1/quick/scrape", {"url": URL}, Idempotency_Key="one")
+        pages.await_loading(1)
+        job = Job.objects.get()
+        claimed(job, at=after_the_lease())
+        overtaken = call.result()
+    assert (overtaken.status, overtaken.code) == (409, "CONFLICT")
+    assert api.post(carol, "/v1/quick/scrape", {"url": URL}, Idempotency_Key="one").code == "IDEMPOTENCY_IN_PROGRESS"
+
+    gate.set()
+    Job.objects.update(lease_until=now())  # of the one that took over
+    work({"id": str(job.id)})
+
+    reply = api.post(carol, "/v1/quick/scrape", {"url": URL}, Idempotency_Key="one")
+    assert (reply.status, reply.body["html"]) == (200, f"<h1>{URL}</h1>")
     assert carol.credits() == (99, 0)
 
 
