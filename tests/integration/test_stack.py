@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from browsa.stack import remains
@@ -20,6 +17,7 @@ from browsa.stack.harness import Stack, free_port, own_environment, running_stac
 from browsa.stack.home import StackError, locate
 from browsa.stack.launch import adopt_orphans
 from browsa.stack.servers import embedded_servers
+from tests.integration.driving import answers, until, visit
 
 pytestmark = [
     pytest.mark.integration,
@@ -47,15 +45,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        select.select([], [], [], 0.02)
-
-
 def balance(stack: Stack) -> int:
-    answer = httpx.get(f"{stack.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
+    answer = visit(f"{stack.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
     answer.raise_for_status()
     credits: int = answer.json()["balance"]
     return credits
@@ -94,25 +85,18 @@ def test_a_killed_process_comes_back_and_the_others_stay(stack: Stack) -> None:
         os.kill(earlier[name], signal.SIGKILL)
 
         until(lambda name=name, earlier=earlier: stack.pids.get(name, earlier[name]) != earlier[name])
-        until(lambda: httpx.get(f"{stack.api_url}/readyz").status_code == 200 if _listens(stack) else False, 30)
+        until(lambda: answers(stack, "/readyz"))
         assert {other: pid for other, pid in stack.pids.items() if other != name} == {
             other: pid for other, pid in earlier.items() if other != name
         }
         assert balance(stack) == 100
 
 
-def _listens(stack: Stack) -> bool:
-    try:
-        return httpx.get(f"{stack.api_url}/healthz").is_success
-    except httpx.TransportError:
-        return False
-
-
 def test_two_stacks_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
     with running_stack(tmp_path / "other", env=SMALL) as other:
         assert other.port != stack.port
         assert other.api_key != stack.api_key
-        refused = httpx.get(f"{other.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
+        refused = visit(f"{other.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
         assert refused.status_code == 401
         assert balance(other) == balance(stack) == 100
 
@@ -155,7 +139,7 @@ def test_manage_py_works_beside_a_running_stack(stack: Stack) -> None:
     )
 
     key = done.stdout.strip()
-    assert httpx.get(f"{stack.api_url}/v1/credits", headers={"X-API-Key": key}).is_success
+    assert visit(f"{stack.api_url}/v1/credits", headers={"X-API-Key": key}).is_success
 
 
 def test_the_runner_is_told_no_secret_of_the_api(stack: Stack) -> None:

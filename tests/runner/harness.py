@@ -36,8 +36,9 @@ class Refused(Exception):
 
 
 async def until(look: Callable[[], Any], *, seconds: float = 20.0, what: str = "it") -> Any:
-    """The first true value of `look()`, which may be awaitable. Fails after `seconds`."""
+    """The first true value of `look()`, which may be awaitable. Fails after `seconds`. Looks ever more rarely."""
     deadline = time.monotonic() + seconds
+    pause = 0.02
     while True:
         value = look()
         if isawaitable(value):
@@ -45,7 +46,8 @@ async def until(look: Callable[[], Any], *, seconds: float = 20.0, what: str = "
         if value:
             return value
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds:g} s"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause)
+        pause = min(0.1, 1.3 * pause)
 
 
 class RunnerProcess:
@@ -175,6 +177,11 @@ class Lease:
         assert answer.status_code == 204
 
 
+def plain_http(timeout: float = 20) -> httpx.AsyncClient:
+    """A client that doesn't speak TLS, and so is ready at once."""
+    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(verify=False), timeout=timeout)
+
+
 def children() -> dict[int, list[int]]:
     """Every process's children, by pid."""
     found: dict[int, list[int]] = {}
@@ -252,7 +259,7 @@ def marked(home: Path) -> list[int]:
 
 async def browser_of(lease: Lease) -> int:
     """The pid, on this host, of a lease's Chromium: the one that wrote down the DevTools address the gateway names."""
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with plain_http() as http:
         version = (await http.get(f"{lease.cdp_http}/json/version")).json()
     name = version["webSocketDebuggerUrl"].rpartition("/")[2]
     for pid in browsers_of(lease.runner.pid):

@@ -8,14 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.async_api import Playwright
 
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
 from tests.runner.client import Cdp
-from tests.runner.harness import Lease, RunnerProcess, until
+from tests.runner.harness import Lease, RunnerProcess, plain_http, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -78,7 +77,7 @@ async def test_clients_for_node(shared: Lease, site: Site, script: str, address:
 
 @needs_node
 async def test_puppeteer_takes_the_address_that_json_version_names(shared: Lease, site: Site) -> None:
-    async with httpx.AsyncClient() as http:
+    async with plain_http() as http:
         version = (await http.get(f"{shared.cdp_http}/json/version")).json()
 
     assert (await node("puppeteer.mjs", version["webSocketDebuggerUrl"], site.url("/hello")))["title"] == "Hello"
@@ -163,7 +162,7 @@ async def test_browser_close_ends_the_lease_as_closed(runner: RunnerProcess, lea
 
 
 async def test_the_http_endpoints_name_addresses_that_work(shared: Lease, site: Site) -> None:
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with plain_http() as http:
         version = (await http.get(f"{shared.cdp_http}/json/version")).json()
         listed = (await http.get(f"{shared.cdp_http}/json/list")).json()
         bare = (await http.get(f"{shared.cdp_http}/json")).json()

@@ -15,7 +15,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from tests.runner.client import Cdp
-from tests.runner.harness import Lease, RunnerProcess, status_of, until
+from tests.runner.harness import Lease, RunnerProcess, plain_http, status_of, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -30,7 +30,7 @@ DEAD = "/api/v1/cdp/r1-" + "0" * 48
 
 async def ask(runner: RunnerProcess, path: str, method: str = "GET", **headers: str) -> httpx.Response:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with plain_http() as http:
         return await http.request(method, f"http://127.0.0.1:{runner.port}{path}", headers=names)
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import pytest_asyncio
 
@@ -30,6 +29,7 @@ from tests.runner.harness import (
     descendants,
     free_port,
     marked,
+    plain_http,
     renderers,
     status_of,
     until,
@@ -105,7 +105,7 @@ async def test_a_killed_runner_leaves_nothing_and_its_next_life_says_so(
     await runner.start().ready()
     await until(lambda: len(api.boots()) == 2, what="the second boot's report")
     assert await runner.leases() == []
-    async with httpx.AsyncClient() as http:
+    async with plain_http() as http:
         assert (await http.get(f"{lease.cdp_http}/json/version")).status_code == 404
     async with runner.lease(lease_id=lease.id) as again:
         assert again.granted.boot_id == api.boots()[1]

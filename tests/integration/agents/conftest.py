@@ -9,7 +9,7 @@ import pytest
 
 from browsa.stack.harness import Stack, running_stack
 from tests.fakes.site import Site
-from tests.integration.driving import Database, Member, join
+from tests.integration.driving import Database, Member, join, plain_http
 
 
 @pytest.fixture(scope="package")
@@ -20,7 +20,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="package")
 def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=60) as http:
+    with plain_http() as http:
         yield http
 
 

@@ -11,7 +11,6 @@ import time
 from datetime import datetime
 from typing import Any
 
-import httpx
 import pytest
 from playwright.async_api import async_playwright
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -29,6 +28,7 @@ from tests.integration.driving import (
     leases,
     until,
     verify_ledger,
+    visit,
 )
 
 pytestmark = pytest.mark.integration
@@ -107,7 +107,7 @@ def test_a_life_in_full(member: Member, outsider: Member, stack: Stack, site: Si
     assert TIME.fullmatch(after["destroyed_at"])
     not_running = member.get(path + "/cdp")
     assert (not_running.status_code, not_running.json()["code"]) == (409, "AGENT_NOT_RUNNING")
-    assert httpx.get(first["cdp_http"] + "/json/version").status_code == 404
+    assert visit(first["cdp_http"] + "/json/version").status_code == 404
     with pytest.raises(InvalidStatus) as refusal, attach(first["cdp_url"]):
         pass
     assert refusal.value.response.status_code == 404  # before the upgrade
@@ -186,7 +186,7 @@ def test_a_raw_client_drives_it_and_leaving_does_not_end_it(member: Member, site
             assert result["result"]["value"] == site.url("/portrait")
 
     assert member.agent(agent["id"])["status"] == "running"
-    version = httpx.get(agent["cdp_http"] + "/json/version").json()
+    version = visit(agent["cdp_http"] + "/json/version").json()
     assert version["webSocketDebuggerUrl"].startswith(agent["cdp_url"].partition("/ws/")[0] + "/ws/browser/")
     member.delete(f"/v1/agents/{agent['id']}")
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import stat
 
-import httpx
 import pytest
 
 from browsa.stack.harness import Stack
 from browsa.stack.home import locate
 from tests.fakes.site import Site
-from tests.integration.driving import Member, attach, command, manage
+from tests.integration.driving import Member, attach, command, manage, visit
 
 pytestmark = pytest.mark.integration
 
@@ -34,11 +33,11 @@ def test_no_log_holds_a_secret(stack: Stack, member: Member, site: Site) -> None
     with attach(agent["cdp_url"]) as cdp:
         command(cdp, "Runtime.evaluate", expression="document.cookie = 'session=s3cr3t-cookie'")
     refused = agent["cdp_url"].replace(agent["profile_id"], agent["profile_id"][:-1] + "0")
-    httpx.get(refused.replace("ws://", "http://"))
-    httpx.get(agent["cdp_http"] + "/json/version")
-    httpx.get(stack.api_url + "/v1/agents", headers={"X-API-Key": "agt_live_" + "a" * 31})
+    visit(refused.replace("ws://", "http://"))
+    visit(agent["cdp_http"] + "/json/version")
+    visit(stack.api_url + "/v1/agents", headers={"X-API-Key": "agt_live_" + "a" * 31})
     member.delete(f"/v1/agents/{agent['id']}")
-    httpx.get(agent["cdp_http"] + "/json/version")
+    visit(agent["cdp_http"] + "/json/version")
 
     secrets = {
         "a client's key": member.key,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from browsa.stack.harness import Stack, running_stack
-from tests.integration.driving import Database, Member, join, runner_status, until
+from tests.integration.driving import Database, Member, join, plain_http, runner_status, until
 
 LEASE_WAIT = 3
 STUCK_AFTER = 2 * LEASE_WAIT
@@ -23,7 +23,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="package")
 def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=60) as http:
+    with plain_http() as http:
         yield http
 
 

@@ -19,8 +19,10 @@ from tests.integration.driving import (
     chromium_of,
     command,
     jailed,
+    plain_http,
     until,
     verify_ledger,
+    visit,
 )
 from tests.integration.surviving.conftest import STUCK_AFTER
 from tests.integration.surviving.hurting import agree, crowd, kill, stopped, until_well
@@ -73,7 +75,7 @@ def test_agents_end_with_their_runner_free_of_charge(stack: Stack, member: Membe
 
 
 def _is_404(cdp_http: str) -> bool:
-    return httpx.get(cdp_http + "/json/version").status_code == 404
+    return visit(cdp_http + "/json/version").status_code == 404
 
 
 def test_an_api_killed_while_it_provisions_leaves_nothing_halfway(
@@ -124,7 +126,8 @@ def _queued(database: Database) -> bool:
 
 def _provision(stack: Stack, key: str) -> int | None:
     try:
-        answer = httpx.post(stack.api_url + "/v1/agents", headers={"X-API-Key": key}, json={}, timeout=30)
+        with plain_http() as http:
+            answer = http.post(stack.api_url + "/v1/agents", headers={"X-API-Key": key}, json={}, timeout=30)
     except httpx.TransportError:
         return None
     return answer.status_code
