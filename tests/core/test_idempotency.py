@@ -320,15 +320,3 @@ def test_a_purge_removes_what_is_past_its_time_and_nothing_else() -> None:
 def test_a_view_says_how_it_takes_the_key(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="atomic or binds"):
         takes_key(**arguments)
-
-
-def test_it_is_in_the_api_document() -> None:
-    paths = call("GET", "/openapi.json").body["paths"]
-
-    for path in ("/v1/agents", "/v1/keys"):
-        operation = paths[path]["post"]
-        assert "Idempotency-Key" in {parameter["name"] for parameter in operation["parameters"]}
-        assert "IDEMPOTENCY_KEY_REUSED" in operation["responses"]["422"]["description"]
-        assert "IDEMPOTENCY_IN_PROGRESS" in operation["responses"]["409"]["description"]
-    assert "AGENT_NOT_RUNNING" in paths["/v1/agents"]["post"]["responses"]["409"]["description"]
-    assert all(parameter["name"] != "Idempotency-Key" for parameter in paths["/v1/agents"]["get"]["parameters"])

@@ -68,3 +68,21 @@ def test_every_call_says_how_it_can_fail(document: Any) -> None:
         for operation in item.values():
             assert "401" in operation["responses"]
             assert operation["summary"] and operation["tags"]
+
+
+def test_the_headers_of_rate_limits_are_in_it(document: Any) -> None:
+    responses = document["paths"]["/v1/agents"]["post"]["responses"]
+    assert {"RateLimit", "RateLimit-Policy"} <= set(responses["201"]["headers"])
+    assert "429" in document["paths"]["/v1/credits"]["get"]["responses"]
+
+
+def test_idempotency_keys_are_in_it(document: Any) -> None:
+    paths = document["paths"]
+
+    for path in ("/v1/agents", "/v1/keys"):
+        operation = paths[path]["post"]
+        assert "Idempotency-Key" in {parameter["name"] for parameter in operation["parameters"]}
+        assert "IDEMPOTENCY_KEY_REUSED" in operation["responses"]["422"]["description"]
+        assert "IDEMPOTENCY_IN_PROGRESS" in operation["responses"]["409"]["description"]
+    assert "AGENT_NOT_RUNNING" in paths["/v1/agents"]["post"]["responses"]["409"]["description"]
+    assert all(parameter["name"] != "Idempotency-Key" for parameter in paths["/v1/agents"]["get"]["parameters"])

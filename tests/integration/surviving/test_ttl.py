@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 def test_the_browser_dies_at_its_deadline_with_everybody_else_away(
     stack: Stack, member: Member, database: Database
 ) -> None:
-    (agent_id,) = short_lived(member, ttl=4)
+    (agent_id,) = short_lived(member, ttl=6)
     agent = member.agent(agent_id)
     deadline = datetime.fromisoformat(agent["expires_at"]).timestamp()
     pid = chromium_of(stack, agent)
@@ -47,7 +47,7 @@ def test_the_browser_dies_at_its_deadline_with_everybody_else_away(
 
 
 def test_beat_settles_what_a_silent_runner_does_not_report(stack: Stack, member: Member, database: Database) -> None:
-    (agent_id,) = short_lived(member, ttl=3)
+    (agent_id,) = short_lived(member, ttl=5)
     with stopped(stack.pids["runner"]):
         ended = member.ended(agent_id, 25)
         assert (ended["status"], database.reason(agent_id)) == ("destroyed", "crashed")
