@@ -1,8 +1,8 @@
 """The servers and the cast that every test may use.
 
-Postgres and Redis are real: those of DATABASE_URL and REDIS_URL, or embedded ones for the length of the run. The
-settings are read once, here, and the environment is put back as it was: tests that start stacks of their own must
-not inherit this run's.
+Postgres and Redis are real: those of DATABASE_URL and REDIS_URL, or embedded ones for the length of the run, for each
+process that runs tests its own. The settings are read once, here, and the environment is put back as it was: tests
+that start stacks of their own must not inherit this run's.
 """
 
 from __future__ import annotations
@@ -16,20 +16,39 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from django.conf import settings
+from django.test import TransactionTestCase
 
-_running = ExitStack()
-_home = Path(tempfile.mkdtemp(prefix="browsa-tests-"))
-_running.callback(shutil.rmtree, _home, ignore_errors=True)
+from tests.cast import Member, empty_database, join
+from tests.dealing import pytest_collection_modifyitems, pytest_xdist_auto_num_workers, pytest_xdist_make_scheduler
+from tests.fakes.runner import FakeRunner
+
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_auto_num_workers", "pytest_xdist_make_scheduler"]
 
 RUNNER_TOKEN = "the runner's token in tests"
 
+_running = ExitStack()
 
-def _environment() -> dict[str, str]:
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # this process deals tests out and runs none
+    home = Path(tempfile.mkdtemp(prefix="browsa-tests-"))
+    _running.callback(shutil.rmtree, home, ignore_errors=True)
+    with mock.patch.dict(os.environ, _environment(home), clear=True):
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow by design
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _running.close()
+
+
+def _environment(home: Path) -> dict[str, str]:
     database, redis = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if not (database and redis):
         from browsa.stack.servers import embedded_servers
 
-        urls = _running.enter_context(embedded_servers(_home, durable=False))
+        urls = _running.enter_context(embedded_servers(home, durable=False))
         database, redis = urls.database, urls.redis
     ours = ("BROWSA_", "EGRESS_", "SIGNUP_", "STRIPE_", "CREDIT_", "RENEWAL_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -38,34 +57,18 @@ def _environment() -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "browsa.settings",
         "DATABASE_URL": database,
         "REDIS_URL": redis,
-        "BROWSA_HOME": str(_home),
+        "BROWSA_HOME": str(home),
         "BROWSA_SECRET_KEY": "a key for tests only, of no worth to anybody",
         "BROWSA_RUNNER_TOKEN": RUNNER_TOKEN,
         "BROWSA_RATE_LIMITS": "off",  # tests ask faster than clients; those of the limits switch them on
-        "BROWSA_RUNNER_URL": f"unix:{_home}/runner.sock",
+        "BROWSA_RUNNER_URL": f"unix:{home}/runner.sock",
         "EGRESS_COUNTRIES": '{"us": "direct", "de": "direct"}',
     }
 
 
-with mock.patch.dict(os.environ, _environment(), clear=True):
-    from django.conf import settings as _settings
-
-    _settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow by design
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    _running.close()
-
-
-from django.test import TransactionTestCase  # noqa: E402  needs the settings, as do those below
-
-from tests.cast import Member, empty_database, join  # noqa: E402
-from tests.fakes.runner import FakeRunner  # noqa: E402
-
-
 @pytest.fixture(scope="session")
 def _fake_runner() -> Iterator[FakeRunner]:
-    with FakeRunner(Path(_settings.RUNNER_URL.removeprefix("unix:"))) as runner:
+    with FakeRunner(Path(settings.RUNNER_URL.removeprefix("unix:"))) as runner:
         yield runner
 
 

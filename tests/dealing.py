@@ -1,0 +1,63 @@
+"""Who runs which tests, when a whole run is dealt out to several processes (pytest-xdist).
+
+A group is run by one process, in order: a file, or a folder whose tests share what is dear to start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+# Longest first, so that no process has work left when the others are done; then whatever else there is.
+FIRST = (
+    "tests/integration/surviving",
+    "tests/runner",
+    "tests/integration/agents",
+    "tests/integration/jobs/test_faults.py",
+    "tests/integration/test_stack.py",
+)
+
+
+def group(nodeid: str) -> str:
+    path = nodeid.partition("::")[0]
+    folders = [str(folder) for folder in PurePosixPath(path).parents]
+    return next((folder for folder in FIRST if folder in folders), path)
+
+
+def turn(nodeid: str) -> int:
+    of = group(nodeid)
+    return FIRST.index(of) if of in FIRST else len(FIRST)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are processors, since much of the time goes by waiting.
+
+    Whoever chooses tests, or brings servers of their own, has one process, which starts faster.
+    """
+    chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or any(
+        config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "failedfirst", "collectonly")
+    )
+    if chosen or os.environ.get("DATABASE_URL") or os.environ.get("REDIS_URL"):
+        return 0
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+
+
+class ByGroup(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByGroup:
+    config.option.loadscopereorder = False  # the order of the collection is the one we want
+    return ByGroup(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    yield
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: turn(item.nodeid))
