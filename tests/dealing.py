@@ -1,31 +1,44 @@
 """Who runs which tests, when a whole run is dealt out to several processes (pytest-xdist).
 
-A group is run by one process, in order: a file, or a folder whose tests share what is dear to start.
+A group is run by one process, in order: a file, or files that share a stack.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# Longest first, so that no process has work left when the others are done; then whatever else there is.
+HURT, SHARED = "one stack that is hurt", "one stack that is not"
+TOGETHER = {
+    "tests/integration/surviving/": HURT,
+    "tests/integration/agents/": SHARED,
+    "tests/integration/jobs/test_pages.py": SHARED,
+}
+# The longest first, so that no process has much left when the others are done. What isn't named comes after them.
 FIRST = (
-    "tests/integration/surviving",
-    "tests/runner",
-    "tests/integration/agents",
+    HURT,
+    "tests/runner/test_leases.py",
     "tests/integration/jobs/test_faults.py",
+    SHARED,
+    "tests/runner/test_process.py",
     "tests/integration/test_stack.py",
+    "tests/runner/test_identity.py",
+    "tests/runner/test_network.py",
+    "tests/runner/test_host_secrets.py",
+    "tests/runner/test_gateway.py",
+    "tests/runner/test_pages.py",
+    "tests/integration/test_readme.py",
+    "tests/core/test_idempotency_crashes.py",
+    "tests/jobs/test_waiting.py",
 )
 
 
 def group(nodeid: str) -> str:
     path = nodeid.partition("::")[0]
-    folders = [str(folder) for folder in PurePosixPath(path).parents]
-    return next((folder for folder in FIRST if folder in folders), path)
+    return next((name for start, name in TOGETHER.items() if path.startswith(start)), path)
 
 
 def turn(nodeid: str) -> int:

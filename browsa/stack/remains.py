@@ -21,10 +21,13 @@ def descendants(root: int, parents: dict[int, int]) -> set[int]:
 
 
 def wait_for_none(patience: float, ignore: frozenset[int] = frozenset()) -> dict[int, str]:
-    """Wait until nothing runs below this process. Returns what still does after `patience` seconds."""
+    """Wait until nothing runs below this process, but what is in `ignore` and below that.
+
+    Returns what still does after `patience` seconds.
+    """
     until = time.monotonic() + patience
     while True:
-        left = now() - ignore
+        left = _running(ignore)
         _bury(left)
         if not left or time.monotonic() > until:
             return {pid: command_line(pid) for pid in left}
@@ -33,7 +36,13 @@ def wait_for_none(patience: float, ignore: frozenset[int] = frozenset()) -> dict
 
 def now() -> frozenset[int]:
     """What runs below this process at this moment."""
-    return frozenset(descendants(os.getpid(), _parents()))
+    return _running(frozenset())
+
+
+def _running(ignore: frozenset[int]) -> frozenset[int]:
+    parents = _parents()
+    ignored = ignore.union(*(descendants(pid, parents) for pid in ignore))
+    return frozenset(descendants(os.getpid(), parents)) - ignored
 
 
 def _parents() -> dict[int, int]:

@@ -52,19 +52,23 @@ def balance(stack: Stack) -> int:
     return credits
 
 
-def test_however_a_stack_ends_nothing_is_left_and_the_next_one_finds_everything(
-    tmp_path: Path, before: frozenset[int]
+def test_however_a_stack_ends_beside_another_nothing_is_left_and_the_next_one_finds_everything(
+    stack: Stack, tmp_path: Path, before: frozenset[int]
 ) -> None:
     home = tmp_path / "home"
     keys = set()
     for end in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        with running_stack(home, env=SMALL) as stack:
-            keys.add(stack.api_key)
-            assert balance(stack) == 100
-            assert stack.pids.keys() == NAMES
-            assert stack.printed().count("ready http://") == 1
-            assert stack.stop(end) == (-end if end == signal.SIGKILL else 0)
+        with running_stack(home, env=SMALL) as other:
+            keys.add(other.api_key)
+            assert balance(other) == balance(stack) == 100
+            assert other.pids.keys() == NAMES
+            assert other.printed().count("ready http://") == 1
+            assert other.port != stack.port
+            refused = visit(f"{other.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
+            assert refused.status_code == 401
+            assert other.stop(end) == (-end if end == signal.SIGKILL else 0)
             assert remains.wait_for_none(10.0, before) == {}, f"after {end.name}"
+            assert balance(stack) == 100
         assert locate(home).sockets.exists() == (end == signal.SIGKILL)
 
     with embedded_servers(home):
@@ -90,15 +94,6 @@ def test_a_killed_process_comes_back_and_the_others_stay(stack: Stack) -> None:
             other: pid for other, pid in earlier.items() if other != name
         }
         assert balance(stack) == 100
-
-
-def test_two_stacks_run_side_by_side(stack: Stack, tmp_path: Path) -> None:
-    with running_stack(tmp_path / "other", env=SMALL) as other:
-        assert other.port != stack.port
-        assert other.api_key != stack.api_key
-        refused = visit(f"{other.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
-        assert refused.status_code == 401
-        assert balance(other) == balance(stack) == 100
 
 
 def test_the_same_home_twice_is_refused_in_plain_words(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""One stack for everything here that breaks nothing."""
+"""Members of the shared stack."""
 
 from __future__ import annotations
 
@@ -7,33 +7,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from browsa.stack.harness import Stack, running_stack
-from tests.fakes.site import Site
+from browsa.stack.harness import Stack
 from tests.integration.driving import Database, Member, join, plain_http
-
-
-@pytest.fixture(scope="package")
-def site() -> Iterator[Site]:
-    with Site() as site:
-        yield site
 
 
 @pytest.fixture(scope="package")
 def http() -> Iterator[httpx.Client]:
     with plain_http() as http:
         yield http
-
-
-@pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Stack]:
-    settings = {
-        "BROWSA_POOL_SIZE": "2",
-        "BROWSA_RATE_LIMITS": "off",
-        "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port}",
-        "EGRESS_COUNTRIES": '{"us": "direct", "de": "direct"}',
-    }
-    with running_stack(tmp_path_factory.mktemp("shared") / "home", env=settings) as stack:
-        yield stack
 
 
 @pytest.fixture(scope="package")

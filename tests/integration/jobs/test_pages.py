@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from browsa.stack.harness import running_stack
+from browsa.stack.harness import Stack
 from tests.fakes.site import Site, html
-from tests.integration.driving import until
+from tests.integration.driving import plain_http, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -36,20 +36,9 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with Site() as site:
-        settings = {
-            "BROWSA_POOL_SIZE": "1",
-            "BROWSA_RATE_LIMITS": "off",
-            "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port}",
-            "SIGNUP_CREDITS": "1000",
-        }
-        home = tmp_path_factory.mktemp("quick") / "home"
-        with (
-            running_stack(home, env=settings) as stack,
-            httpx.Client(base_url=stack.api_url, headers={"X-API-Key": stack.api_key}, timeout=90) as http,
-        ):
-            yield Client(http, site)
+def client(stack: Stack, site: Site) -> Iterator[Client]:
+    with plain_http(90, base_url=stack.api_url, headers={"X-API-Key": stack.api_key}) as http:
+        yield Client(http, site)
 
 
 def test_a_scrape_in_every_format(client: Client) -> None:

@@ -10,7 +10,7 @@ import pytest
 from browsa.stack.harness import Stack, running_stack
 from tests.integration.driving import Database, Member, join, plain_http, runner_status, until
 
-LEASE_WAIT = 3
+LEASE_WAIT = 5
 STUCK_AFTER = 2 * LEASE_WAIT
 MOST_BROWSERS = 3
 SETTINGS = {

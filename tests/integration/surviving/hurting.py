@@ -39,7 +39,7 @@ def no_restarts(stack: Stack) -> Iterator[None]:
 
 
 def crowd(member: Member, count: int) -> list[dict[str, Any]]:
-    """So many agents, each from a warm browser: here a caller waits for a cold one three seconds only."""
+    """So many agents, each from a warm browser: here a caller waits for a cold one five seconds only."""
     agents = []
     for _ in range(count):
         until(lambda: runner_status(member.stack)["warm"] >= 1, what="a warm browser")

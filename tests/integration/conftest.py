@@ -1,0 +1,28 @@
+"""One stack for everything in these folders that breaks nothing. What breaks stacks has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from browsa.stack.harness import Stack, running_stack
+from tests.fakes.site import Site
+
+
+@pytest.fixture(scope="package")
+def site() -> Iterator[Site]:
+    with Site() as site:
+        yield site
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Stack]:
+    settings = {
+        "BROWSA_POOL_SIZE": "2",
+        "BROWSA_RATE_LIMITS": "off",
+        "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port}",
+        "EGRESS_COUNTRIES": '{"us": "direct", "de": "direct"}',
+    }
+    with running_stack(tmp_path_factory.mktemp("shared") / "home", env=settings) as stack:
+        yield stack
