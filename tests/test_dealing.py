@@ -1,0 +1,25 @@
+"""The names by which tests are dealt out to processes must not outlive the files that they name."""
+
+from __future__ import annotations
+
+import pytest
+
+from browsa.stack.child import ROOT
+from tests.dealing import FIRST, HURT, SHARED, TOGETHER, group, turn
+
+
+@pytest.mark.parametrize("path", [*TOGETHER, *(name for name in FIRST if name not in (HURT, SHARED))])
+def test_what_is_named_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_files_that_share_a_stack_are_run_by_one_process_and_others_by_any() -> None:
+    assert group("tests/integration/agents/test_cap.py::test_a") == group(
+        "tests/integration/jobs/test_pages.py::test_b"
+    )
+    assert group("tests/core/test_logs.py::test_a[x::y]") == "tests/core/test_logs.py"
+
+
+def test_what_takes_long_comes_first() -> None:
+    assert turn("tests/integration/surviving/test_ttl.py::test_a") == 0
+    assert turn("tests/runner/test_leases.py::test_a") < turn("tests/core/test_logs.py::test_a") == len(FIRST)
