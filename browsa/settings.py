@@ -95,6 +95,7 @@ STATIC_URL: str = "/static/"
 WHITENOISE_USE_FINDERS: bool = True  # static files are served from the installed packages: no collectstatic step
 
 INSTALLED_APPS: list[str] = [
+    "unfold",  # the theme; before the admin, whose templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -135,6 +136,8 @@ TEMPLATES: list[dict[str, Any]] = [
         },
     }
 ]
+
+UNFOLD: dict[str, Any] = {"SITE_TITLE": "Browsa", "SITE_HEADER": "Browsa", "SITE_SYMBOL": "fingerprint"}
 
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

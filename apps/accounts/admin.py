@@ -7,35 +7,36 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from apps.accounts import services
 from apps.accounts.models import ApiKey, Membership, User, Workspace
 from apps.accounts.signals import workspace_created
+from apps.core.admin import ModelAdmin, TabularInline
 
-admin.site.site_header = admin.site.site_title = "Browsa"
 admin.site.unregister(Group)
 
 
-class _CreationForm(AdminUserCreationForm[User]):
+class _CreationForm(UserCreationForm):  # type: ignore[misc]  # the theme has no types
     class Meta:
         model = User
         fields = ("email",)
 
 
-class _ChangeForm(UserChangeForm[User]):
+class _ChangeForm(UserChangeForm):  # type: ignore[misc]
     class Meta:
         model = User
         fields = "__all__"
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     form: type[forms.ModelForm[User]] = _ChangeForm
     add_form: type[forms.ModelForm[User]] = _CreationForm
+    change_password_form = AdminPasswordChangeForm
     ordering = ["email"]
     list_display = ["email", "is_staff", "is_active", "created_at", "last_login"]
     list_filter = ["is_staff", "is_active"]
@@ -50,14 +51,14 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic only in t
     add_fieldsets = [(None, {"fields": ["email", "usable_password", "password1", "password2"]})]
 
 
-class _MembershipInline(admin.TabularInline[Membership, Workspace]):
+class _MembershipInline(TabularInline[Membership, Workspace]):
     model = Membership
     extra = 0
     autocomplete_fields = ["user"]
 
 
 @admin.register(Workspace)
-class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
+class WorkspaceAdmin(ModelAdmin[Workspace]):
     list_display = ["name", "slug", "id", "max_burners", "created_at"]
     search_fields = ["name", "slug", "id"]
     readonly_fields = ["id", "created_at"]
@@ -74,7 +75,7 @@ class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
+class ApiKeyAdmin(ModelAdmin[ApiKey]):
     """Keys are minted over the API or with `manage.py mint_key`, where their secret can be shown once."""
 
     list_display = ["name", "prefix", "workspace", "created_at", "last_used_at", "revoked_at"]

@@ -1,8 +1,8 @@
-"""What operators may look at and nobody may change."""
+"""The theme of the operators' pages, and what they may look at and nobody may change."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.contrib import admin
 from django.db.models import Model
@@ -10,10 +10,19 @@ from django.http import HttpRequest
 
 from apps.core.models import BeatTick, IdempotencyKey
 
+if TYPE_CHECKING:  # the theme has no types of its own, and stands in for these
+    from django.contrib.admin import ModelAdmin as ModelAdmin
+    from django.contrib.admin import TabularInline as TabularInline
+else:
+    from unfold.admin import ModelAdmin as ModelAdmin
+    from unfold.admin import TabularInline as TabularInline
+
 M = TypeVar("M", bound=Model)
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[M]):
+class ReadOnlyAdmin(ModelAdmin[M]):
+    """Its pages have no buttons that would be refused."""
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

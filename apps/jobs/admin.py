@@ -6,11 +6,11 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from apps.core.admin import ReadOnlyAdmin
+from apps.core.admin import ReadOnlyAdmin, TabularInline
 from apps.jobs.models import Job, JobEvent
 
 
-class Timeline(admin.TabularInline[JobEvent, Job]):
+class Timeline(TabularInline[JobEvent, Job]):
     model = JobEvent
     fields = ["seq", "created_at", "type", "fence", "data"]
     ordering = ["seq"]
