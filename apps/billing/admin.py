@@ -17,7 +17,7 @@ from apps.accounts.models import Workspace
 from apps.billing import selectors
 from apps.billing.admin_forms import MoveCreditsForm
 from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry, Price
-from apps.core.admin import ReadOnlyAdmin
+from apps.core.admin import ModelAdmin, ReadOnlyAdmin
 
 
 def _page(name: str, *args: object) -> str:
@@ -115,7 +115,7 @@ class CheckoutAdmin(_OfAWorkspace):
 
 
 @admin.register(Price)
-class PriceAdmin(admin.ModelAdmin[Price]):
+class PriceAdmin(ModelAdmin[Price]):
     list_display = ["key", "credits"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Price | None = None) -> list[str]:

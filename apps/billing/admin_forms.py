@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from django import forms
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.billing import services
 from apps.billing.management.amounts import LONGEST_REASON, MOST
@@ -21,10 +22,20 @@ class MoveCreditsForm(forms.Form):
             ("top_up", "Top-up: credits that were paid for"),
             ("adjustment", "Adjustment: a correction, up or down"),
             ("refund", "Refund: takes back credits whose price was paid back outside of Stripe"),
-        ]
+        ],
+        widget=UnfoldAdminSelectWidget,
     )
-    credits = forms.IntegerField(min_value=-MOST, max_value=MOST, help_text="Only an adjustment may be negative.")
-    reason = forms.CharField(max_length=LONGEST_REASON - _LONGEST_EMAIL, help_text="The workspace reads it.")
+    credits = forms.IntegerField(
+        min_value=-MOST,
+        max_value=MOST,
+        help_text="Only an adjustment may be negative.",
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
+    reason = forms.CharField(
+        max_length=LONGEST_REASON - _LONGEST_EMAIL,
+        help_text="The workspace reads it.",
+        widget=UnfoldAdminTextInputWidget,
+    )
     # Made with the page: a form that is sent twice moves credits once.
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 

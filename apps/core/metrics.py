@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 from django.utils import timezone
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -22,6 +29,7 @@ from browsa.beat import PERIODS
 
 log = logging.getLogger(__name__)
 
+disable_created_metrics()  # a second series beside each counter, for a format that nobody asks for here
 registry = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=registry)
 PlatformCollector(registry=registry)

@@ -12,14 +12,15 @@ from prometheus_client.metrics_core import Metric
 
 from apps.core.metrics import gauge
 from apps.jobs import selectors
-from apps.jobs.kinds import LANES
+from apps.jobs.kinds import KINDS, LANES
 
 # An end may be committed some time after the moment that it carries.
 _SETTLING_TIME = timedelta(seconds=30)
 
 
 def read() -> Iterator[Metric]:
-    live = selectors.live_by_kind()
+    counts = selectors.live_by_kind()
+    live = {(state, kind): counts.get((state, kind), 0) for state in selectors.LIVE_STATES for kind in KINDS}
     waits = selectors.longest_waits(now=timezone.now())
     ages = [((lane.queue,), max((waits.get(kind, 0.0) for kind in lane.kinds), default=0.0)) for lane in LANES]
     yield gauge("browsa_jobs", "Jobs that are not over.", list(live.items()), ["state", "kind"])

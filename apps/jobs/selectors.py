@@ -39,10 +39,11 @@ _NEXT = """
 """
 
 
+LIVE_STATES = ("queued", "running", "input_required")
 # Three, because each has an index of its own, and together they would be looked for in all jobs there ever were.
 _LIVE = " UNION ALL ".join(
     f"SELECT status, kind, count(*) FROM jobs_job WHERE status = '{status}' GROUP BY 1, 2"  # noqa: S608  constants only
-    for status in ("queued", "running", "input_required")
+    for status in LIVE_STATES
 )
 
 
