@@ -34,6 +34,8 @@ log = logging.getLogger("browsa.runner.pages")
 T = TypeVar("T")
 
 SPARE_TABS = 2
+# A tab that is thrown away, or made, takes a core for a while, which the answer has a better use for.
+TIDY_AFTER_SECONDS = 0.04
 RECYCLE_PAGES = 500
 RECYCLE_BYTES = 1200 * 2**20
 LOOK_AT_MEMORY_EVERY = 50
@@ -132,9 +134,14 @@ class PageService:
             yield tab
         finally:
             if tab is not None:
-                await asyncio.shield(self._spawn(shell.dispose(tab)))
+                self._spawn(self._tidy(shell, tab))
             shell.busy -= 1
             self._after_page(shell)
+
+    async def _tidy(self, shell: Shell, tab: Tab) -> None:
+        if not self._turns.waiting:
+            await asyncio.sleep(TIDY_AFTER_SECONDS)
+        await shell.dispose(tab)
 
     def _spare(self, country: str) -> Tab | None:
         if self._spares and self._spares[0].country == country:
@@ -166,6 +173,7 @@ class PageService:
 
     async def _refill(self, shell: Shell) -> None:
         try:
+            await asyncio.sleep(TIDY_AFTER_SECONDS)
             while shell is self._shell and len(self._spares) < SPARE_TABS and not self._turns.waiting:
                 identity = Identity.of(DEFAULT_FAMILY, self._country, shell.chromium.version)
                 tab = await shell.open(identity, self._country)
