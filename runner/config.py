@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from addresses.policy import AllowRule, parse_allow_list
 from runner.browsers import find_chromium, find_headless_shell
-from runner.egress.policy import AllowRule, parse_allow_list
 from runner.identity.places import PLACES
 
 # Measured: PSS of a leased full Chromium with one ordinary page, rounded up.

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from runner.egress.policy import Address, AllowRule, is_permitted, parse_address, unmapped
+from addresses.policy import Address, AllowRule, is_permitted, parse_address, unmapped
 
 CONNECT_SECONDS = 10.0
 RESOLVE_SECONDS = 10.0

@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from addresses.policy import Address, parse_allow_list
 from runner.egress import dial
 from runner.egress.dial import Dialer, DialError, Refusal
-from runner.egress.policy import Address, parse_allow_list
 from tests.fakes.upstream_proxy import Kind, UpstreamProxy
 
 LOOPBACK = parse_allow_list("127.0.0.1,127.0.0.2")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from addresses.policy import Address, parse_allow_list
 from runner.egress import socks
 from runner.egress.dial import Dialer, DialError, Refusal
-from runner.egress.policy import Address, parse_allow_list
 from runner.egress.socks import BrowserEnd, Incomplete, Malformed, parse_greeting, parse_request
 
 LOOPBACK = parse_allow_list("127.0.0.1")

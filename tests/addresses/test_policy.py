@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.egress.policy import (
+from addresses.policy import (
     REFUSED_V4,
     REFUSED_V6,
     AllowRule,

@@ -1,0 +1,1 @@
+"""Which network addresses may be reached. Shared by the runner and the Django side, and imports neither."""
