@@ -6,15 +6,18 @@ What the embedded stack chose for itself (addresses, port, tokens, keys) it leav
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from addresses.policy import AllowRule, parse_allow_list
 from apps.billing import offers
 from apps.core import ratelimits
 
@@ -141,6 +144,32 @@ def credit_packs(text: str) -> Mapping[str, offers.Offer]:
         raise ImproperlyConfigured(f"CREDIT_PACKS must be JSON: {error}.") from error
 
 
+def allowed_addresses(text: str) -> tuple[AllowRule, ...]:
+    """The operator's exceptions to the address policy. `runner.config` reads the same ones for browsers."""
+    try:
+        return parse_allow_list(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"BROWSA_ALLOW_ADDRESSES: {error}.") from error
+
+
+def master_keys(text: str) -> dict[str, bytes]:
+    """`v2:<base64 of 32 bytes>,v1:…`, the newest first: it seals, the others still open."""
+    keys: dict[str, bytes] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        version, _, encoded = item.partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            key = b""
+        if not re.fullmatch(r"[a-z0-9]{1,16}", version) or len(key) != 32 or version in keys:
+            # The keys themselves are not repeated here.
+            raise ImproperlyConfigured(
+                "BROWSA_MASTER_KEYS must be version:base64 of 32 bytes, comma-separated, each version once."
+            )
+        keys[version] = key
+    return keys
+
+
 def redis_address(text: str) -> str:
     """What redis-py understands: `redis://…`, `rediss://…` or `unix:///path`."""
     text = re.sub(r"^redis\+socket://", "unix://", text)
@@ -152,6 +181,34 @@ def redis_address(text: str) -> str:
 def celery_broker(redis_url: str) -> str:
     """The same server in Celery's spelling, which has another name for Unix sockets."""
     return re.sub(r"^unix://", "redis+socket://", redis_url)
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """`tls`: from the first byte; otherwise STARTTLS."""
+
+    host: str = "localhost"
+    port: int = 587
+    user: str = ""
+    password: str = ""
+    tls: bool = False
+
+
+def smtp_server(text: str) -> SmtpServer:
+    """`smtp://user:password@host:587` (STARTTLS when there is a user) or `smtps://…`."""
+    if not text:
+        return SmtpServer()
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in ("smtp", "smtps"):
+        # It may hold a password, so it is not repeated here.
+        raise ImproperlyConfigured("BROWSA_SMTP_URL must be smtp://[user:password@]host[:port] or smtps://…")
+    tls = parts.scheme == "smtps"
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return SmtpServer(host, port or (465 if tls else 587), user, password, tls)
 
 
 def runner_address(text: str) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from browsa.environment import Environment, celery_broker, egress_countries, redis_address, runner_address
+from browsa.environment import (
+    Environment,
+    allowed_addresses,
+    celery_broker,
+    egress_countries,
+    master_keys,
+    redis_address,
+    runner_address,
+)
 from runner.config import ConfigError, _countries
 
 
@@ -146,3 +155,26 @@ def test_what_is_no_runner_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "unix:/run/browsa/runner.sock"])
 def test_a_runner_is_named_by_its_socket(text: str) -> None:
     assert runner_address(text) == text
+
+
+def test_exceptions_to_the_address_policy_are_read() -> None:
+    (rule,) = allowed_addresses("127.0.0.1:9000")
+
+    assert (str(rule.network), rule.port) == ("127.0.0.1/32", 9000)
+    with pytest.raises(ImproperlyConfigured, match="BROWSA_ALLOW_ADDRESSES"):
+        allowed_addresses("localhost")
+
+
+def test_master_keys_are_read_newest_first() -> None:
+    new, old = (base64.b64encode(bytes([number]) * 32).decode() for number in (2, 1))
+
+    assert list(master_keys(f"v2:{new}, v1:{old}")) == ["v2", "v1"]
+    assert master_keys("") == {}
+
+
+@pytest.mark.parametrize("text", ["v1", "v1:", "v1:hunter2=", "V 1:" + "A" * 43 + "=", "v1:" + "A" * 40])
+def test_a_master_key_that_is_none_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="BROWSA_MASTER_KEYS") as refused:
+        master_keys(text)
+
+    assert "hunter2" not in str(refused.value)

@@ -1,0 +1,146 @@
+"""One POST to a stranger, bounded in time and size. No redirects, proxies, cookies, or anything of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import httpcore
+
+from addresses.policy import AllowRule
+from apps.core.outgoing.network import GuardedBackend, Resolver, Resolving
+from apps.core.outgoing.urls import Destination
+
+MAX_BODY = 16 * 1024
+MAX_HEADERS = 32 * 1024
+# The status is the answer. The rest is read, for so long, only so that the connection can be used again.
+BODY_SECONDS = 1.0
+# Shorter than any common server's own, so that no request goes into a connection that is being closed.
+KEEP_ALIVE_SECONDS = 1.5
+
+
+class NoAnswer(Exception):
+    """There was no HTTP answer; the message says why, in words for whoever runs the other end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    retry_after: str = ""
+
+
+class OutgoingClient:
+    """What all channels share: the policy, the resolver's threads, trusted certificates. For one event loop."""
+
+    def __init__(
+        self,
+        *,
+        allow: tuple[AllowRule, ...],
+        resolve: Resolver | None = None,
+        certificates: ssl.SSLContext | None = None,
+    ) -> None:
+        self._resolving = Resolving()
+        self._certificates = certificates or httpcore.default_ssl_context()
+        self._backend = GuardedBackend(
+            allow=allow, resolve=resolve or self._resolving, max_answer=MAX_HEADERS + MAX_BODY
+        )
+
+    def channel(self) -> Channel:
+        """For one receiver: its connections are nobody else's."""
+        return Channel(self._backend, self._certificates)
+
+    def close(self) -> None:
+        self._resolving.close()
+
+
+class Channel:
+    """Connections to one receiver: as many as there are requests at once, kept for the next ones."""
+
+    def __init__(self, backend: GuardedBackend, certificates: ssl.SSLContext) -> None:
+        self._backend = backend
+        self._certificates = certificates
+        self._idle: list[httpcore.AsyncHTTPConnection] = []
+
+    async def post(
+        self, destination: Destination, *, headers: Mapping[str, str], body: bytes, seconds: float
+    ) -> Answer:
+        """The answer's status line decides. Raises NoAnswer."""
+        request = _request(destination, headers, body)
+        connection = await self._connection(request.url.origin)
+        try:
+            return await _exchange(connection, request, seconds)
+        finally:
+            if connection.is_idle() and not connection.is_closed():
+                self._idle.append(connection)
+            else:
+                await connection.aclose()
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.aclose()
+
+    async def _connection(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        """The one used last that still works; the others grow old and are closed here one day."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.can_handle_request(origin) and not connection.has_expired():
+                return connection
+            await connection.aclose()
+        return httpcore.AsyncHTTPConnection(
+            origin=origin,
+            ssl_context=self._certificates,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+            network_backend=self._backend,
+        )
+
+
+async def _exchange(connection: httpcore.AsyncHTTPConnection, request: httpcore.Request, seconds: float) -> Answer:
+    try:
+        async with asyncio.timeout(seconds):
+            response = await connection.handle_async_request(request)
+    except (TimeoutError, httpcore.TimeoutException) as error:
+        raise NoAnswer(f"no answer within {seconds:g} s") from error
+    except httpcore.RemoteProtocolError as error:
+        raise NoAnswer(f"not a valid HTTP answer: {_text(error)}") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        raise NoAnswer(_text(error)) from error
+    await _finish(response)
+    retry_after = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
+    return Answer(response.status, retry_after[:100].decode("ascii", "replace"))
+
+
+def _request(destination: Destination, headers: Mapping[str, str], body: bytes) -> httpcore.Request:
+    fields = {"Host": destination.host_header, **headers, "Content-Length": str(len(body))}
+    url = httpcore.URL(
+        scheme=destination.scheme.encode(),
+        host=destination.host.encode(),
+        port=destination.port,
+        target=destination.target.encode(),
+    )
+    return httpcore.Request(
+        b"POST", url, headers=[(name.encode(), value.encode()) for name, value in fields.items()], content=body
+    )
+
+
+async def _finish(response: httpcore.Response) -> None:
+    """Reads what little is left, or hangs up. The status has been heard: a body that is too long, too slow or broken
+    changes nothing.
+    """
+    read = 0
+    try:
+        with suppress(TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in response.aiter_stream():
+                    read += len(chunk)
+                    if read > MAX_BODY:
+                        break
+    finally:
+        await response.aclose()
+
+
+def _text(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:200]

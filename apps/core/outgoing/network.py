@@ -1,0 +1,121 @@
+"""Connections under the address policy: resolve once, check, dial that very address.
+
+A backend for httpcore, and so for everything that is built on it (httpx, and with it most LLM clients). TLS and the
+Host header still use the name, so a certificate is checked against what the caller wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpcore
+from httpcore import SOCKET_OPTION
+
+from addresses.policy import Address, AllowRule, is_permitted, parse_address, unmapped
+from apps.core.outgoing.streams import Stream, connect
+
+MAX_ADDRESSES = 4
+# Names are looked up by threads. A resolver that hangs costs its name a thread, and other names nothing.
+RESOLVER_THREADS = 32
+
+Resolver = Callable[[str], Awaitable[list[Address]]]
+
+
+class Refused(httpcore.ConnectError):
+    """The address policy forbids the connection. Which address it was is not said: that would map our network."""
+
+    def __init__(self) -> None:
+        super().__init__("the host leads to an address that may not be reached from here")
+
+
+class NotResolved(httpcore.ConnectError):
+    def __init__(self) -> None:
+        super().__init__("the host's name can't be resolved")
+
+
+class Resolving:
+    """The system's resolver on threads of its own. Who asks for a name that is being asked for waits along."""
+
+    def __init__(self, threads: int = RESOLVER_THREADS) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolver")
+        self._asked: dict[str, asyncio.Future[list[Address]]] = {}
+
+    async def __call__(self, host: str) -> list[Address]:
+        """Every address of `host`, in the system's order. Raises NotResolved."""
+        asked = self._asked.get(host)
+        if asked is None:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host)
+            self._asked[host] = asked
+            asked.add_done_callback(lambda done: self._forget(host, done))
+        return await asyncio.shield(asked)  # whoever gives up leaves the others theirs
+
+    def _forget(self, host: str, done: asyncio.Future[list[Address]]) -> None:
+        del self._asked[host]
+        if not done.cancelled():
+            done.exception()  # nobody may be waiting any more: that is no reason for a warning
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str) -> list[Address]:
+    try:
+        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise NotResolved from error
+    found = [parse_address(str(info[4][0])) for info in infos]
+    return [address for address in dict.fromkeys(found) if address is not None]
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Dials what the policy permits. `max_answer` bounds the bytes read after each write; None: no bound."""
+
+    def __init__(self, *, allow: tuple[AllowRule, ...], resolve: Resolver, max_answer: int | None = None) -> None:
+        self._allow = allow
+        self._resolve = resolve
+        self._max_answer = max_answer
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Raises Refused, NotResolved, and httpcore's own errors. Nobody chooses our own address or socket options."""
+        failure: httpcore.ConnectError | httpcore.ConnectTimeout = NotResolved()
+        for address in (await self._permitted(host, port))[:MAX_ADDRESSES]:
+            try:
+                stream = await connect(str(address), port, timeout=timeout, most=self._max_answer)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+                continue
+            if self._is_this_machine(stream, address, port):
+                await stream.aclose()
+                raise Refused
+            return stream
+        raise failure
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        raise Refused
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _permitted(self, host: str, port: int) -> list[Address]:
+        literal = parse_address(host)
+        found = [literal] if literal is not None else await self._resolve(host)
+        permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
+        if found and not permitted:
+            raise Refused
+        return permitted
+
+    def _is_this_machine(self, stream: Stream, address: Address, port: int) -> bool:
+        """A public address of this very machine leads to services that no firewall stands in front of."""
+        return stream.ours == stream.theirs and not any(rule.permits(address, port) for rule in self._allow)

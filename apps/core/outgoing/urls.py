@@ -1,0 +1,111 @@
+"""What URL a caller may have requests sent to, by its form alone. Pure: no name is resolved.
+
+A name that leads somewhere inside is refused when it is dialled (`network`), for until then it may change its mind.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import idna
+
+from addresses.policy import Address, AllowRule, is_permitted
+
+MAX_LENGTH = 2048
+_PORTS = {"http": 80, "https": 443}
+_FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\]")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", re.ASCII)
+# https://url.spec.whatwg.org/#ends-in-a-number-checker: resolvers take such a host for an address in disguise.
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+# Everything that a request target may hold (RFC 3986), and `%`: what is encoded already stays as it is.
+_SAFE = "!$%&'()*+,-./:;=?@_~"
+_LOOPBACK = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
+
+
+class BadUrl(ValueError):
+    """The message says what is wrong, as the end of a sentence that begins with the URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A URL taken apart. `host` is in ASCII, without brackets; `address` is what it spells if it is no name."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    address: Address | None
+
+    @property
+    def host_header(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.host_header}"
+
+
+def parse(text: str) -> Destination:
+    """Raises BadUrl for everything but plain http and https URLs."""
+    if len(text) > MAX_LENGTH:
+        raise BadUrl(f"may have {MAX_LENGTH} characters at most")
+    if _FORBIDDEN.search(text):
+        raise BadUrl("may not hold spaces, control characters or backslashes")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadUrl("is not a URL") from error
+    if parts.scheme not in _PORTS:
+        raise BadUrl("must begin with http:// or https://")
+    if not text[len(parts.scheme) :].startswith("://") or not host:
+        raise BadUrl("must name a host")
+    if "@" in parts.netloc:
+        raise BadUrl("may not hold a user name or password")
+    if port == 0 or parts.netloc.endswith(":"):
+        raise BadUrl("has no valid port")
+    name, address = _host(host, bracketed="[" in parts.netloc)
+    target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
+    return Destination(parts.scheme, name, port or _PORTS[parts.scheme], target, address)
+
+
+def check(text: str, allow: Sequence[AllowRule]) -> Destination:
+    """`parse`, and no address that says by itself that it leads inside. Raises BadUrl."""
+    destination = parse(text)
+    if destination.address is not None:
+        spelled: tuple[Address, ...] = (destination.address,)
+    elif destination.host == "localhost" or destination.host.endswith(".localhost"):
+        spelled = _LOOPBACK  # RFC 6761, 6.3: whatever a resolver says
+    else:
+        return destination
+    if not any(is_permitted(address, destination.port, tuple(allow)) for address in spelled):
+        raise BadUrl("leads to an address that may not be reached from here")
+    return destination
+
+
+def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
+    try:
+        if bracketed:
+            six = ipaddress.IPv6Address(host)
+            if six.scope_id is not None:
+                raise BadUrl("may not name a network zone")
+            return str(six), six
+        # UTS 46 also turns look-alikes of digits and dots into plain ones, so it comes before all that follows.
+        name = host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+    except (ValueError, UnicodeError) as error:  # idna's errors are UnicodeErrors
+        raise error if isinstance(error, BadUrl) else BadUrl("has no valid host") from error
+    name = name.lower().removesuffix(".")
+    if not _HOST.fullmatch(name) or ".." in name or any(len(label) > 63 for label in name.split(".")):
+        raise BadUrl("has no valid host")
+    if not _NUMBER.fullmatch(name.rpartition(".")[2]):
+        return name, None
+    try:
+        four = ipaddress.IPv4Address(name)
+    except ValueError as error:
+        raise BadUrl("spells an address in an unusual way: write it as four numbers with dots") from error
+    return str(four), four

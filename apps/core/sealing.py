@@ -1,0 +1,54 @@
+"""Secrets at rest: AES-256-GCM under the newest master key, tied to what they belong to.
+
+A sealed value is `version:nonce‖ciphertext`. The context (whose secret it is, and for what) is authenticated with it: a
+row that is copied to another workspace does not open there. Without BROWSA_MASTER_KEYS the key is derived from
+BROWSA_SECRET_KEY (HKDF, RFC 5869).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+_NONCE_BYTES = 12
+_DERIVED = "derived"
+
+
+class Unreadable(Exception):
+    """The sealed value was made with a key that is no longer there, for something else, or was damaged."""
+
+
+def seal(secret: bytes, *, context: str) -> bytes:
+    version, key = next(iter(_keys().items()))
+    nonce = os.urandom(_NONCE_BYTES)
+    return b"%s:%s%s" % (version.encode(), nonce, key.encrypt(nonce, secret, context.encode()))
+
+
+def unseal(sealed: bytes, *, context: str) -> bytes:
+    """Raises Unreadable."""
+    version, _, rest = sealed.partition(b":")
+    key = _keys().get(version.decode("ascii", "replace"))
+    if key is None:
+        raise Unreadable(f"there is no master key of the version that sealed {context}")
+    try:
+        return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], context.encode())
+    except (InvalidTag, ValueError) as error:
+        raise Unreadable(f"{context} does not open with its master key") from error
+
+
+def _keys() -> Mapping[str, AESGCM]:
+    """By version, the newest first."""
+    return _ciphers(tuple(settings.MASTER_KEYS.items()), settings.SECRET_KEY)
+
+
+@functools.lru_cache(maxsize=4)
+def _ciphers(master_keys: tuple[tuple[str, bytes], ...], secret_key: str) -> dict[str, AESGCM]:
+    derived = HKDF(SHA256(), length=32, salt=None, info=b"browsa sealing").derive(secret_key.encode())
+    return {version: AESGCM(key) for version, key in (*master_keys, (_DERIVED, derived))}
