@@ -14,5 +14,7 @@ PERIODS: dict[str, timedelta] = {
     "billing.release_expired_holds": timedelta(minutes=1),
     "billing.reconcile_checkouts": timedelta(minutes=1),
     "billing.purge_unpaid_checkouts": timedelta(hours=1),
+    "webhooks.tell_owners": timedelta(minutes=1),
+    "webhooks.purge": timedelta(minutes=10),
     "core.purge_idempotency_keys": timedelta(minutes=10),
 }

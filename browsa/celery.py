@@ -40,7 +40,7 @@ broker.install()
 app = Celery("browsa")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
-    include=["tasks.agents", "tasks.jobs", "tasks.billing", "tasks.core"],
+    include=["tasks.agents", "tasks.jobs", "tasks.billing", "tasks.webhooks", "tasks.core"],
     task_queues=[_queue(name) for name in ("default", "bulk", "tasks")],
     task_serializer="json",
     accept_content=["json"],

@@ -11,18 +11,22 @@ from typing import Any
 import dj_database_url
 import django_stubs_ext
 
+from addresses.policy import AllowRule
 from apps.billing.offers import Offer
 from apps.core import ratelimits
 from browsa.environment import (
     Environment,
+    allowed_addresses,
     celery_broker,
     credit_currency,
     credit_packs,
     credit_price,
     egress_countries,
+    master_keys,
     rate_limits,
     redis_address,
     runner_address,
+    smtp_server,
 )
 
 django_stubs_ext.monkeypatch()  # lets Django's generic classes be subscripted, as the type checker wants them
@@ -39,7 +43,7 @@ PUBLIC_CDP_URL: str = env.url(
 )
 RUNNER_URL: str = runner_address(env.text("BROWSA_RUNNER_URL"))
 RUNNER_TOKEN: str = env.text("BROWSA_RUNNER_TOKEN")
-MASTER_KEYS: str = env.text("BROWSA_MASTER_KEYS")
+MASTER_KEYS: dict[str, bytes] = master_keys(env.text("BROWSA_MASTER_KEYS"))
 MAX_BURNERS: int = env.integer("BROWSA_MAX_BURNERS", 10, least=0, most=100_000)
 RATE_LIMITS: ratelimits.Table | None = rate_limits(env.text("BROWSA_RATE_LIMITS"))
 SIGNUP_CREDITS: int = env.integer("SIGNUP_CREDITS", 100)
@@ -54,6 +58,7 @@ CREDIT_PACKS: Mapping[str, Offer] = credit_packs(env.text("CREDIT_PACKS", "{}"))
 RENEWAL_GRACE_DAYS: int = env.integer("RENEWAL_GRACE_DAYS", 3, most=365)
 EGRESS_COUNTRIES: dict[str, str] = egress_countries(env.text("EGRESS_COUNTRIES", '{"us": "direct"}'))
 DEFAULT_COUNTRY: str = next(iter(EGRESS_COUNTRIES))
+ALLOW_ADDRESSES: tuple[AllowRule, ...] = allowed_addresses(env.text("BROWSA_ALLOW_ADDRESSES"))
 
 # Threads of one API process, each with its own database connection. Calls that wait for a runner have threads of
 # their own, so that a full pool of browsers never holds up reads.
@@ -70,6 +75,9 @@ JOB_MAX_ATTEMPTS: int = 5
 BULK_JOBS_PER_WORKSPACE: int = env.integer("BROWSA_BULK_JOBS_PER_WORKSPACE", 2, least=1, most=1000)
 # Pages that a workspace's batches and crawls load at once in one worker; the contract says 4 to 8.
 PAGES_PER_WORKSPACE: int = env.integer("BROWSA_PAGES_PER_WORKSPACE", 6, least=1, most=64)
+
+# How long events, and the log of their deliveries, are kept: longer than a delivery is tried.
+WEBHOOK_LOG_DAYS: int = env.integer("BROWSA_WEBHOOK_LOG_DAYS", 30, least=7, most=3650)
 
 MAX_BODY_BYTES: int = 1024 * 1024
 
@@ -182,15 +190,31 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "JobStatusName": "apps.jobs.models.Job.Status",
         "JobKind": "apps.jobs.models.Job.Kind",
         "CheckoutStatus": "apps.billing.models.Checkout.Status",
+        "WebhookEventType": "apps.webhooks.catalogue.TYPES",
+        "WebhookStatus": "apps.webhooks.serializers.STATUSES",
+        "DeliveryStatus": "apps.webhooks.models.Delivery.Status",
     },
     "TAGS": [
         {"name": "Agents", "description": "Cloud browser identities."},
         {"name": "Quick calls", "description": "Pages in one call, or many as one job."},
         {"name": "Jobs", "description": "Work in the background: wait for it, follow it, cancel it."},
+        {"name": "Webhooks", "description": "Be told, signed, instead of asking."},
         {"name": "Credits", "description": "Balance, prices and the ledger."},
         {"name": "API keys", "description": "Mint, list and revoke keys."},
     ],
 }
+
+# --- Mail to the owners of workspaces. Without a server none is sent. ----------------------------------------------
+EMAIL_BACKEND: str = f"django.core.mail.backends.{'smtp' if env.text('BROWSA_SMTP_URL') else 'dummy'}.EmailBackend"
+_smtp = smtp_server(env.text("BROWSA_SMTP_URL"))
+EMAIL_HOST: str = _smtp.host
+EMAIL_PORT: int = _smtp.port
+EMAIL_HOST_USER: str = _smtp.user
+EMAIL_HOST_PASSWORD: str = _smtp.password
+EMAIL_USE_SSL: bool = _smtp.tls
+EMAIL_USE_TLS: bool = bool(_smtp.user) and not _smtp.tls  # STARTTLS: a password is never sent in the clear
+EMAIL_TIMEOUT: int = 10
+DEFAULT_FROM_EMAIL: str = env.text("BROWSA_MAIL_FROM", "browsa@localhost")
 
 # --- Logs: one JSON object a line, on stderr ---------------------------------------------------------------------
 LOGGING: dict[str, Any] = {

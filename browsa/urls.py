@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("apps.jobs.urls")),
     path("", include("apps.agents.urls")),
     path("", include("apps.billing.urls")),
+    path("", include("apps.webhooks.urls")),
     path("", include("apps.accounts.urls")),
     path("healthz", views.healthz),
     path("readyz", views.readyz),

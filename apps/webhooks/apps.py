@@ -4,3 +4,11 @@ from django.apps import AppConfig
 class WebhooksConfig(AppConfig):
     name = "apps.webhooks"
     label = "webhooks"
+
+    def ready(self) -> None:
+        from apps.core import health, metrics
+        from apps.webhooks.metrics import read
+        from apps.webhooks.readiness import deliveries
+
+        health.register("webhooks", deliveries)
+        metrics.register("webhooks", read)

@@ -1,9 +1,14 @@
-"""The outbox: what happened, written in the transaction that made it happen."""
+"""The outbox (what happened, written in the transaction that made it happen), who is told of it, and how that went."""
 
 from __future__ import annotations
 
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 from apps.accounts.models import Workspace
 from apps.core.ids import new_event_id
@@ -23,3 +28,113 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.type}"
+
+
+class Endpoint(models.Model):
+    """Where a workspace wants to be told. A deleted one stays for as long as the log of its deliveries does."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        DISABLED = "disabled"
+        DELETED = "deleted"
+
+    class Reason(models.TextChoices):
+        OWNER = "owner", "by its workspace"
+        GONE = "gone", "the receiver answered 410 Gone"
+        FAILING = "failing", "nothing but failures for five days"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+", db_index=False)
+    url = models.CharField(max_length=2048)
+    events = ArrayField(models.CharField(max_length=40), default=list, help_text="Empty: every type.")
+    description = models.CharField(max_length=500, blank=True, default="")
+    status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
+    disabled_reason = models.CharField(max_length=10, choices=Reason, blank=True, default="")
+    disabled_at = models.DateTimeField(null=True)
+    notified_at = models.DateTimeField(null=True, help_text="When its owners were told that it was disabled.")
+    failing_since = models.DateTimeField(null=True, help_text="The first failure after the last success.")
+    last_failure_at = models.DateTimeField(null=True, help_text="To the minute.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "webhook"
+        indexes = [
+            models.Index(fields=["workspace", "-created_at", "-id"], name="endpoint_newest_first"),
+            models.Index(
+                fields=["disabled_at"],
+                name="endpoint_to_notify",
+                condition=Q(status="disabled", notified_at=None),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Delivery(models.Model):
+    """One event for one endpoint.
+
+    `due_at` is when it may be taken: by the schedule, or, while somebody who holds `claim` is at work on it, when their
+    lease runs out.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="+")
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+", db_index=False)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    attempts = models.PositiveIntegerField(default=0, help_text="Attempts whose outcome is known.")
+    round_began = models.PositiveIntegerField(
+        default=0, help_text="Attempts made before it was last put on the schedule's beginning."
+    )
+    due_at = models.DateTimeField(null=True, help_text="Empty: never again.")
+    claim = models.UUIDField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(fields=["endpoint", "due_at"], name="delivery_queue", condition=Q(status="pending")),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Attempt(models.Model):
+    """What became of one try. Its `id` orders them."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+", db_index=False)
+    number = models.PositiveIntegerField()
+    status_code = models.PositiveSmallIntegerField(null=True, help_text="Empty: there was no answer.")
+    error = models.CharField(max_length=300, blank=True, default="")
+    duration_ms = models.PositiveIntegerField()
+    ended_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["endpoint", "-id"], name="attempt_newest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} #{self.number}"
+
+
+class SigningSecret(models.Model):
+    """A workspace's secrets: the current one, and those that were current in the last 24 hours."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    sealed = models.BinaryField(help_text="See apps.core.sealing.")
+    created_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace"], condition=Q(retired_at=None), name="one_current_secret")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workspace_id} {self.created_at}"

@@ -30,6 +30,7 @@ def test_ready_when_every_part_is(runner: FakeRunner) -> None:
         "redis": True,
         "worker_and_beat": True,
         "runner": True,
+        "webhooks": True,
     }
 
 

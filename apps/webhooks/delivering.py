@@ -1,0 +1,204 @@
+"""The deliverer of a worker process: one event loop on a thread of its own, and a thread for the database.
+
+Hints on Redis name endpoints that have something due; once a second it looks for itself, so without Redis (and
+without beat) deliveries are a second later. The loop goes round as fast as the database answers: outcomes that came
+meanwhile are recorded together, and what lanes have room for is claimed together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis.asyncio
+import uvloop
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+
+from apps.core.outgoing.client import Channel, OutgoingClient
+from apps.webhooks import hints, selectors
+from apps.webhooks.hints import Owned
+from apps.webhooks.lanes import Lane, Lanes, Standing
+from apps.webhooks.sending import TIMEOUT_SECONDS, attempt
+from apps.webhooks.services import handing
+from apps.webhooks.services.handing import LEASE, Claimed, Outcome
+from browsa.threads import DatabaseThreads
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+# While every lane is busy outcomes may gather for so long: fewer, larger statements.
+GATHER_SECONDS = 0.01
+# Connections of an endpoint that has had nothing for so long are closed; that it was failing is remembered for longer.
+FORGET_SECONDS = 2.0
+FORGET_FAILING_SECONDS = 600.0
+
+T = TypeVar("T")
+
+
+class Deliverer:
+    """`start`, then `stop`. `seconds` is what an attempt may take."""
+
+    def __init__(self, *, lanes: Lanes | None = None, seconds: float = TIMEOUT_SECONDS) -> None:
+        self._lanes = lanes or Lanes()
+        self._seconds = seconds
+        self._channels: dict[Lane, Channel] = {}
+        self._outcomes: list[Outcome] = []
+        self._flights: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._threads = DatabaseThreads(1, "deliverer-db")
+        self._thread = threading.Thread(target=self._serve, name="deliverer", daemon=True)
+
+    def start(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread.start()
+
+    def stop(self, *, grace: float) -> None:
+        """Claims nothing more, lets what flies land within `grace` seconds, records it, and ends."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._begin_to_stop)
+            self._thread.join(grace)
+
+    def _begin_to_stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._run())
+
+    async def _run(self) -> None:
+        self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
+        watchers = [asyncio.create_task(work()) for work in (self._listen, self._look)]
+        try:
+            while not (self._stopping and not self._flights and not self._outcomes):
+                await self._go_round()
+        finally:
+            for task in watchers:
+                task.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+            for channel in self._channels.values():
+                await channel.close()
+            self._client.close()
+            self._threads.close()
+
+    async def _go_round(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+        try:
+            await self._record()
+            await (self._give_back() if self._stopping else self._claim())
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("deliveries wait for the database", extra={"cause": type(error).__name__})
+            await asyncio.sleep(RETRY_SECONDS)
+            self._wake.set()
+        if not self._stopping:
+            self._take_off()
+            if not self._lanes.starving:
+                await asyncio.sleep(GATHER_SECONDS)
+
+    async def _record(self) -> None:
+        """Outcomes stay until they are written, or until their claims have run out and they would change nothing."""
+        if not self._outcomes:
+            return
+        batch, self._outcomes = self._outcomes, []
+        try:
+            await self._in_thread(lambda: handing.record(batch))
+        except BaseException:
+            now = timezone.now()
+            self._outcomes = [outcome for outcome in batch if outcome.delivery.until > now] + self._outcomes
+            raise
+
+    async def _claim(self) -> None:
+        rooms = self._lanes.ask()
+        if not rooms:
+            return
+        try:
+            claimed = await self._in_thread(lambda: handing.claim(rooms))
+        except BaseException:
+            self._lanes.unanswered(rooms)
+            raise
+        self._lanes.answer(rooms, claimed, now=self._loop.time())
+        if self._lanes.starving:
+            self._wake.set()
+
+    async def _give_back(self) -> None:
+        dropped = self._lanes.drop_waiting()
+        if dropped:
+            await self._in_thread(lambda: handing.give_back(dropped))
+
+    def _take_off(self) -> None:
+        for lane, claimed in self._lanes.take_off():
+            flight = self._loop.create_task(self._fly(lane, claimed))
+            self._flights.add(flight)
+            flight.add_done_callback(self._flights.discard)
+
+    async def _fly(self, lane: Lane, claimed: Claimed) -> None:
+        standing = None
+        try:
+            # What has waited for too long may become another's before it is done: it comes again.
+            if timezone.now() + LEASE / 3 < claimed.until:
+                channel = self._channels.get(lane)
+                if channel is None:
+                    channel = self._channels[lane] = self._client.channel()
+                outcome = await attempt(claimed, channel, allow=settings.ALLOW_ADDRESSES, seconds=self._seconds)
+                standing = Standing.WELL if outcome.delivered else Standing.FAILING
+                self._outcomes.append(outcome)
+        except Exception as error:
+            # Nothing is recorded: it is due again when the lease is over.
+            log.error("an attempt broke down", extra={"delivery_id": claimed.id}, exc_info=error)
+            standing = Standing.FAILING
+        finally:
+            self._lanes.land(lane, standing, now=self._loop.time())
+            self._wake.set()
+            if not self._stopping:
+                self._take_off()
+
+    async def _look(self) -> None:
+        """Finds what no hint told of: retries, lost hints, what a dead worker had."""
+        while True:
+            try:
+                self._tell([(endpoint, workspace) for endpoint, workspace, _ in await self._in_thread(selectors.due)])
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("due deliveries can't be looked up", extra={"cause": type(error).__name__})
+            await self._tidy(self._loop.time())
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _tidy(self, now: float) -> None:
+        quiet = now - FORGET_SECONDS
+        self._lanes.forget(before=quiet, failing_before=now - FORGET_FAILING_SECONDS)
+        for lane in [lane for lane in self._channels if not lane.flying and lane.touched < quiet]:
+            await self._channels.pop(lane).close()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as heard:
+                    await heard.subscribe(hints.CHANNEL)
+                    async for message in heard.listen():
+                        if message["type"] == "message":
+                            self._tell(list(hints.read(message["data"])))
+            except (redis.RedisError, OSError) as error:
+                log.warning("no hints from Redis, looking once a second", extra={"cause": str(error)})
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _tell(self, owned: list[Owned]) -> None:
+        if owned and not self._stopping:
+            self._lanes.tell(owned, now=self._loop.time())
+            self._wake.set()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._threads, work)
+
+
+@functools.cache
+def this_deliverer() -> Deliverer:
+    """The one of this process."""
+    return Deliverer()

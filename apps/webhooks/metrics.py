@@ -1,0 +1,18 @@
+"""The webhooks' part of `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import Metric
+
+from apps.core.metrics import gauge
+from apps.webhooks import selectors
+
+
+def read() -> Iterator[Metric]:
+    pending, oldest = selectors.pending_count(), selectors.oldest_due_seconds()
+    yield gauge("browsa_webhook_deliveries_pending", "Deliveries not accepted and not given up.", [((), pending)])
+    yield gauge(
+        "browsa_webhook_oldest_due_seconds", "For how long the oldest unsent delivery has been due.", [((), oldest)]
+    )

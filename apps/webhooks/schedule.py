@@ -1,0 +1,69 @@
+"""When a delivery is tried again, and when an endpoint is given up. Pure.
+
+The schedule of the contract is read as Svix's is (https://docs.svix.com/retries): each figure is the time since the
+attempt before it, so the tenth and last attempt comes a little more than three days after the first.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_MINUTE, _HOUR = 60, 3600
+# Seconds between one attempt and the next.
+DELAYS: tuple[int, ...] = (
+    *(5, 5 * _MINUTE, 30 * _MINUTE),
+    *(2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
+)
+MAX_ATTEMPTS = len(DELAYS) + 1
+JITTER = 0.2
+# The most that Retry-After can ask for: no wait is longer than the schedule's longest.
+MAX_RETRY_AFTER = timedelta(seconds=DELAYS[-1])
+
+FAILING_FOR = timedelta(days=5)
+# A pause longer than any between two attempts: what failed before it says nothing of how the endpoint is now.
+FORGOTTEN_AFTER = timedelta(hours=36)
+
+
+def next_attempt(*, made: int, now: datetime, jitter: float, retry_after: str = "") -> datetime | None:
+    """When to try again after `made` attempts (from 1) that failed; None: never.
+
+    `jitter` is a random number from 0 to 1. `retry_after` is the header as it came: it can delay the attempt, not
+    hasten it, nor add one.
+    """
+    if made >= MAX_ATTEMPTS:
+        return None
+    delay = timedelta(seconds=DELAYS[made - 1] * (1 - JITTER + 2 * JITTER * jitter))
+    asked = asked_for(retry_after, now=now)
+    return now + max(delay, min(asked, MAX_RETRY_AFTER))
+
+
+def asked_for(retry_after: str, *, now: datetime) -> timedelta:
+    """The wait that a Retry-After header (RFC 9110, 10.2.3) asks for; none if it says nothing that makes sense."""
+    if re.fullmatch(r"[0-9]{1,9}", retry_after):
+        return timedelta(seconds=int(retry_after))
+    try:
+        until = email.utils.parsedate_to_datetime(retry_after)
+        return max(until.replace(tzinfo=until.tzinfo or UTC) - now, timedelta())
+    except (ValueError, OverflowError):
+        return timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Nothing but failures: the first of them, and the last."""
+
+    since: datetime
+    last: datetime
+
+
+def failed_again(before: Failing | None, *, now: datetime) -> Failing:
+    if before is None or now - before.last > FORGOTTEN_AFTER:
+        return Failing(since=now, last=now)
+    return Failing(since=before.since, last=now)
+
+
+def is_given_up(failing: Failing) -> bool:
+    return failing.last - failing.since >= FAILING_FOR

@@ -1,0 +1,107 @@
+"""Reads of webhooks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from apps.core import sealing
+from apps.core.errors import NotFound
+from apps.core.pagination import Page, PageRequest, paginate
+from apps.webhooks.models import Attempt, Delivery, Endpoint, SigningSecret
+
+# For how long a secret that was rotated out goes on signing.
+SECRET_GRACE = timedelta(hours=24)
+
+# The soonest delivery of each endpoint that has any, by skipping through the index from endpoint to endpoint: the cost
+# is that of the endpoints, however many deliveries each has waiting.
+_DUE = """
+WITH RECURSIVE heads AS (
+    (SELECT endpoint_id, due_at FROM webhooks_delivery WHERE status = 'pending' ORDER BY endpoint_id, due_at LIMIT 1)
+    UNION ALL
+    SELECT following.endpoint_id, following.due_at FROM heads CROSS JOIN LATERAL (
+        SELECT endpoint_id, due_at FROM webhooks_delivery
+        WHERE status = 'pending' AND endpoint_id > heads.endpoint_id ORDER BY endpoint_id, due_at LIMIT 1
+    ) AS following
+)
+SELECT heads.endpoint_id, endpoint.workspace_id, heads.due_at
+FROM heads JOIN webhooks_endpoint AS endpoint ON endpoint.id = heads.endpoint_id
+WHERE endpoint.status = 'active' AND heads.due_at <= %s
+"""
+
+
+def endpoints(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[Endpoint]:
+    return paginate(_living(workspace_id), page, by=("created_at", "id"))
+
+
+def endpoint(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID) -> Endpoint:
+    """Raises NotFound."""
+    found = _living(workspace_id).filter(id=endpoint_id).first()
+    if found is None:
+        raise NotFound("There is no such webhook in this workspace.")
+    return found
+
+
+def endpoint_count(*, workspace_id: uuid.UUID) -> int:
+    return _living(workspace_id).count()
+
+
+def attempts(*, endpoint_id: uuid.UUID, page: PageRequest) -> Page[Attempt]:
+    """With their deliveries, and the types of their events."""
+    rows = Attempt.objects.filter(endpoint_id=endpoint_id).select_related("delivery__event")
+    return paginate(rows.defer("delivery__event__data"), page, by=("id",))
+
+
+def secrets(*, workspace_ids: Sequence[uuid.UUID], now: datetime | None = None) -> dict[uuid.UUID, list[bytes]]:
+    """The sealed secrets with which each workspace's deliveries are signed now, the current one first."""
+    lately = (now or timezone.now()) - SECRET_GRACE
+    rows = SigningSecret.objects.filter(Q(retired_at=None) | Q(retired_at__gt=lately), workspace_id__in=workspace_ids)
+    found: dict[uuid.UUID, list[bytes]] = {}
+    for workspace_id, sealed in rows.order_by("-id").values_list("workspace_id", "sealed"):
+        found.setdefault(workspace_id, []).append(bytes(sealed))
+    return found
+
+
+def opened(workspace_id: uuid.UUID, sealed: Iterable[bytes]) -> tuple[str, ...]:
+    """Raises apps.core.sealing.Unreadable."""
+    context = secret_context(workspace_id)
+    return tuple(sealing.unseal(one, context=context).decode() for one in sealed)
+
+
+def secret_context(workspace_id: uuid.UUID) -> str:
+    return f"webhook signing secret of {workspace_id}"
+
+
+def due(*, now: datetime | None = None) -> list[tuple[uuid.UUID, uuid.UUID, datetime]]:
+    """The endpoints that have something due: each with its workspace, and since when."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, [now or timezone.now()])
+        return list(cursor.fetchall())
+
+
+def oldest_due_seconds(*, now: datetime | None = None) -> float:
+    """How long the delivery that waits longest has been due; 0.0 when none is. Nobody is waited for whose webhook is
+    disabled, nor is what is being sent.
+    """
+    now = now or timezone.now()
+    return max(((now - since).total_seconds() for _, _, since in due(now=now)), default=0.0)
+
+
+def pending_count() -> int:
+    """Deliveries that are neither accepted nor given up, those of disabled webhooks included."""
+    return Delivery.objects.filter(status=Delivery.Status.PENDING).count()
+
+
+def delivery_counts() -> dict[str, int]:
+    """Deliveries in the log by status. Reads the whole log."""
+    counted = Delivery.objects.values_list("status").annotate(Count("id")).order_by()
+    return {**dict.fromkeys(Delivery.Status.values, 0), **dict(counted)}
+
+
+def _living(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:
+    return Endpoint.objects.filter(workspace_id=workspace_id).exclude(status=Endpoint.Status.DELETED)

@@ -1,0 +1,98 @@
+"""One attempt: signed, sent, and judged by what came back."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from addresses.policy import AllowRule
+from apps.core.outgoing import urls
+from apps.core.outgoing.client import Answer, Channel, NoAnswer
+from apps.core.sealing import Unreadable
+from apps.webhooks import selectors, signing
+from apps.webhooks.schedule import next_attempt
+from apps.webhooks.services.handing import Claimed, Outcome
+from apps.webhooks.services.health import GONE
+
+TIMEOUT_SECONDS = 15.0
+USER_AGENT = "Browsa-Webhooks/1.0"
+
+
+async def attempt(
+    delivery: Claimed, channel: Channel, *, allow: tuple[AllowRule, ...], seconds: float = TIMEOUT_SECONDS
+) -> Outcome:
+    """Makes it. Whatever goes wrong is an outcome."""
+    begun, began_at = time.perf_counter(), timezone.now()
+    try:
+        answer: Answer | NoAnswer = await _post(delivery, channel, allow=allow, at=began_at, seconds=seconds)
+    except NoAnswer as error:
+        answer = error
+    took = time.perf_counter() - begun
+    return judge(
+        delivery,
+        answer,
+        ended_at=began_at + timedelta(seconds=took),
+        took=took,
+        jitter=random.random(),  # noqa: S311
+    )
+
+
+async def _post(
+    delivery: Claimed, channel: Channel, *, allow: tuple[AllowRule, ...], at: datetime, seconds: float
+) -> Answer:
+    try:
+        destination = urls.check(delivery.url, allow)
+    except urls.BadUrl as error:
+        raise NoAnswer(f"the URL {error}") from error
+    try:
+        keys = selectors.opened(delivery.workspace_id, delivery.secrets)
+    except Unreadable as error:
+        raise NoAnswer(f"not sent: the {error}") from error
+    if not keys:
+        raise NoAnswer("not sent: the workspace has no signing secret")
+    content = signing.body(
+        event_id=delivery.event_id,
+        type=delivery.event_type,
+        created_at=delivery.event_at,
+        workspace_id=delivery.workspace_id,
+        data=delivery.data,
+    )
+    headers = {
+        "User-Agent": USER_AGENT,
+        "Content-Type": "application/json",
+        "Accept": "*/*",
+        **signing.headers(content, event_id=delivery.event_id, keys=keys, at=at),
+    }
+    return await channel.post(destination, headers=headers, body=content, seconds=seconds)
+
+
+def judge(delivery: Claimed, answer: Answer | NoAnswer, *, ended_at: datetime, took: float, jitter: float) -> Outcome:
+    """2xx is success and everything else is not. Pure."""
+    status = answer.status if isinstance(answer, Answer) else None
+    delivered = status is not None and 200 <= status < 300
+    retry_after = answer.retry_after if isinstance(answer, Answer) else ""
+    again = None
+    if not delivered and status != GONE:
+        again = next_attempt(made=delivery.made + 1, now=ended_at, jitter=jitter, retry_after=retry_after)
+    return Outcome(
+        delivery=delivery,
+        delivered=delivered,
+        status_code=status,
+        error="" if delivered else _complaint(answer),
+        duration_ms=round(took * 1000),
+        ended_at=ended_at,
+        due_at=again,
+    )
+
+
+def _complaint(answer: Answer | NoAnswer) -> str:
+    if isinstance(answer, NoAnswer):
+        return str(answer)[:300]
+    if 300 <= answer.status < 400:
+        return f"answered {answer.status}: redirects are not followed"
+    if answer.status == GONE:
+        return "answered 410: the webhook was disabled"
+    return f"answered {answer.status}"

@@ -1,0 +1,161 @@
+"""Webhooks on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from apps.core.errors import UrlNotAllowed
+from apps.core.fields import StrictCharField, StrictChoiceField
+from apps.core.outgoing import urls
+from apps.core.pagination import Page
+from apps.core.times import rfc3339, rfc3339_or_none
+from apps.webhooks import catalogue
+from apps.webhooks.models import Attempt, Delivery, Endpoint
+
+STATUSES = ("active", "disabled")
+_URL_HELP = "http or https, without user name or password, leading to a public address."
+_EVENTS_HELP = "The types to be told of. Empty or absent: every type."
+
+
+class ReceiverUrlField(StrictCharField):
+    """Raises UrlNotAllowed for a URL that requests can't be sent to."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        try:
+            urls.check(text, settings.ALLOW_ADDRESSES)
+        except urls.BadUrl as error:
+            raise UrlNotAllowed(f"url {error}") from error
+        return text
+
+
+class EventTypesField(serializers.ListField):
+    child = StrictChoiceField(choices=catalogue.TYPES)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        if not isinstance(data, list):
+            raise serializers.ValidationError("must be a list of event types")
+        types: list[str] = super().to_internal_value(data)
+        return types
+
+
+class RegisterWebhookSerializer(serializers.Serializer[Any]):
+    url = ReceiverUrlField(trim_whitespace=False, help_text=_URL_HELP)
+    events = EventTypesField(required=False, help_text=_EVENTS_HELP)
+    description = StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For yourselves.")
+
+
+class ChangeWebhookSerializer(serializers.Serializer[Any]):
+    url = ReceiverUrlField(required=False, trim_whitespace=False, help_text=_URL_HELP)
+    events = EventTypesField(required=False, help_text=_EVENTS_HELP)
+    description = StrictCharField(required=False, allow_blank=True, max_length=500)
+    status = StrictChoiceField(
+        choices=STATUSES, required=False, help_text="`active` enables it again and forgets how it fared before."
+    )
+
+
+class WebhookSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    events = serializers.ListField(child=serializers.ChoiceField(choices=catalogue.TYPES), help_text=_EVENTS_HELP)
+    description = serializers.CharField()
+    status = serializers.ChoiceField(choices=STATUSES)
+    disabled_reason = serializers.ChoiceField(
+        choices=Endpoint.Reason.values,
+        allow_null=True,
+        help_text="`owner`: by a PATCH; `gone`: the receiver answered 410; `failing`: it only failed for five days.",
+    )
+    disabled_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class WebhooksSerializer(serializers.Serializer[Any]):
+    webhooks = WebhookSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class AttemptSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(help_text="The delivery's: all attempts of a delivery have the same.")
+    event_id = serializers.CharField()
+    event_type = serializers.CharField()
+    attempt = serializers.IntegerField(help_text="From 1.")
+    status_code = serializers.IntegerField(allow_null=True, help_text="null: there was no answer.")
+    error = serializers.CharField(allow_null=True, help_text="null: it was accepted.")
+    duration_ms = serializers.IntegerField()
+    delivered_at = serializers.DateTimeField(help_text="When this attempt ended, well or badly.")
+    status = serializers.ChoiceField(choices=Delivery.Status.choices, help_text="Of the delivery, now.")
+    next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="Of the delivery, if one is planned.")
+
+
+class AttemptsSerializer(serializers.Serializer[Any]):
+    deliveries = AttemptSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class DeliverySerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    event_id = serializers.CharField()
+    event_type = serializers.CharField()
+    status = serializers.ChoiceField(choices=Delivery.Status.choices)
+    attempts = serializers.IntegerField(help_text="Made so far.")
+    next_attempt_at = serializers.DateTimeField(allow_null=True)
+
+
+class SigningSecretSerializer(serializers.Serializer[Any]):
+    secret = serializers.CharField(help_text="`whsec_` and base64 of 32 bytes.")
+
+
+def webhook_body(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "id": str(endpoint.id),
+        "url": endpoint.url,
+        "events": endpoint.events,
+        "description": endpoint.description,
+        "status": endpoint.status,
+        "disabled_reason": endpoint.disabled_reason or None,
+        "disabled_at": rfc3339_or_none(endpoint.disabled_at),
+        "created_at": rfc3339(endpoint.created_at),
+    }
+
+
+def webhooks_body(page: Page[Endpoint]) -> dict[str, Any]:
+    return {"webhooks": [webhook_body(endpoint) for endpoint in page.rows], "next_cursor": page.next_cursor}
+
+
+def attempt_body(attempt: Attempt) -> dict[str, Any]:
+    delivery = attempt.delivery
+    return {
+        "id": str(delivery.id),
+        "event_id": delivery.event_id,
+        "event_type": delivery.event.type,
+        "attempt": attempt.number,
+        "status_code": attempt.status_code,
+        "error": attempt.error or None,
+        "duration_ms": attempt.duration_ms,
+        "delivered_at": rfc3339(attempt.ended_at),
+        "status": delivery.status,
+        "next_attempt_at": _next_attempt_at(delivery),
+    }
+
+
+def attempts_body(page: Page[Attempt]) -> dict[str, Any]:
+    return {"deliveries": [attempt_body(attempt) for attempt in page.rows], "next_cursor": page.next_cursor}
+
+
+def delivery_body(delivery: Delivery, *, event_type: str) -> dict[str, Any]:
+    return {
+        "id": str(delivery.id),
+        "event_id": delivery.event_id,
+        "event_type": event_type,
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "next_attempt_at": _next_attempt_at(delivery),
+    }
+
+
+def _next_attempt_at(delivery: Delivery) -> str | None:
+    """While it is being sent `due_at` is something else: the end of a lease."""
+    return None if delivery.claim is not None else rfc3339_or_none(delivery.due_at)

@@ -1,0 +1,162 @@
+"""What deliverers do to the database: claim what is due, record what became of it.
+
+A claim is committed before anything is sent. Whoever dies with one leaves a delivery that is due again when the lease
+is over; whoever comes back later finds their claim gone, and changes no row. Both go in batches: one statement each,
+whatever the number of endpoints.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.webhooks import selectors
+from apps.webhooks.services import health
+
+# Longer than an attempt may take, and than what was claimed waits for its turn.
+LEASE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours until `until`, and all that is needed to make the attempt. `secrets` are sealed."""
+
+    id: uuid.UUID
+    claim: uuid.UUID
+    until: datetime
+    endpoint_id: uuid.UUID
+    workspace_id: uuid.UUID
+    url: str
+    made: int
+    event_id: str
+    event_type: str
+    event_at: datetime
+    data: str
+    secrets: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt. `due_at`: when the next one is to be made; None: never."""
+
+    delivery: Claimed
+    delivered: bool
+    status_code: int | None
+    error: str
+    duration_ms: int
+    ended_at: datetime
+    due_at: datetime | None = None
+
+    @property
+    def status(self) -> str:
+        if self.delivered:
+            return "delivered"
+        return "failed" if self.due_at is None else "pending"
+
+
+_RECORD = """
+WITH told AS (
+    SELECT * FROM unnest(
+        %s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::int[], %s::text[], %s::int[], %s::timestamptz[]
+    ) AS told (id, claim, status, due_at, status_code, error, duration_ms, ended_at)
+), moved AS (
+    UPDATE webhooks_delivery AS delivery
+    SET status = told.status, due_at = told.due_at, attempts = delivery.attempts + 1, claim = NULL
+    FROM told WHERE delivery.id = told.id AND delivery.claim = told.claim
+    RETURNING delivery.id, delivery.endpoint_id, delivery.attempts,
+        told.status_code, told.error, told.duration_ms, told.ended_at
+)
+INSERT INTO webhooks_attempt (delivery_id, endpoint_id, number, status_code, error, duration_ms, ended_at)
+SELECT id, endpoint_id, attempts, status_code, error, duration_ms, ended_at FROM moved ORDER BY ended_at
+RETURNING delivery_id
+"""
+
+_CLAIM = """
+WITH wanted AS (
+    SELECT * FROM unnest(%(endpoints)s::uuid[], %(rooms)s::int[]) AS wanted (endpoint_id, room)
+), taken AS (
+    SELECT due.id FROM wanted
+    JOIN webhooks_endpoint AS endpoint ON endpoint.id = wanted.endpoint_id AND endpoint.status = 'active'
+    CROSS JOIN LATERAL (
+        SELECT id FROM webhooks_delivery
+        WHERE endpoint_id = wanted.endpoint_id AND status = 'pending' AND due_at <= %(now)s
+        ORDER BY due_at LIMIT wanted.room FOR UPDATE SKIP LOCKED
+    ) AS due
+), moved AS (
+    UPDATE webhooks_delivery AS delivery SET claim = %(claim)s, due_at = %(until)s
+    FROM taken WHERE delivery.id = taken.id
+    RETURNING delivery.id, delivery.endpoint_id, delivery.event_id, delivery.attempts - delivery.round_began AS made
+)
+SELECT moved.id, moved.endpoint_id, endpoint.workspace_id, endpoint.url, moved.made,
+    event.id, event.type, event.created_at, event.data::text
+FROM moved
+JOIN webhooks_endpoint AS endpoint ON endpoint.id = moved.endpoint_id
+JOIN webhooks_outboxevent AS event ON event.id = moved.event_id
+ORDER BY event.created_at
+"""
+
+
+@transaction.atomic
+def record(outcomes: Sequence[Outcome]) -> None:
+    """Those whose claim is no longer the row's change nothing. Recording the same ones twice is recording them once."""
+    _hasten()
+    columns = zip(
+        *(
+            (o.delivery.id, o.delivery.claim, o.status, o.due_at, o.status_code, o.error, o.duration_ms, o.ended_at)
+            for o in outcomes
+        ),
+        strict=True,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, [list(column) for column in columns])
+        ours = {row[0] for row in cursor.fetchall()}
+    health.follow([outcome for outcome in outcomes if outcome.delivery.id in ours])
+
+
+@transaction.atomic
+def claim(rooms: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> list[Claimed]:
+    """What is due of these endpoints: of each at most so many, those first that have been due for longest."""
+    _hasten()
+    now = now or timezone.now()
+    claim_id, until = uuid.uuid4(), now + LEASE
+    values: dict[str, Any] = {
+        "endpoints": list(rooms),
+        "rooms": list(rooms.values()),
+        "now": now,
+        "claim": claim_id,
+        "until": until,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"endpoints": list(rooms), "rooms": list(rooms.values()), **values})
+        rows: list[Any] = cursor.fetchall()
+    sealed = selectors.secrets(workspace_ids=list({row[2] for row in rows}), now=now) if rows else {}
+    return [
+        Claimed(
+            *(delivery_id, claim_id, until, endpoint_id, workspace_id, url, made, event_id, type, at, data),
+            secrets=tuple(sealed.get(workspace_id, ())),
+        )
+        for delivery_id, endpoint_id, workspace_id, url, made, event_id, type, at, data in rows
+    ]
+
+
+def give_back(claimed: Sequence[Claimed]) -> None:
+    """Lets others have what was not begun."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE webhooks_delivery SET claim = NULL, due_at = %s WHERE id = ANY(%s) AND claim = ANY(%s)",
+            [timezone.now(), [one.id for one in claimed], list({one.claim for one in claimed})],
+        )
+
+
+def _hasten() -> None:
+    """Doesn't wait for the disk: a crash of the database may undo the last moments, which repeats attempts. It loses
+    no delivery.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit TO off")

@@ -1,0 +1,65 @@
+"""Writes to the outbox: an event, and in the same statement a delivery for every endpoint that wants it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.core.ids import new_event_id
+from apps.webhooks import catalogue
+from apps.webhooks.hints import tell_deliverers
+from apps.webhooks.models import Endpoint, OutboxEvent
+
+# On the way of every call that makes or ends an agent: one round trip, and one look into an index where nobody listens.
+_RECORD = """
+WITH event AS (
+    INSERT INTO webhooks_outboxevent (id, type, workspace_id, data, created_at)
+    VALUES (%(id)s, %(type)s, %(workspace)s, %(data)s, %(now)s)
+)
+INSERT INTO webhooks_delivery
+    (id, event_id, endpoint_id, status, attempts, round_began, due_at, claim, created_at)
+SELECT gen_random_uuid(), %(id)s, id, 'pending', 0, 0, %(now)s, NULL, %(now)s FROM webhooks_endpoint
+WHERE workspace_id = %(workspace)s AND status = 'active' AND {wants}
+RETURNING endpoint_id, id
+"""
+_RECORD_FOR_ALL = _RECORD.format(wants="(events = '{}' OR %(type)s = ANY(events))")
+_RECORD_FOR_ONE = _RECORD.format(wants="id = %(only)s")
+
+
+def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) -> OutboxEvent:
+    """Appends an event. Must be called inside the transaction that causes it: both happen or neither does."""
+    event, _ = _record(_RECORD_FOR_ALL, workspace_id, type, data)
+    return event
+
+
+def record_test_event(endpoint: Endpoint) -> tuple[OutboxEvent, uuid.UUID | None]:
+    """`webhook.test` for this endpoint alone, whatever types it wants; with its delivery, unless it isn't active."""
+    data = {"message": "This is a test event. Your webhook works if you can verify its signature."}
+    event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, catalogue.TEST, data, only=endpoint.id)
+    return event, deliveries.get(endpoint.id)
+
+
+def _record(
+    statement: str, workspace_id: uuid.UUID, type: str, data: dict[str, Any], **more: Any
+) -> tuple[OutboxEvent, dict[uuid.UUID, uuid.UUID]]:
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("an event belongs to the transaction that causes it")
+    event = OutboxEvent(id=new_event_id(), type=type, workspace_id=workspace_id, data=data, created_at=timezone.now())
+    values = {
+        "id": event.id,
+        "type": type,
+        "workspace": workspace_id,
+        "data": json.dumps(data, cls=DjangoJSONEncoder),
+        "now": event.created_at,
+        **more,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        deliveries = dict(cursor.fetchall())
+    tell_deliverers(workspace_id, deliveries)
+    return event, deliveries

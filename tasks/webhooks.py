@@ -1,0 +1,43 @@
+"""Begins and ends a worker's deliverer, and beat's ticks over webhooks. Deliveries themselves need no task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from django.conf import settings
+
+from apps.core.ticks import run_tick
+from apps.webhooks.delivering import this_deliverer
+from apps.webhooks.services import notifying, purging
+
+# What is in the air when a worker is told to stop may take as long as an attempt may.
+_GRACE_SECONDS = 16.0
+
+
+@shared_task(name="webhooks.tell_owners")
+def tell_owners() -> None:
+    run_tick("webhooks.tell_owners", notifying.notify)
+
+
+@shared_task(name="webhooks.purge")
+def purge() -> None:
+    run_tick("webhooks.purge", purging.purge)
+
+
+@worker_ready.connect
+def _start(sender: Any, **kwargs: Any) -> None:
+    """Only where ticks are done too: a worker for batches alone has other things to do."""
+    if settings.CELERY_TASK_DEFAULT_QUEUE in sender.app.amqp.queues.consume_from:
+        this_deliverer().start()
+
+
+@worker_shutting_down.connect
+def _claim_no_more(**kwargs: Any) -> None:
+    this_deliverer().stop(grace=0)
+
+
+@worker_shutdown.connect
+def _let_land(**kwargs: Any) -> None:
+    this_deliverer().stop(grace=_GRACE_SECONDS)

@@ -1,0 +1,41 @@
+"""What tests of webhooks share: receivers, somebody who listens, and a deliverer in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import LazySettings
+
+from addresses.policy import parse_allow_list
+from tests.cast import Member, join
+from tests.fakes.receivers import Receivers
+
+
+@pytest.fixture
+def receivers() -> Iterator[Receivers]:
+    with Receivers() as running:
+        yield running
+
+
+@pytest.fixture
+def loopback(settings: LazySettings) -> None:
+    """The operator lets webhooks lead to this machine."""
+    settings.ALLOW_ADDRESSES = parse_allow_list("127.0.0.1")
+
+
+@pytest.fixture
+def carol(transactional_db: None) -> Member:
+    """Has a workspace that all connections see."""
+    return join("carol")
+
+
+@pytest.fixture
+def deliverer(carol: Member, loopback: None) -> Iterator[None]:
+    """Delivers until the test ends."""
+    from apps.webhooks.delivering import Deliverer
+
+    running = Deliverer(seconds=2)
+    running.start()
+    yield
+    running.stop(grace=10)
