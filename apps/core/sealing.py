@@ -36,7 +36,7 @@ def unseal(sealed: bytes, *, context: str) -> bytes:
     version, _, rest = sealed.partition(b":")
     key = _keys().get(version.decode("ascii", "replace"))
     if key is None:
-        raise Unreadable(f"there is no master key of the version that sealed {context}")
+        raise Unreadable(f"{context} was sealed with a master key that is not there")
     try:
         return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], context.encode())
     except (InvalidTag, ValueError) as error:

@@ -26,7 +26,7 @@ from apps.webhooks.hints import Owned
 from apps.webhooks.lanes import Lane, Lanes, Standing
 from apps.webhooks.sending import TIMEOUT_SECONDS, attempt
 from apps.webhooks.services import handing
-from apps.webhooks.services.handing import LEASE, Claimed, Outcome
+from apps.webhooks.services.handing import Claimed, Outcome
 from browsa.threads import DatabaseThreads
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Deliverer:
         self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
         watchers = [asyncio.create_task(work()) for work in (self._listen, self._look)]
         try:
-            while not (self._stopping and not self._flights and not self._outcomes):
+            while not (self._stopping and not self._lanes.held and not self._outcomes):
                 await self._go_round()
         finally:
             for task in watchers:
@@ -126,7 +126,7 @@ class Deliverer:
             self._lanes.unanswered(rooms)
             raise
         self._lanes.answer(rooms, claimed, now=self._loop.time())
-        if self._lanes.starving:
+        if self._lanes.starving or self._stopping:
             self._wake.set()
 
     async def _give_back(self) -> None:
@@ -144,7 +144,7 @@ class Deliverer:
         standing = None
         try:
             # What has waited for too long may become another's before it is done: it comes again.
-            if timezone.now() + LEASE / 3 < claimed.until:
+            if timezone.now() + handing.LEASE / 3 < claimed.until:
                 channel = self._channels.get(lane)
                 if channel is None:
                     channel = self._channels[lane] = self._client.channel()

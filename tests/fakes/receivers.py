@@ -46,6 +46,7 @@ class Receiver:
     at_once: int = 0
     most_at_once: int = 0
     _news: threading.Condition = field(default_factory=threading.Condition)
+    _serving: set[asyncio.Task[None] | None] = field(default_factory=set)
 
     def url(self, path: str = "/hook", *, host: str = "127.0.0.1") -> str:
         return f"{self.scheme}://{host}:{self.port}{path}"
@@ -60,6 +61,7 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         self.connections += 1
         number = self.connections
+        self._serving.add(asyncio.current_task())  # a loop's own references are weak
         # A cancelled task would make asyncio complain of a handler that failed.
         with suppress(OSError, EOFError, asyncio.CancelledError):
             while not writer.is_closing():
@@ -75,6 +77,7 @@ class Receiver:
                 finally:
                     self.at_once -= 1
         writer.transport.abort()
+        self._serving.discard(asyncio.current_task())
 
 
 async def _request(reader: asyncio.StreamReader, number: int) -> Got:
