@@ -11,6 +11,7 @@ from django.conf import settings
 from apps.core.ticks import run_tick
 from apps.webhooks.delivering import this_deliverer
 from apps.webhooks.services import notifying, purging
+from browsa.limits import allow_many_sockets
 
 # What is in the air when a worker is told to stop may take as long as an attempt may.
 _GRACE_SECONDS = 16.0
@@ -30,6 +31,7 @@ def purge() -> None:
 def _start(sender: Any, **kwargs: Any) -> None:
     """Only where ticks are done too: a worker for batches alone has other things to do."""
     if settings.CELERY_TASK_DEFAULT_QUEUE in sender.app.amqp.queues.consume_from:
+        allow_many_sockets()
         this_deliverer().start()
 
 

@@ -1,0 +1,143 @@
+"""What beat does: old events are forgotten, and owners hear of webhooks that were disabled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.conf import LazySettings
+from django.core import mail
+from django.utils import timezone
+
+from apps.accounts.models import Membership, User
+from apps.webhooks import selectors
+from apps.webhooks.models import Attempt, Delivery, Endpoint, OutboxEvent
+from apps.webhooks.services import notifying, purging
+from apps.webhooks.services.endpoints import delete
+from tasks import webhooks
+from tests.cast import Member
+from tests.webhooks.making import delivery, happen, listen
+
+pytestmark = pytest.mark.django_db
+
+URL = "https://shop.example/hook/with-a-password-in-it"
+
+
+def age(days: int) -> None:
+    """Everything there is grows older."""
+    OutboxEvent.objects.update(created_at=timezone.now() - timedelta(days=days))
+    Endpoint.objects.filter(status="deleted").update(disabled_at=timezone.now() - timedelta(days=days))
+
+
+def attempted(endpoint: Endpoint) -> None:
+    Attempt.objects.create(
+        delivery=delivery(endpoint), endpoint=endpoint, number=1, duration_ms=1, ended_at=timezone.now()
+    )
+
+
+def test_events_and_their_log_are_forgotten_after_a_month(alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "_AT_ONCE", 2)
+    endpoint, gone = listen(alice, URL), listen(alice, URL)
+    happen(alice)
+    attempted(endpoint)
+    happen(alice, count=4)
+    delete(workspace_id=alice.workspace.id, endpoint_id=gone.id)
+    age(31)
+    (recent,) = happen(alice)
+
+    webhooks.purge()
+
+    assert [event.id for event in OutboxEvent.objects.all()] == [recent]
+    assert (Delivery.objects.count(), Attempt.objects.count()) == (1, 0)
+    assert list(Endpoint.objects.all()) == [endpoint]
+    assert purging.purge() == 0
+
+
+def test_the_operator_says_for_how_long(alice: Member, settings: LazySettings) -> None:
+    settings.WEBHOOK_LOG_DAYS = 90
+    happen(alice)
+    age(89)
+
+    assert purging.purge() == 0
+    age(91)
+    assert purging.purge() == 1
+
+
+@pytest.fixture
+def owned(alice: Member) -> Member:
+    """A workspace with two owners and a member."""
+    for name, role in (("olga", "owner"), ("oscar", "owner"), ("mia", "member")):
+        user = User.objects.create_user(f"{name}@example.com", "a long password")
+        Membership.objects.create(workspace=alice.workspace, user=user, role=role)
+    return alice
+
+
+def disabled(member: Member, reason: str) -> Endpoint:
+    endpoint = listen(member, URL)
+    Endpoint.objects.filter(id=endpoint.id).update(
+        status="disabled", disabled_reason=reason, disabled_at=timezone.now()
+    )
+    return endpoint
+
+
+@pytest.mark.parametrize(("reason", "said"), [("gone", "410"), ("failing", "five days")])
+def test_owners_are_told_once_what_was_disabled_and_why(owned: Member, reason: str, said: str) -> None:
+    owned.workspace.name = "Shop\nBcc: everybody@example.com"
+    owned.workspace.save()
+    endpoint = disabled(owned, reason)
+
+    for _ in range(2):
+        webhooks.tell_owners()
+
+    (letter,) = mail.outbox
+    assert sorted(letter.to) == ["olga@example.com", "oscar@example.com"]
+    assert said in letter.body and str(endpoint.id) in letter.body
+    assert "password" not in letter.body
+    assert "\n" not in letter.subject
+
+
+def test_who_disables_it_themselves_is_not_told(owned: Member) -> None:
+    from apps.webhooks.services.endpoints import change
+
+    endpoint = listen(owned, URL)
+    change(workspace_id=owned.workspace.id, endpoint_id=endpoint.id, status="disabled")
+
+    assert notifying.notify() == 0
+    assert mail.outbox == []
+
+
+def test_a_mail_server_that_is_away_is_asked_again(
+    owned: Member, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    disabled(owned, "gone")
+
+    def away(*args: object, **kwargs: object) -> int:
+        raise ConnectionRefusedError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(notifying, "send_mail", away)
+        assert notifying.notify() == 0
+    assert "mail can't be sent" in caplog.text
+    assert notifying.notify() == 1
+    assert len(mail.outbox) == 1
+
+
+def test_a_workspace_without_owners_is_no_obstacle(alice: Member) -> None:
+    disabled(alice, "gone")
+
+    assert notifying.notify() == 1
+    assert mail.outbox == []
+
+
+def test_figures_for_gauges(alice: Member) -> None:
+    assert selectors.delivery_counts() == {"pending": 0, "delivered": 0, "failed": 0}
+    assert selectors.oldest_due_seconds() == 0
+    endpoint = listen(alice, URL)
+    happen(alice, count=3)
+    first = Delivery.objects.filter(endpoint=endpoint).first()
+    assert first is not None
+    Delivery.objects.filter(id=first.id).update(status="failed", due_at=None)
+
+    now = timezone.now() + timedelta(seconds=30)
+    assert selectors.delivery_counts() == {"pending": 2, "delivered": 0, "failed": 1}
+    assert 29 < selectors.oldest_due_seconds(now=now) < 31
