@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import cdp, ledger, memory, pages, provisioning, reads, site
+from bench import cdp, ledger, memory, pages, provisioning, reads, receivers, site, webhooks
+from bench.receivers import Ports
 from bench.subject import POOL_SIZE, Subject
 from bench.table import Row, render
 from browsa.stack.harness import running_stack
 
 
-async def measure(subject: Subject, *, only: str, samples: int, site_url: str) -> list[Row]:
+async def measure(subject: Subject, *, only: str, samples: int, site_url: str, ports: Ports) -> list[Row]:
     environ = dict(os.environ)
     sections: dict[str, Callable[[], Awaitable[list[Row]]]] = {
         "provisioning": lambda: provisioning.measure(subject, samples=samples, environ=environ),
@@ -25,6 +26,7 @@ async def measure(subject: Subject, *, only: str, samples: int, site_url: str) -
         "reads": lambda: reads.measure(subject),
         "ledger": lambda: ledger.measure(subject),
         "pages": lambda: pages.measure(subject, site_url, environ=environ),
+        "webhooks": lambda: webhooks.measure(subject, ports),
     }
     rows: list[Row] = []
     for name, section in sections.items():
@@ -37,19 +39,26 @@ async def measure(subject: Subject, *, only: str, samples: int, site_url: str) -
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--samples", type=int, default=60, help="provisions to time (default 60)")
-    parser.add_argument("--only", default="", help="one section: provisioning, cdp, memory, reads, ledger or pages")
+    parser.add_argument("--only", default="", help="one section, such as pages or webhooks; its name is its module's")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="browsa-bench-") as home, site.running() as port:
+    home_folder = tempfile.TemporaryDirectory(prefix="browsa-bench-")
+    with home_folder as home, site.running() as port, receivers.running() as ports:
         env = {
             "BROWSA_POOL_SIZE": str(POOL_SIZE),
-            "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{port}",
+            "BROWSA_ALLOW_ADDRESSES": ",".join(f"127.0.0.1:{allowed}" for allowed in (port, *ports.all)),
             "BROWSA_RATE_LIMITS": "off",
             "SIGNUP_CREDITS": "1000000",
         }
         with running_stack(home, env=env) as stack:
             subject = Subject(stack)
             rows = uvloop.run(
-                measure(subject, only=options.only, samples=options.samples, site_url=f"http://127.0.0.1:{port}")
+                measure(
+                    subject,
+                    only=options.only,
+                    samples=options.samples,
+                    site_url=f"http://127.0.0.1:{port}",
+                    ports=ports,
+                )
             )
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {options.samples} samples"

@@ -15,7 +15,8 @@ from apps.webhooks.models import Attempt, Delivery, Endpoint, OutboxEvent
 from apps.webhooks.services import notifying, purging
 from apps.webhooks.services.endpoints import delete
 from tasks import webhooks
-from tests.cast import Member
+from tests.cast import Member, call
+from tests.fakes.runner import FakeRunner
 from tests.webhooks.making import delivery, happen, listen
 
 pytestmark = pytest.mark.django_db
@@ -129,7 +130,7 @@ def test_a_workspace_without_owners_is_no_obstacle(alice: Member) -> None:
     assert mail.outbox == []
 
 
-def test_figures_for_gauges(alice: Member) -> None:
+def test_figures_for_gauges(alice: Member, runner: FakeRunner) -> None:
     assert selectors.delivery_counts() == {"pending": 0, "delivered": 0, "failed": 0}
     assert selectors.oldest_due_seconds() == 0
     endpoint = listen(alice, URL)
@@ -140,4 +141,6 @@ def test_figures_for_gauges(alice: Member) -> None:
 
     now = timezone.now() + timedelta(seconds=30)
     assert selectors.delivery_counts() == {"pending": 2, "delivered": 0, "failed": 1}
+    assert selectors.pending_count() == 2
+    assert b"browsa_webhook_deliveries_pending 2.0" in call("GET", "/metrics").content
     assert 29 < selectors.oldest_due_seconds(now=now) < 31
