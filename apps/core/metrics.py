@@ -7,7 +7,9 @@ whole installation: every process says the same. Apps register their own parts, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
@@ -20,7 +22,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -29,7 +31,7 @@ from browsa.beat import PERIODS
 
 log = logging.getLogger(__name__)
 
-disable_created_metrics()  # a second series beside each counter, for a format that nobody asks for here
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, for a format that nobody asks for here
 registry = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=registry)
 PlatformCollector(registry=registry)
@@ -45,6 +47,10 @@ _duration = Histogram(
     registry=registry,
 )
 _failures = Counter("browsa_scrape_failures", "Parts of this page that could not be read.", ["part"], registry=registry)
+
+Counts = Mapping[tuple[str, ...], int]
+# A row may be committed some time after the moment that it carries.
+_SETTLING_TIME = timedelta(seconds=30)
 
 # Anybody may send any method; only these are words of ours.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -102,6 +108,32 @@ def gauge(name: str, help: str, values: Iterable[tuple[tuple[str, ...], float]],
     for names, value in values:
         family.add_metric(names, value)
     return family
+
+
+class Tally:
+    """Counts rows that come to be, from when this process is first asked: each scrape looks only at the newest.
+
+    `count` says how many there are, by their labels, from one moment until just before another.
+    """
+
+    def __init__(
+        self, name: str, help: str, labels: Iterable[str], count: Callable[[datetime, datetime], Counts]
+    ) -> None:
+        self._name, self._help, self._labels, self._count = name, help, list(labels), count
+        self._lock = threading.Lock()
+        self._until = timezone.now()
+        self._totals: dict[tuple[str, ...], int] = {}
+
+    def family(self) -> Metric:
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        with self._lock:
+            until = max(self._until, timezone.now() - _SETTLING_TIME)
+            for labels, count in self._count(self._until, until).items():
+                self._totals[labels] = self._totals.get(labels, 0) + count
+            self._until = until
+            for labels, total in self._totals.items():
+                family.add_metric(labels, total)
+        return family
 
 
 def beat() -> Iterator[Metric]:

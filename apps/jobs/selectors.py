@@ -170,7 +170,7 @@ def longest_waits(*, now: datetime) -> dict[Kind, float]:
     return {as_kind(kind): (now - since).total_seconds() for kind, since in oldest.order_by()}
 
 
-def ended_by_kind(*, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
+def ended_by_kind(*, since: datetime, until: datetime) -> dict[tuple[str, ...], int]:
     """How many jobs ended, and how, from `since` until just before `until`."""
     ended = Job.objects.filter(completed_at__gte=since, completed_at__lt=until)
     counts = ended.values_list("status", "kind").annotate(count=Count("id")).order_by()

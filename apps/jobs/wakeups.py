@@ -11,19 +11,14 @@ import asyncio
 import contextvars
 import functools
 import logging
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from weakref import WeakKeyDictionary
 
-import redis
-import redis.asyncio
-from django.conf import settings
-from django.db import Error, transaction
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from django.db import Error
 
+from apps.core import hints
 from apps.jobs import selectors
 from apps.jobs.selectors import Head
 from browsa.threads import DatabaseThreads
@@ -35,35 +30,10 @@ POLL_SECONDS = 1.0
 # Hints that come together are looked up together.
 _GATHER_SECONDS = 0.01
 _SUBSCRIBE_PATIENCE = 0.5
-_RECONNECT_SECONDS = 1.0
-# While Redis is away, not every commit waits for it.
-_MUTE_SECONDS = 1.0
 
 
 def publish_on_commit(job_id: uuid.UUID) -> None:
-    transaction.on_commit(lambda: _publisher().publish(job_id))
-
-
-class _Publisher:
-    def __init__(self) -> None:
-        self._redis = redis.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1)
-        )
-        self._muted_until = 0.0
-
-    def publish(self, job_id: uuid.UUID) -> None:
-        if time.monotonic() < self._muted_until:
-            return
-        try:
-            self._redis.publish(CHANNEL, str(job_id))
-        except (redis.RedisError, OSError) as error:
-            self._muted_until = time.monotonic() + _MUTE_SECONDS
-            log.warning("no hint was published, who waits will poll", extra={"cause": str(error)})
-
-
-@functools.cache
-def _publisher() -> _Publisher:
-    return _Publisher()
+    hints.publish_on_commit(CHANNEL, str(job_id))
 
 
 class Watch:
@@ -112,7 +82,8 @@ class Board:
         # Without the context of whoever happens to be the first: its request id is not theirs.
         nothing = contextvars.Context()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work(), context=nothing) for work in (self._listen, self._look)]
+        listening = hints.listen(CHANNEL, self._hear, subscribed=self._subscribed)
+        self._tasks = [loop.create_task(work, context=nothing) for work in (listening, self._look())]
 
     @asynccontextmanager
     async def watching(self, job_id: uuid.UUID) -> AsyncIterator[Watch]:
@@ -134,26 +105,9 @@ class Board:
         self._named.add(job_id)
         self._wake.set()
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as hints:
-                    await hints.subscribe(CHANNEL)
-                    _end_if_cancelled()
-                    self._subscribed.set()
-                    async for message in hints.listen():
-                        self._hear(message)
-            except (redis.RedisError, OSError) as error:
-                log.warning("no hints from Redis, polling", extra={"cause": str(error)})
-            self._subscribed.clear()
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-    def _hear(self, message: dict[str, object]) -> None:
-        data = message["data"]
-        if message["type"] != "message" or not isinstance(data, bytes):
-            return
+    def _hear(self, message: bytes) -> None:
         with suppress(ValueError):
-            job_id = uuid.UUID(data.decode("ascii", "replace"))
+            job_id = uuid.UUID(message.decode("ascii", "replace"))
             if job_id in self._watches:
                 self._name(job_id)
 
@@ -186,15 +140,6 @@ class Board:
         for job_id, head in heads.items():
             for watch in self._watches.get(job_id, ()):
                 watch.tell(head)
-
-
-def _end_if_cancelled() -> None:
-    """The Redis library writes with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes as the
-    write ends; a task that then listened on would never end.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 _boards: WeakKeyDictionary[asyncio.AbstractEventLoop, Board] = WeakKeyDictionary()

@@ -14,12 +14,12 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-import redis.asyncio
 import uvloop
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from apps.core.hints import listen
 from apps.core.outgoing.client import Channel, OutgoingClient
 from apps.webhooks import hints, selectors
 from apps.webhooks.hints import Owned
@@ -76,7 +76,7 @@ class Deliverer:
 
     async def _run(self) -> None:
         self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
-        watchers = [asyncio.create_task(work()) for work in (self._listen, self._look)]
+        watchers = [asyncio.create_task(work) for work in (listen(hints.CHANNEL, self._hear), self._look())]
         try:
             while not (self._stopping and not self._lanes.held and not self._outcomes):
                 await self._go_round()
@@ -177,17 +177,8 @@ class Deliverer:
         for lane in [lane for lane in self._channels if not lane.flying and lane.touched < quiet]:
             await self._channels.pop(lane).close()
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as heard:
-                    await heard.subscribe(hints.CHANNEL)
-                    async for message in heard.listen():
-                        if message["type"] == "message":
-                            self._tell(list(hints.read(message["data"])))
-            except (redis.RedisError, OSError) as error:
-                log.warning("no hints from Redis, looking once a second", extra={"cause": str(error)})
-            await asyncio.sleep(RETRY_SECONDS)
+    def _hear(self, message: bytes) -> None:
+        self._tell(list(hints.read(message)))
 
     def _tell(self, owned: list[Owned]) -> None:
         if owned and not self._stopping:

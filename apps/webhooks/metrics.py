@@ -6,8 +6,15 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from apps.core.metrics import gauge
+from apps.core.metrics import Tally, gauge
 from apps.webhooks import selectors
+
+_attempts = Tally(
+    "browsa_webhook_attempts",
+    "Attempts to deliver, by what became of them.",
+    ["outcome"],
+    lambda since, until: selectors.attempts_by_outcome(since=since, until=until),
+)
 
 
 def read() -> Iterator[Metric]:
@@ -16,3 +23,4 @@ def read() -> Iterator[Metric]:
     yield gauge(
         "browsa_webhook_oldest_due_seconds", "For how long the oldest unsent delivery has been due.", [((), oldest)]
     )
+    yield _attempts.family()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
@@ -117,7 +118,10 @@ class Attempt(models.Model):
     ended_at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["endpoint", "-id"], name="attempt_newest_first")]
+        indexes = [
+            models.Index(fields=["endpoint", "-id"], name="attempt_newest_first"),
+            BrinIndex(fields=["ended_at"], name="attempt_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.delivery_id} #{self.number}"

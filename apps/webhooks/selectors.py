@@ -97,10 +97,12 @@ def pending_count() -> int:
     return Delivery.objects.filter(status=Delivery.Status.PENDING).count()
 
 
-def delivery_counts() -> dict[str, int]:
-    """Deliveries in the log by status. Reads the whole log."""
-    counted = Delivery.objects.values_list("status").annotate(Count("id")).order_by()
-    return {**dict.fromkeys(Delivery.Status.values, 0), **dict(counted)}
+def attempts_by_outcome(*, since: datetime, until: datetime) -> dict[tuple[str, ...], int]:
+    """How many attempts ended `delivered` and `failed` from `since` until just before `until`."""
+    ended = Attempt.objects.filter(ended_at__gte=since, ended_at__lt=until)
+    delivered = Count("id", filter=Q(status_code__gte=200, status_code__lt=300))
+    counts = ended.aggregate(all=Count("id"), delivered=delivered)
+    return {("delivered",): counts["delivered"], ("failed",): counts["all"] - counts["delivered"]}
 
 
 def _living(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:

@@ -131,7 +131,6 @@ def test_a_workspace_without_owners_is_no_obstacle(alice: Member) -> None:
 
 
 def test_figures_for_gauges(alice: Member, runner: FakeRunner) -> None:
-    assert selectors.delivery_counts() == {"pending": 0, "delivered": 0, "failed": 0}
     assert selectors.oldest_due_seconds() == 0
     endpoint = listen(alice, URL)
     happen(alice, count=3)
@@ -140,7 +139,20 @@ def test_figures_for_gauges(alice: Member, runner: FakeRunner) -> None:
     Delivery.objects.filter(id=first.id).update(status="failed", due_at=None)
 
     now = timezone.now() + timedelta(seconds=30)
-    assert selectors.delivery_counts() == {"pending": 2, "delivered": 0, "failed": 1}
     assert selectors.pending_count() == 2
     assert b"browsa_webhook_deliveries_pending 2.0" in call("GET", "/metrics").content
     assert 29 < selectors.oldest_due_seconds(now=now) < 31
+
+
+def test_attempts_are_counted_by_their_outcome(alice: Member) -> None:
+    endpoint = listen(alice, URL)
+    happen(alice, count=3)
+    now = timezone.now()
+    for number, (row, status) in enumerate(zip(Delivery.objects.all(), (204, 500, None), strict=True)):
+        values = {"number": 1, "status_code": status, "duration_ms": 1, "ended_at": now - timedelta(minutes=number)}
+        Attempt.objects.create(delivery=row, endpoint=endpoint, **values)
+
+    counted = selectors.attempts_by_outcome(since=now - timedelta(seconds=90), until=now + timedelta(seconds=1))
+
+    assert counted == {("delivered",): 1, ("failed",): 1}
+    assert selectors.attempts_by_outcome(since=now, until=now) == {("delivered",): 0, ("failed",): 0}
