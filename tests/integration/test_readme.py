@@ -30,6 +30,9 @@ NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
 TITLE = "Example Domain"
 
 
+hooked = threading.Event()  # a signed event has arrived
+
+
 class Site(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page = f"<!doctype html><title>{TITLE}</title>".encode()
@@ -38,6 +41,13 @@ class Site(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         self.wfile.write(page)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+        if "X-Agents-Signature" in self.headers:
+            hooked.set()
 
     def log_message(self, format: str, *args: object) -> None:
         """Stay quiet."""
@@ -79,6 +89,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 timeout=90,
                 check=False,
             )
+            assert done.returncode or hooked.wait(10)
     assert done.returncode == 0, done.stdout + done.stderr
     parts = re.split(r"^=== (\w+)\n", done.stdout, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
@@ -130,6 +141,13 @@ def test_the_end_is_a_bill(printed: dict[str, str]) -> None:
     assert status == "204"
     assert credits["held"] == 0
     assert ledger["entries"][0]["kind"] == "capture"
+
+
+def test_a_webhook_is_registered_and_pinged(printed: dict[str, str]) -> None:
+    ping, _, secret = _objects(printed["webhook"])
+
+    assert ping["event_type"] == "webhook.test"
+    assert str(secret["secret"]).startswith("whsec_")
 
 
 def _objects(text: str) -> list[dict[str, object]]:
