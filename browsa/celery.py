@@ -1,7 +1,7 @@
-"""The Celery application. Messages carry ids only; results are not kept.
+"""The Celery applications of workers and of beat. Messages carry ids only; results are not kept.
 
 celery -A browsa worker --pool threads --concurrency 24
-celery -A browsa beat
+celery -A browsa.celery:clock beat
 
 A worker takes from every queue; `-Q bulk` makes one for batches alone. Each job holds a thread, and the slots of the
 lanes (`apps.jobs.kinds`) come to 20, which leaves some for beat's ticks.
@@ -36,37 +36,43 @@ def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
 
 
+def _configured(application: Celery) -> Celery:
+    application.config_from_object("django.conf:settings", namespace="CELERY")
+    application.conf.update(
+        task_queues=[_queue(name) for name in ("default", "bulk", "tasks")],
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        result_backend=None,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_connect_timeout": 2, "visibility_timeout": 3600},
+        timezone="UTC",
+        # In memory: a tick that is due again is harmless, so the schedule needs no file.
+        beat_scheduler="celery.beat:Scheduler",
+        beat_schedule={name: _tick(name, period) for name, period in beat.PERIODS.items()},
+    )
+    return application
+
+
 broker.install()
-app = Celery("browsa")
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.update(
-    include=["tasks.agents", "tasks.jobs", "tasks.billing", "tasks.webhooks", "tasks.core"],
-    task_queues=[_queue(name) for name in ("default", "bulk", "tasks")],
-    task_serializer="json",
-    accept_content=["json"],
-    task_ignore_result=True,
-    result_backend=None,
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
-    worker_prefetch_multiplier=1,
-    worker_send_task_events=False,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
-    broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,
-    broker_transport_options={"socket_connect_timeout": 2, "visibility_timeout": 3600},
-    timezone="UTC",
-    # In memory: a tick that is due again is harmless, so the schedule needs no file.
-    beat_scheduler="celery.beat:Scheduler",
-    beat_schedule={name: _tick(name, period) for name, period in beat.PERIODS.items()},
-)
+app = _configured(Celery("browsa"))
+app.conf.include = ["tasks.agents", "tasks.jobs", "tasks.billing", "tasks.webhooks", "tasks.core"]
+# Beat names tasks and knows none: without them, and without Django, it starts in half the time and stays small.
+clock = _configured(Celery("browsa-beat", set_as_current=False, fixups=[]))
 
 
 @beat_init.connect  # type: ignore[untyped-decorator]
 def _tick_at_once(**kwargs: Any) -> None:
     """Beat counts from its start, so the first ticks would come a whole period after it."""
     with suppress(OperationalError):  # the broker is away, and beat goes on trying by itself
-        for tick in app.conf.beat_schedule.values():
-            app.send_task(tick["task"], **tick["options"])
+        for tick in clock.conf.beat_schedule.values():
+            clock.send_task(tick["task"], **tick["options"])
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -16,9 +16,9 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
 _STABLE_AFTER = 10.0  # seconds; who ran for so long starts again with the shortest delay
 
 _PYTHON = (sys.executable, "-m")
-_CELERY = (*_PYTHON, "celery", "-A", "browsa", "--quiet")
+_CELERY = (*_PYTHON, "celery", "--quiet", "-A")
 _WORKER = (
-    *(*_CELERY, "worker", "--pool", "threads", "--concurrency", "24", "--loglevel", "WARNING"),
+    *(*_CELERY, "browsa", "worker", "--pool", "threads", "--concurrency", "24", "--loglevel", "WARNING"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 
@@ -82,7 +82,7 @@ def applications(
     term, now = signal.SIGTERM, signal.SIGINT
     # The worker's cold end, SIGQUIT: a task in hand is taken up again at the next start.
     quick = signal.SIGQUIT
-    beat = (*_CELERY, "beat", "--loglevel", "WARNING")
+    beat = (*_CELERY, "browsa.celery:clock", "beat", "--loglevel", "WARNING")
     return (
         Service("api", _api_command(port), django, 2, drain=((term, 20.0),), now=((term, 1.0),)),
         Service("worker", _WORKER, django, 1, drain=((term, drain),), now=((quick, 2.0),)),

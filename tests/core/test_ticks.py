@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
-from browsa.celery import app
+from browsa.celery import clock
 from tests.cast import at_once
 
 
@@ -53,11 +53,11 @@ def test_two_ticks_do_not_wait_for_each_other() -> None:
 
 def test_beat_begins_with_a_tick_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, int]] = []
-    monkeypatch.setattr(app, "send_task", lambda name, expires: sent.append((name, expires)))
+    monkeypatch.setattr(clock, "send_task", lambda name, expires: sent.append((name, expires)))
 
     assert [result for _, result in beat_init.send(sender=None)] == [None]
 
-    assert sent == [(tick["task"], tick["options"]["expires"]) for tick in app.conf.beat_schedule.values()]
+    assert sent == [(tick["task"], tick["options"]["expires"]) for tick in clock.conf.beat_schedule.values()]
     assert ("agents.expire", 4) in sent
 
 
@@ -65,6 +65,6 @@ def test_beat_begins_without_a_broker_too(monkeypatch: pytest.MonkeyPatch) -> No
     def away(*args: object, **kwargs: object) -> None:
         raise OperationalError("no Redis")
 
-    monkeypatch.setattr(app, "send_task", away)
+    monkeypatch.setattr(clock, "send_task", away)
 
     assert [result for _, result in beat_init.send(sender=None)] == [None], "nothing was raised"
