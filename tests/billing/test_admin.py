@@ -137,6 +137,7 @@ def test_nothing_of_money_is_edited(operator: Client, alice: Member, model: str)
 
 def test_prices_are_edited_and_only_known_ones(operator: Client) -> None:
     change = "/admin/billing/price/quick_5Fpage/change/"
+    Price.objects.update_or_create(key="quick_page", defaults={"credits": 1})
 
     assert operator.post(change, {"key": "other", "credits": "3"}).status_code == 302
     assert Price.objects.get(key="quick_page").credits == 3

@@ -22,6 +22,7 @@ from tests.runner.harness import (
     namespaces,
     renderers,
     status_of,
+    until,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -102,13 +103,21 @@ async def test_a_jail_shows_the_named_folders_and_nothing_else(runner: RunnerPro
 @pytest.mark.skipif(shutil.which("nsenter") is None, reason="nsenter (util-linux) enters a jail")
 async def test_from_one_jail_the_devtools_of_another_cannot_be_reached(runner: RunnerProcess, shared: Lease) -> None:
     async with runner.lease():
-        one, two = browsers_of(runner.pid)[:2]
-        ports = [port for port in listening(two) if port != jail.PROXY_PORT]
-        assert ports
+        await until(lambda: len(with_devtools(runner)) >= 2)  # one that is just being started has none yet
+        one, two = with_devtools(runner)[:2]
+        ports = devtools(two)
         assert await connects(two, ports[0])
         assert not await connects(one, ports[0])
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", ports[0])
+
+
+def with_devtools(runner: RunnerProcess) -> list[int]:
+    return [pid for pid in browsers_of(runner.pid) if devtools(pid)]
+
+
+def devtools(pid: int) -> list[int]:
+    return [port for port in listening(pid) if port != jail.PROXY_PORT]
 
 
 def listening(pid: int) -> list[int]:
