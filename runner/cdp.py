@@ -35,7 +35,7 @@ class CdpConnection:
         self._websocket = websocket
         self._on_event = on_event
         self._ids = itertools.count(1)
-        self._replies: dict[int, asyncio.Future[Params]] = {}
+        self._replies: dict[int, tuple[asyncio.Future[Params], str | None]] = {}  # with the command's session
         self._reader = asyncio.create_task(self._read(), name="cdp-reader")
 
     @classmethod
@@ -78,7 +78,7 @@ class CdpConnection:
         reply: asyncio.Future[Params] = asyncio.get_running_loop().create_future()
         # An error that nobody waits for is no news: the target went away while we spoke to it.
         reply.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._replies[number] = reply
+        self._replies[number] = reply, session
         try:
             await self._websocket.send(json.dumps(message))
         except ConnectionClosed as error:
@@ -104,19 +104,28 @@ class CdpConnection:
         except ConnectionClosed:
             log.debug("a browser hung up on its control connection")
         finally:
-            for reply in self._replies.values():
+            for reply, _session in self._replies.values():
                 if not reply.done():
                     reply.set_exception(CdpClosed("the connection is closed"))
             self._replies.clear()
 
     def _dispatch(self, message: Params) -> None:
         if "id" not in message:
+            if message["method"] == "Target.detachedFromTarget":
+                self._end_session(message["params"]["sessionId"])
             self._on_event(message["method"], message.get("params", {}), message.get("sessionId"))
             return
-        reply = self._replies.pop(message["id"], None)
+        reply, _session = self._replies.pop(message["id"], (None, None))
         if reply is None or reply.done():
             return
         if "error" in message:
             reply.set_exception(CdpError(message["error"].get("message", "refused")))
         else:
             reply.set_result(message.get("result", {}))
+
+    def _end_session(self, ended: str) -> None:
+        """Chromium answers nothing more of what a session was asked before it ended."""
+        for number in [number for number, (_reply, session) in self._replies.items() if session == ended]:
+            reply, _session = self._replies.pop(number)
+            if not reply.done():
+                reply.set_exception(CdpError("the session has ended"))
