@@ -65,18 +65,27 @@ class Browser:
         """Send the first page to `url`; returns at once. Raises CdpError."""
         await self._emulator.navigate(url)
 
-    async def sessions_changed(self, targets: Collection[str] | None = None) -> None:
-        """A client's session may undo a part of the identity; to be called when one has begun or ended.
+    async def sessions_began(self, older: Collection[str] | None, newer: Collection[str] = ()) -> None:
+        """A client's session may undo a part of the identity; to be called when some have begun.
 
-        `targets` are the ids of what it was a session of; None when that is not known.
-        When it returns, everything that the browser has opened so far has its identity.
+        They are of `older` targets, which ran by then, and of `newer` ones, which waited for their clients and for us;
+        None when that is not known. When it returns, all of them have their identity.
         """
         if self.gone.done():
             return
         try:
-            await self._emulator.outrank(targets)
+            await self._emulator.outrank(older, newer)
         except CdpError as error:
-            log.debug("a browser went away while its clients came and went: %s", error)
+            log.debug("a browser went away while a client came: %s", error)
+
+    async def sessions_ended(self, targets: Collection[str]) -> None:
+        """The same, to be called when sessions have ended; `targets` are those that are known to have been theirs."""
+        if self.gone.done():
+            return
+        try:
+            await self._emulator.restate(targets)
+        except CdpError as error:
+            log.debug("a browser went away while a client left: %s", error)
 
     async def dial(self) -> socket.socket:
         """A connection to its DevTools port. Raises ChromiumError."""

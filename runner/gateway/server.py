@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 
 from runner.browser import Browser
@@ -25,9 +25,11 @@ UPSTREAM_SECONDS = 10.0
 # Events that tell a client of a session that began or ended; how much of the last bytes may be the start of one.
 ATTACHED, DETACHED = b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"'
 TAIL = len(DETACHED) - 1
-SESSION = re.compile(ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL)
-HOLD_SECONDS = 5.0  # the most that news of a session is kept from a client
-HANG_UP_SECONDS = 0.05  # after which Chromium has taken note that a connection of its own is gone
+BEGUN = re.compile(ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL)
+ENDED = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
+HOLD_SECONDS = 5.0  # the most that a session is kept from a client
+HANG_UP_SECONDS = (0.05, 0.5, 3.0)  # when Chromium may have taken note that a connection of its own is gone
+LATE = "a page has its identity late: its browser does not answer"
 MAX_JSON = 32 * 2**20
 
 Find = Callable[[str], Browser | None]
@@ -73,6 +75,7 @@ class ChromiumEnd(Half):
         self._browser = browser
         self._tail = b""
         self._held: bytes | None = None
+        self.targets: set[str] = set()  # whatever the client had a session of
         self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._head = b""
 
@@ -92,6 +95,9 @@ class ChromiumEnd(Half):
 
     def _pass_on(self, data: bytes) -> None:
         seam, self._tail = self._tail + data[:TAIL], (self._tail + data[-TAIL:])[-TAIL:]
+        if DETACHED in data or DETACHED in seam:
+            left = {target.decode() for target in ENDED.findall(data)}
+            self._gateway.spawn(self._browser.sessions_ended(left), "sessions-ended")
         if self._held is not None:
             self._held += data
         elif ATTACHED in data or ATTACHED in seam:
@@ -101,8 +107,6 @@ class ChromiumEnd(Half):
             self._gateway.spawn(self._hold(), "hold-session")
         else:
             super().data_received(data)
-            if DETACHED in data or DETACHED in seam:
-                self._gateway.spawn(self._browser.sessions_changed(), "sessions-changed")
 
     async def _hold(self) -> None:
         """Keep back what came since the news of a session, and news that came behind it, until all is settled."""
@@ -111,9 +115,11 @@ class ChromiumEnd(Half):
             async with asyncio.timeout(HOLD_SECONDS):
                 while self._held is not None and (not settled or ATTACHED in self._held[max(0, settled - TAIL) :]):
                     settled = len(self._held)
-                    await self._browser.sessions_changed(_older_targets(self._held))
+                    older, newer = _targets(self._held)
+                    self.targets.update(older or (), newer)
+                    await self._browser.sessions_began(older, newer)
         except TimeoutError:
-            log.warning("a new page has its identity late: its browser does not answer")
+            log.warning(LATE)
         self._let_go()
         if self.transport is not None:
             self.transport.resume_reading()
@@ -132,21 +138,28 @@ class ChromiumEnd(Half):
         if not self.ready.done():
             self.ready.set_exception(ChromiumError("the browser hung up"))
         else:
-            self._gateway.spawn(self._after_hang_up(), "sessions-changed")
+            self._gateway.spawn(self._after_hang_up(), "sessions-ended")
         super().connection_lost(exc)
 
     async def _after_hang_up(self) -> None:
-        await asyncio.sleep(HANG_UP_SECONDS)
-        await self._browser.sessions_changed()
+        """Chromium does not say when it has noticed, which on a busy machine takes its time."""
+        since = 0.0
+        for moment in HANG_UP_SECONDS:
+            await asyncio.sleep(moment - since)
+            await self._browser.sessions_ended(self.targets)
+            since = moment
 
 
-def _older_targets(news: bytes) -> set[str] | None:
-    """The targets that a client attached to when they already ran; None when that cannot be told.
+def _targets(news: bytes) -> tuple[Collection[str] | None, Collection[str]]:
+    """The targets that a client attached to when they already ran, and those that still waited for their debuggers.
 
-    One that still waits for its debuggers was attached to by all of them at once, and the emulator knows of it.
+    To the latter all debuggers attached at once, and the emulator knows of them. The former are None when some cannot
+    be told, because the bytes end in the middle of the news.
     """
-    sessions = SESSION.findall(news)
-    return {target.decode() for target, waiting in sessions if waiting == b"false"} if sessions else None
+    sessions = BEGUN.findall(news)
+    older = {target.decode() for target, waiting in sessions if waiting == b"false"}
+    newer = {target.decode() for target, waiting in sessions if waiting == b"true"}
+    return older if sessions and len(sessions) == news.count(ATTACHED) else None, newer
 
 
 class ClientEnd(Half):
@@ -247,6 +260,7 @@ class ClientEnd(Half):
         self._work = asyncio.get_running_loop().create_task(self._join(browser, path), name="gateway-join")
 
     async def _join(self, browser: Browser, path: str) -> None:
+        assert self._route is not None
         end: ChromiumEnd | None = None
         try:
             async with asyncio.timeout(UPSTREAM_SECONDS):
@@ -257,13 +271,18 @@ class ClientEnd(Half):
                 assert end.transport is not None
                 end.transport.write(websocket.client_handshake(path, browser.chromium.port))
                 early = await end.ready
-                if path != browser.chromium.path:  # a page-level connection is itself a session
-                    await browser.sessions_changed()
+            if path != browser.chromium.path:  # a page-level connection is itself a session
+                end.targets.add(self._route.target)
+                await self._outrank(browser)
         except (ChromiumError, OSError, TimeoutError) as error:
             if end is not None:
                 end.close()
             self._hang_up(1011, str(error) or "the browser does not answer")
             return
+        except asyncio.CancelledError:  # the client left
+            if end is not None:
+                end.close()
+            raise
         if self.transport is None or end.transport is None:
             end.close()
             self.close()
@@ -274,6 +293,14 @@ class ClientEnd(Half):
         self._buffer = b""
         end.transport.resume_reading()
         self.transport.resume_reading()
+
+    async def _outrank(self, browser: Browser) -> None:
+        assert self._route is not None
+        try:
+            async with asyncio.timeout(HOLD_SECONDS):
+                await browser.sessions_began({self._route.target})
+        except TimeoutError:
+            log.warning(LATE)
 
     def _serve_json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
         if request.method not in route.methods:

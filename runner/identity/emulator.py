@@ -37,6 +37,7 @@ class Target:
         self.id = target_id
         self.kind = kind
         self.last: str | None = None
+        self.superseded: list[str] = []  # sessions that were `last` before
         self.turn = asyncio.Lock()
 
 
@@ -54,7 +55,7 @@ class Emulator:
         self._first_page: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._screen_id = ""
         self._window_id = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Target] = {}  # what is being done to give a target its identity
 
     async def start(self) -> None:
         """Give the browser its identity, and keep giving it to all that it opens. Raises CdpError."""
@@ -89,7 +90,7 @@ class Emulator:
             ]
             await asyncio.gather(*replies)
             if target.last is not None:
-                await self._come_last(target)  # it still has the old platform, and the last word
+                await self._restate(target)  # it still has the old platform, and the last word
         if new_screen:
             await self._set_screen(self._cdp, await self._first_page)
 
@@ -98,44 +99,65 @@ class Emulator:
         if self._cdp is not None:
             await self._cdp.post("Page.navigate", {"url": url}, session=await self._first_page)
 
-    async def outrank(self, targets: Collection[str] | None = None) -> None:
-        """Be restored after every client's sessions. To be called whenever a client has attached or detached.
-
-        Raises CdpError.
+    async def outrank(self, older: Collection[str] | None = None, newer: Collection[str] = ()) -> None:
+        """Be restored after every client's sessions. To be called whenever a client has attached. Raises CdpError.
 
         Chromium keeps `navigator.platform` in the renderer. When a navigation gets a new renderer, every session
         restores its overrides there in the order in which the sessions attached, and one that never set a platform
         resets it (`InspectorEmulationAgent::Restore`, seen in 156), as does one that ends. So a session of ours must be
-        the newest, and be so again. Of `targets` only, where they are given: whoever is outranked anew has no platform
-        for a moment, in which a page's first script may just run.
+        the newest, and be so again: of the `older` targets, which ran when the client attached. The `newer` ones still
+        waited then, and are only waited for. With None for `older`, all that the browser has opened is meant.
         """
-        await self._settle()
-        if self._identity.family.platform == NATIVE_PLATFORM:
-            return
-        pages = [t for t in self._sessions.values() if t.kind in PAGES and (targets is None or t.id in targets)]
-        await asyncio.gather(*(self._come_last(target) for target in pages))
-
-    async def _settle(self) -> None:
-        """Wait until every target that the browser has opened so far has its identity. Raises CdpError."""
         assert self._cdp is not None
         await self._cdp.call("Browser.getVersion")  # its answer comes behind the news of those targets
-        if adopting := set(self._tasks):
-            await asyncio.wait(adopting)
+        if self._identity.family.platform != NATIVE_PLATFORM:
+            for target in self._pages(older):
+                self._spawn(self._come_last(target), target)
+        # Nobody else's targets: one with a busy renderer answers late. And whoever gives up waiting must not stop the
+        # work, which would leave a session without a platform as the newest.
+        work = [task for task, target in self._tasks.items() if older is None or target.id in {*older, *newer}]
+        if work:
+            await asyncio.wait(work)
+
+    async def restate(self, left: Collection[str] = ()) -> None:
+        """Set the platform again. To be called whenever a client's session has ended, which resets it there.
+
+        Targets that do have it don't notice. Those that a client has `left` are without it at this moment, so that
+        the sessions which held it there before the last one can end, too.
+        """
+        if self._identity.family.platform == NATIVE_PLATFORM:
+            return
+        for target in self._pages(None):
+            await self._restate(target, tidy=target.id in left)
+
+    def _pages(self, targets: Collection[str] | None) -> list[Target]:
+        return [t for t in self._sessions.values() if t.kind in PAGES and (targets is None or t.id in targets)]
 
     async def _come_last(self, target: Target) -> None:
+        """Attach once more. What was last until now stays: its end would reset what a page may just read."""
         assert self._cdp is not None
         async with target.turn:
-            previous = target.last
             try:
-                attached = await self._cdp.call("Target.attachToTarget", {"targetId": target.id, "flatten": True})
+                # Without a time limit: a late answer is still the newest session, and needs the platform.
+                attached = await (
+                    await self._cdp.post("Target.attachToTarget", {"targetId": target.id, "flatten": True})
+                )
+                if target.last is not None:
+                    target.superseded.append(target.last)
                 target.last = attached["sessionId"]
-                # One behind the other: the end of the old session resets what the new one then sets again.
-                if previous is not None:
-                    await self._cdp.post("Target.detachFromTarget", {"sessionId": previous})
                 override = platform_override(self._identity)
                 await self._cdp.post(override.method, override.params, session=target.last)
             except CdpError as error:
                 log.debug("a %s went away while a client attached to it: %s", target.kind, error)
+
+    async def _restate(self, target: Target, *, tidy: bool = False) -> None:
+        assert self._cdp is not None
+        async with target.turn:
+            while tidy and target.superseded:
+                await self._cdp.post("Target.detachFromTarget", {"sessionId": target.superseded.pop()})
+            if target.last is not None:
+                override = platform_override(self._identity)
+                await self._cdp.post(override.method, override.params, session=target.last)
 
     async def close(self) -> None:
         if not self._first_page.done():
@@ -152,7 +174,7 @@ class Emulator:
             elif not params["waitingForDebugger"]:
                 return  # one of our own second sessions
             # A service worker attaches to the browser and to its page, and runs when both sessions let it.
-            self._spawn(self._adopt(params["sessionId"], known))
+            self._spawn(self._adopt(params["sessionId"], known), known)
         elif method == "Target.detachedFromTarget":
             self._sessions.pop(params["sessionId"], None)
 
@@ -173,16 +195,19 @@ class Emulator:
         except CdpError as error:
             log.debug("a %s went away before it had its identity: %s", target.kind, error)
             return
+        if target.kind == "service_worker":
+            # It starts when all of its sessions let it, and answers nothing before. A client's may be waiting for us.
+            return
         for command, reply in zip(commands, await asyncio.gather(*replies, return_exceptions=True), strict=True):
             if isinstance(reply, CdpError) and not self._browser.gone.done():
                 log.debug("%s of a new %s: %s", command.method, target.kind, reply)
         if target.id == self._browser.page_id and not self._first_page.done():
             self._first_page.set_result(session)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], target: Target) -> None:
         task = asyncio.get_running_loop().create_task(work, name="emulator")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = target
+        task.add_done_callback(self._tasks.pop)
 
     async def _set_screen(self, cdp: CdpConnection, session: str) -> None:
         for command in screen_commands(self._identity, self._screen_id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Playwright
 
+from runner.gateway.server import HOLD_SECONDS
 from runner.identity.emulation import DEFAULT_FAMILY
 from tests.fakes.site import SELF_PORTRAIT, Site, html
 from tests.runner.client import Cdp
@@ -275,9 +277,73 @@ async def test_a_clients_own_user_agent_wins(expected: Expected, browser: Browse
 async def test_leaving_clients_take_nothing_with_them(
     expected: Expected, leased: tuple[Expected, Lease], site: Site
 ) -> None:
-    """Nothing but, for a moment after one that was attached beside others left, the platform: see `outrank`."""
+    """Nothing but, for a moment after one that was attached beside others left, the platform: see `restate`."""
     for _ in range(2):
         async with Cdp(leased[1].cdp_url) as cdp:
             for host in ("127.0.0.1", "localhost"):
                 await cdp.open(site.url("/portrait", host=host))
                 assert_coherent(expected, await cdp.run("seen"), worker=True)
+
+
+# Looks at its platform in one task after another, and keeps what it saw.
+WATCHFUL = """<script>
+  const seen = new Set(), channel = new MessageChannel();
+  channel.port1.onmessage = () => { seen.add(navigator.platform); channel.port2.postMessage(0); };
+  channel.port2.postMessage(0);
+</script>"""
+
+
+async def test_clients_that_come_and_leave_other_pages_are_not_noticed(
+    expected: Expected, leased: tuple[Expected, Lease], site: Site
+) -> None:
+    site.pages["/watchful"] = lambda query: html(WATCHFUL)
+    async with Cdp(leased[1].cdp_url) as cdp:
+        watchful = await cdp.new_page()
+        await cdp.open(site.url("/watchful"), session=watchful)
+        target = (await cdp.call("Target.getTargetInfo", session=watchful))["targetInfo"]["targetId"]
+        await cdp.run("seen.clear()", session=watchful)
+
+        for _ in range(20):
+            await cdp.attach(target)
+            other = await cdp.call("Target.createTarget", {"url": "about:blank"})
+            await cdp.attach(other["targetId"])
+            await cdp.call("Target.closeTarget", other)
+        seen = await cdp.run("[...seen]", session=watchful)
+        await cdp.call("Target.closeTarget", {"targetId": target})
+
+    assert seen == [expected.platform]
+
+
+async def test_a_frame_that_goes_before_it_is_ready_keeps_nobody_waiting(lease: Lease, site: Site) -> None:
+    """Chromium answers nothing more of what it was asked about such a frame."""
+    async with Cdp(lease.cdp_url) as cdp:
+        await cdp.open(site.url("/hello"))
+        await cdp.run(
+            f"""new Promise(done => {{ for (let n = 0; n < 20; n++) {{
+              const frame = document.createElement("iframe");
+              frame.src = {site.url("/portrait", host="localhost")!r};
+              document.body.append(frame);
+              setTimeout(() => {{ frame.remove(); if (n === 19) done(); }}, 2 * n);
+            }} }})"""
+        )
+        async with asyncio.timeout(HOLD_SECONDS):
+            async with Cdp(lease.cdp_url) as second:
+                assert await second.run("navigator.platform") == "MacIntel"
+
+
+async def test_news_of_a_service_worker_is_not_kept_until_its_client_lets_it_run(lease: Lease, site: Site) -> None:
+    async with Cdp(lease.cdp_url) as cdp:
+        page = await cdp.attach(lease.granted.page_id)
+        await cdp.open(site.url("/hello"), session=page)
+        every = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
+        await cdp.call("Target.setAutoAttach", every)
+
+        await cdp.run("void navigator.serviceWorker.register('/portrait.js')", session=page)
+
+        async with asyncio.timeout(HOLD_SECONDS / 2):
+            while not any(
+                event["method"] == "Target.attachedToTarget"
+                and event["params"]["targetInfo"]["type"] == "service_worker"
+                for event in cdp.events
+            ):
+                await asyncio.sleep(0.05)
