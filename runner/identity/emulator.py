@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import Chromium
@@ -30,6 +30,10 @@ AUTO_ATTACH: Params = {
 }
 
 
+# One that does not answer must not keep the others from running for ever.
+NEIGHBOURS_SECONDS = 2.0
+
+
 class Target:
     """Something in the browser that runs script. `last` is the session that keeps its platform, see `outrank`."""
 
@@ -39,6 +43,7 @@ class Target:
         self.last: str | None = None
         self.superseded: list[str] = []  # sessions that were `last` before
         self.turn = asyncio.Lock()
+        self.ready = asyncio.get_running_loop().create_future()  # done once it has its identity, or never will
 
 
 class Emulator:
@@ -181,28 +186,52 @@ class Emulator:
     async def _adopt(self, session: str, target: Target) -> None:
         """Give a new target its identity and let it run. The commands go out together: it costs one round trip."""
         assert self._cdp is not None
-        commands = [
-            *target_commands(self._identity, target.kind),
-            Command("Target.setAutoAttach", AUTO_ATTACH),
-            Command("Runtime.runIfWaitingForDebugger", {}),
-        ]
-        if target.kind in PAGES and self._identity.family.platform != NATIVE_PLATFORM:
-            # Clients that attach to new pages by themselves have done so together with us; now outrank them, while the
-            # page still waits.
-            await self._come_last(target)
+        commands = [*target_commands(self._identity, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)]
+        release = Command("Runtime.runIfWaitingForDebugger", {})
         try:
-            replies = [await self._cdp.post(c.method, c.params, session=session) for c in commands]
+            if target.kind not in PAGES:
+                await self._tell(session, target, [*commands, release])
+                return
+            if self._identity.family.platform != NATIVE_PLATFORM:
+                # Clients that attach to new pages by themselves have done so together with us; now outrank them, while
+                # the page still waits.
+                await self._come_last(target)
+            await self._tell(session, target, commands)
+            self._is_ready(target)
+            await self._neighbours(target)
+            await self._tell(session, target, [release])
         except CdpError as error:
             log.debug("a %s went away before it had its identity: %s", target.kind, error)
             return
+        finally:
+            self._is_ready(target)
+        if target.id == self._browser.page_id and not self._first_page.done():
+            self._first_page.set_result(session)
+
+    async def _tell(self, session: str, target: Target, commands: Sequence[Command]) -> None:
+        """Send commands together, and wait for their replies. Raises CdpError when the target is gone."""
+        assert self._cdp is not None
+        replies = [await self._cdp.post(c.method, c.params, session=session) for c in commands]
         if target.kind == "service_worker":
             # It starts when all of its sessions let it, and answers nothing before. A client's may be waiting for us.
             return
         for command, reply in zip(commands, await asyncio.gather(*replies, return_exceptions=True), strict=True):
             if isinstance(reply, CdpError) and not self._browser.gone.done():
                 log.debug("%s of a new %s: %s", command.method, target.kind, reply)
-        if target.id == self._browser.page_id and not self._first_page.done():
-            self._first_page.set_result(session)
+
+    async def _neighbours(self, target: Target) -> None:
+        """Wait until pages that were opened together with this one have their identity too.
+
+        Pages of one renderer wait in one loop: who lets one of them run lets all of them run. Those that a script
+        opened at once have all been announced when the first one answers, for it can't answer while the script runs.
+        """
+        others = [other.ready for other in self._sessions.values() if other is not target and not other.ready.done()]
+        if others:
+            await asyncio.wait(others, timeout=NEIGHBOURS_SECONDS)
+
+    def _is_ready(self, target: Target) -> None:
+        if not target.ready.done():
+            target.ready.set_result(None)
 
     def _spawn(self, work: Coroutine[None, None, None], target: Target) -> None:
         task = asyncio.get_running_loop().create_task(work, name="emulator")
