@@ -11,7 +11,9 @@ import asyncio
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import uvloop
@@ -45,16 +47,20 @@ T = TypeVar("T")
 class Deliverer:
     """`start`, then `stop`. `seconds` is what an attempt may take."""
 
-    def __init__(self, *, lanes: Lanes | None = None, seconds: float = TIMEOUT_SECONDS) -> None:
-        self._lanes = lanes or Lanes()
+    def __init__(self, *, seconds: float = TIMEOUT_SECONDS) -> None:
         self._seconds = seconds
-        self._channels: dict[Lane, Channel] = {}
-        self._outcomes: list[Outcome] = []
-        self._flights: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._wake = asyncio.Event()
         self._threads = DatabaseThreads(1, "deliverer-db")
         self._thread = threading.Thread(target=self._serve, name="deliverer", daemon=True)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forgets what was claimed: it is due again when the lease is over."""
+        self._lanes = Lanes()
+        self._channels: dict[Lane, Channel] = {}
+        self._outcomes: list[Outcome] = []
+        self._flights: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self._loop = uvloop.new_event_loop()
@@ -63,7 +69,8 @@ class Deliverer:
     def stop(self, *, grace: float) -> None:
         """Claims nothing more, lets what flies land within `grace` seconds, records it, and ends."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._begin_to_stop)
+            with suppress(RuntimeError):  # it has ended since
+                self._loop.call_soon_threadsafe(self._begin_to_stop)
             self._thread.join(grace)
 
     def _begin_to_stop(self) -> None:
@@ -72,22 +79,35 @@ class Deliverer:
 
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._run())
+            while not self._stopping:
+                try:
+                    runner.run(self._run())
+                except Exception as error:  # a bug: deliveries must go on all the same
+                    log.error("the deliverer broke down and begins anew", exc_info=error)
+                    self._begin_anew()
+                    time.sleep(RETRY_SECONDS)
+        self._threads.close()
 
     async def _run(self) -> None:
+        """Until it is told to stop. Raises what nobody foresaw."""
         self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
-        watchers = [asyncio.create_task(work) for work in (listen(hints.CHANNEL, self._hear), self._look())]
+        works = (self._go_round_and_round(), listen(hints.CHANNEL, self._hear), self._look())
+        tasks = [asyncio.create_task(work) for work in works]
         try:
-            while not (self._stopping and not self._lanes.held and not self._outcomes):
-                await self._go_round()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in watchers:
+            for task in [*tasks, *self._flights]:
                 task.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._flights, return_exceptions=True)
             for channel in self._channels.values():
                 await channel.close()
             self._client.close()
-            self._threads.close()
+
+    async def _go_round_and_round(self) -> None:
+        while not (self._stopping and not self._lanes.held and not self._outcomes):
+            await self._go_round()
 
     async def _go_round(self) -> None:
         await self._wake.wait()

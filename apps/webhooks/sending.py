@@ -90,7 +90,7 @@ def judge(delivery: Claimed, answer: Answer | NoAnswer, *, ended_at: datetime, t
 
 def _complaint(answer: Answer | NoAnswer) -> str:
     if isinstance(answer, NoAnswer):
-        return str(answer)[:300]
+        return str(answer).replace("\x00", "")[:300]  # PostgreSQL's text can't hold it
     if 300 <= answer.status < 400:
         return f"answered {answer.status}: redirects are not followed"
     if answer.status == GONE:

@@ -144,6 +144,27 @@ def cut_connections() -> None:
     connection.settings_dict["HOST"] = host
 
 
+def test_a_deliverer_that_breaks_down_begins_anew(
+    carol: Member,
+    receivers: Receivers,
+    loopback: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shop = receivers.answering(200)
+    listen(carol, shop.url())
+    happen(carol)
+    with monkeypatch.context() as broken:
+        broken.setattr(handing, "claim", lambda rooms: 1 / 0)
+        deliverer = Deliverer()
+        deliverer.start()
+        until(lambda: "begins anew" in caplog.text)
+
+    until(all_delivered)
+    deliverer.stop(grace=10)
+    assert len(shop.got) == 1
+
+
 def test_hints_that_are_lost_cost_a_second(carol: Member, receivers: Receivers, deliverer: None) -> None:
     shop = receivers.answering(200)
     listen(carol, shop.url())
