@@ -21,13 +21,12 @@ _RESOLUTION = timedelta(minutes=1)
 
 
 def follow(outcomes: Sequence[Outcome]) -> None:
-    """In the transaction that records them. A success anywhere in the batch counts for more than failures beside it."""
+    """In the transaction that records them, which has stopped the clocks of those that did well; a success anywhere in
+    the batch counts for more than failures beside it.
+    """
     well = {outcome.delivery.endpoint_id for outcome in outcomes if outcome.delivered}
     badly = {o.delivery.endpoint_id: o.ended_at for o in outcomes if not o.delivered}
     gone = {outcome.delivery.endpoint_id for outcome in outcomes if outcome.status_code == GONE}
-    if well:
-        recovered = Endpoint.objects.filter(id__in=well, failing_since__isnull=False)
-        recovered.update(failing_since=None, last_failure_at=None)
     for endpoint_id in gone:
         _disable(endpoint_id, Endpoint.Reason.GONE, badly[endpoint_id])
     _count({endpoint_id: at for endpoint_id, at in badly.items() if endpoint_id not in well | gone})
