@@ -1,8 +1,8 @@
-"""The deliverer of a worker process: one event loop on a thread of its own, and a thread for the database.
+"""The deliverer of a worker process: one event loop on a thread of its own, and two for the database.
 
 Hints on Redis name endpoints that have something due; once a second it looks for itself, so without Redis (and
-without beat) deliveries are a second later. The loop goes round as fast as the database answers: outcomes that came
-meanwhile are recorded together, and what lanes have room for is claimed together.
+without beat) deliveries are a second later. It claims and records as fast as the database answers: what lanes have
+room for is claimed together, and outcomes that came meanwhile are recorded together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from browsa.threads import DatabaseThreads
 
 log = logging.getLogger(__name__)
 
+DATABASE_THREADS = 2  # one records while another claims
 LOOK_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 # While every lane is busy outcomes may gather for so long: fewer, larger statements.
@@ -50,8 +51,9 @@ class Deliverer:
     def __init__(self, *, seconds: float = TIMEOUT_SECONDS) -> None:
         self._seconds = seconds
         self._stopping = False
-        self._wake = asyncio.Event()
-        self._threads = DatabaseThreads(1, "deliverer-db")
+        self._wake = asyncio.Event()  # something may be due, or a lane has room again
+        self._ended = asyncio.Event()  # an attempt has, or all is given back
+        self._threads = DatabaseThreads(DATABASE_THREADS, "deliverer-db")
         self._thread = threading.Thread(target=self._serve, name="deliverer", daemon=True)
         self._begin_anew()
 
@@ -91,7 +93,7 @@ class Deliverer:
     async def _run(self) -> None:
         """Until it is told to stop. Raises what nobody foresaw."""
         self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
-        works = (self._go_round_and_round(), listen(hints.CHANNEL, self._hear), self._look())
+        works = (self._keep_recording(), self._keep_claiming(), listen(hints.CHANNEL, self._hear), self._look())
         tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -105,24 +107,36 @@ class Deliverer:
                 await channel.close()
             self._client.close()
 
-    async def _go_round_and_round(self) -> None:
+    async def _keep_recording(self) -> None:
+        """Until nothing is held any more. What comes while the database answers is recorded together."""
         while not (self._stopping and not self._lanes.held and not self._outcomes):
-            await self._go_round()
+            await self._ended.wait()
+            self._ended.clear()
+            if not await self._reached(self._record()):
+                self._ended.set()
+            await asyncio.sleep(GATHER_SECONDS)
 
-    async def _go_round(self) -> None:
-        await self._wake.wait()
-        self._wake.clear()
+    async def _keep_claiming(self) -> None:
+        """Apart from recording, so that outcomes never hold up what is due."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not await self._reached(self._give_back() if self._stopping else self._claim()):
+                self._wake.set()
+            if not self._stopping:
+                self._take_off()
+                if not self._lanes.starving:
+                    await asyncio.sleep(GATHER_SECONDS)
+
+    async def _reached(self, work: Awaitable[None]) -> bool:
+        """Whether the database could do it; if not, after a moment."""
         try:
-            await self._record()
-            await (self._give_back() if self._stopping else self._claim())
+            await work
         except (DatabaseError, InterfaceError) as error:
             log.warning("deliveries wait for the database", extra={"cause": type(error).__name__})
             await asyncio.sleep(RETRY_SECONDS)
-            self._wake.set()
-        if not self._stopping:
-            self._take_off()
-            if not self._lanes.starving:
-                await asyncio.sleep(GATHER_SECONDS)
+            return False
+        return True
 
     async def _record(self) -> None:
         """Outcomes stay until they are written, or until their claims have run out and they would change nothing."""
@@ -153,6 +167,7 @@ class Deliverer:
         dropped = self._lanes.drop_waiting()
         if dropped:
             await self._in_thread(lambda: handing.give_back(dropped))
+        self._ended.set()
 
     def _take_off(self) -> None:
         for lane, claimed in self._lanes.take_off():
@@ -177,6 +192,7 @@ class Deliverer:
             standing = Standing.FAILING
         finally:
             self._lanes.land(lane, standing, now=self._loop.time())
+            self._ended.set()
             self._wake.set()
             if not self._stopping:
                 self._take_off()
