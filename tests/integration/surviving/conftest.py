@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from browsa.stack.harness import Stack, running_stack
+from tests.fakes.receivers import Receiver, Receivers
 from tests.integration.driving import Database, Member, join, plain_http, runner_status, until
 
 LEASE_WAIT = 5
@@ -28,8 +29,16 @@ def http() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("hurt") / "home", env=SETTINGS) as stack:
+def shop() -> Iterator[Receiver]:
+    """A receiver of webhooks that the stack may send to."""
+    with Receivers() as receivers:
+        yield receivers.answering(200)
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory, shop: Receiver) -> Iterator[Stack]:
+    env = {**SETTINGS, "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{shop.port}"}
+    with running_stack(tmp_path_factory.mktemp("hurt") / "home", env=env) as stack:
         yield stack
 
 

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from browsa.stack.harness import Stack
+from tests.fakes.receivers import Receiver, slowly, status
 from tests.integration.driving import Database, Member, adds_up, answers, at_once, leases, until
 from tests.integration.surviving.conftest import LEASE_WAIT, MOST_BROWSERS
 from tests.integration.surviving.hurting import agree, crowd, kill, no_restarts, stopped, until_agreed, until_well
@@ -137,3 +138,30 @@ def test_a_database_that_comes_back_is_used_again_at_once(stack: Stack, member: 
     assert {reply.status_code for reply in replies} == {200}
     until_well(stack, database)
     assert member.agent(agent["id"])["status"] == "running"
+
+
+def test_events_outlive_a_database_that_crashes_while_they_are_sent(
+    stack: Stack, member: Member, database: Database, shop: Receiver
+) -> None:
+    """With Redis emptied meanwhile. What was sent and not written down comes again, under the same id."""
+    hook = f"/v1/webhooks/{member.post('/v1/webhooks', {'url': shop.url()}).json()['id']}"
+    shop.temper = slowly(0.5, status(200))
+
+    def ping() -> str:
+        answer = member.post(f"{hook}/ping")
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["event_id"])
+
+    pinged = {ping() for _ in range(20)}
+    shop.wait_for(1)
+    os.kill(stack.pids["postgres"], signal.SIGQUIT)  # its "immediate" shutdown: a crash, but for the name
+    with redis.Redis.from_url(json.loads((stack.home / "stack.json").read_text())["REDIS_URL"]) as client:
+        client.flushall()
+    until(lambda: not answers(stack, "/readyz"), what="a notice that the database is away")
+    until(lambda: answers(stack, "/readyz"), what="readiness")
+    pinged.add(ping())
+
+    until(lambda: pinged <= {got.headers["webhook-id"] for got in shop.got}, 90, what="every event")
+    until_well(stack, database)
+    assert {got.headers["webhook-id"] for got in shop.got} == pinged
+    member.delete(hook)
