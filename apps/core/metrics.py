@@ -31,7 +31,8 @@ from browsa.beat import PERIODS
 
 log = logging.getLogger(__name__)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, for a format that nobody asks for here
+# They would be a second series beside each counter, for a format that nobody asks for here.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=registry)
 PlatformCollector(registry=registry)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 _ids: ContextVar[Mapping[str, str]] = ContextVar("trace", default={})  # noqa: B039  replaced, never changed
@@ -20,18 +19,4 @@ def begin() -> None:
 
 def bind(**ids: object) -> None:
     """From here on, until `begin`."""
-    _ids.set(_with(ids))
-
-
-@contextmanager
-def about(**ids: object) -> Iterator[None]:
-    """For the length of the block."""
-    before = _ids.set(_with(ids))
-    try:
-        yield
-    finally:
-        _ids.reset(before)
-
-
-def _with(ids: Mapping[str, object]) -> Mapping[str, str]:
-    return {**_ids.get(), **{name: str(value) for name, value in ids.items() if value}}
+    _ids.set({**_ids.get(), **{name: str(value) for name, value in ids.items() if value}})

@@ -120,13 +120,14 @@ def test_log_lines_say_whose_work_they_belong_to(
     assert line["request_id"]
 
 
-def test_a_line_carries_the_ids_of_its_block_alone() -> None:
+def test_a_line_carries_the_ids_of_the_work_at_hand_alone() -> None:
     record = logging.makeLogRecord({"msg": "done"})
     trace.begin()
 
-    with trace.about(job_id="j1", workspace_id="w1"):
-        inside = json.loads(JSONFormatter().format(record))
-    outside = json.loads(JSONFormatter().format(record))
+    trace.bind(job_id="j1", workspace_id="w1")
+    during = json.loads(JSONFormatter().format(record))
+    trace.begin()
+    after = json.loads(JSONFormatter().format(record))
 
-    assert (inside["job_id"], inside["workspace_id"]) == ("j1", "w1")
-    assert "job_id" not in outside
+    assert (during["job_id"], during["workspace_id"]) == ("j1", "w1")
+    assert "job_id" not in after

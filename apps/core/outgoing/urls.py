@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import idna
 
@@ -50,8 +50,8 @@ class Destination:
         return f"{self.scheme}://{self.host_header}"
 
 
-def parse(text: str) -> Destination:
-    """Raises BadUrl for everything but plain http and https URLs."""
+def split(text: str) -> tuple[SplitResult, str]:
+    """The parts of a plain http or https URL, and its host as it is written. Raises BadUrl for everything else."""
     if len(text) > MAX_LENGTH:
         raise BadUrl(f"may have {MAX_LENGTH} characters at most")
     if _FORBIDDEN.search(text):
@@ -69,9 +69,15 @@ def parse(text: str) -> Destination:
         raise BadUrl("may not hold a user name or password")
     if port == 0 or parts.netloc.endswith(":"):
         raise BadUrl("has no valid port")
+    return parts, host
+
+
+def parse(text: str) -> Destination:
+    """Raises BadUrl, also for a host that spells an address in a way that only some programs take for one."""
+    parts, host = split(text)
     name, address = _host(host, bracketed="[" in parts.netloc)
     target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
-    return Destination(parts.scheme, name, port or _PORTS[parts.scheme], target, address)
+    return Destination(parts.scheme, name, parts.port or _PORTS[parts.scheme], target, address)
 
 
 def check(text: str, allow: Sequence[AllowRule]) -> Destination:
