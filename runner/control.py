@@ -17,6 +17,7 @@ from runner.pool import Closed, NoBrowser, Pool
 from runner.wire import (
     OS_FAMILIES,
     Blockable,
+    LeaseExtension,
     LeaseRequest,
     PageRequest,
     Refusal,
@@ -62,6 +63,7 @@ class Control:
                 web.get("/status", self._status),
                 web.get("/leases", self._list),
                 web.post("/leases", self._grant),
+                web.patch("/leases/{lease_id}", self._extend),
                 web.delete("/leases/{lease_id}", self._release),
                 web.post("/pages", self._page),
             ]
@@ -112,6 +114,18 @@ class Control:
             return _refusal(504, "no_browser", str(error))
         except Closed:
             return _refusal(503, "draining", "this runner takes no new leases")
+        return web.Response(body=granted.to_json(), content_type="application/json")
+
+    async def _extend(self, request: web.Request) -> web.Response:
+        try:
+            wanted = LeaseExtension.from_json(await request.read())
+            if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS:
+                raise ValueError("ttl_seconds is out of range")
+        except (ValueError, TypeError) as error:
+            return _refusal(400, "bad_request", str(error))
+        granted = self._leases.extend(request.match_info["lease_id"], seconds=wanted.ttl_seconds)
+        if granted is None:
+            return _refusal(404, "no_lease", "there is no such lease")
         return web.Response(body=granted.to_json(), content_type="application/json")
 
     def _check(self, wanted: LeaseRequest) -> None:

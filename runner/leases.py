@@ -6,6 +6,7 @@ The deadline is kept here, by the process that owns the browser, so that it hold
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import secrets
 import time
@@ -110,17 +111,35 @@ class Leases:
             lease_id=request.lease_id,
             runner_id=self._runner_id,
             boot_id=self._boot_id,
-            profile=f"{self._runner_id}-{secrets.token_hex(CAPABILITY_BYTES)}",
+            profile=self._capability(),
             page_id=browser.page_id,
+            live_view=self._capability(),
+            live_control=self._capability(),
             leased_at=now,
             expires_at=now + request.ttl_seconds,
         )
-        loop = asyncio.get_running_loop()
-        deadline = loop.call_later(request.ttl_seconds, self.end, request.lease_id, "expired")
-        lease = Lease(granted, browser, deadline)
+        lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds))
         self._by_id[request.lease_id] = self._by_profile[granted.profile] = lease
         browser.gone.add_done_callback(lambda gone: self._ended(lease, gone.result()))
         return granted
+
+    def extend(self, lease_id: str, *, seconds: float) -> LeaseGranted | None:
+        """Moves the deadline to so long from now, never to an earlier time. None when there is no such lease."""
+        lease = self._by_id.get(lease_id)
+        if lease is None:
+            return None
+        until = time.time() + seconds
+        if until > lease.granted.expires_at:
+            lease.deadline.cancel()
+            lease.deadline = self._deadline(lease_id, seconds)
+            lease.granted = dataclasses.replace(lease.granted, expires_at=until)
+        return lease.granted
+
+    def _deadline(self, lease_id: str, seconds: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, self.end, lease_id, "expired")
+
+    def _capability(self) -> str:
+        return f"{self._runner_id}-{secrets.token_hex(CAPABILITY_BYTES)}"
 
     async def _open(self, browser: Browser, url: str) -> None:
         try:

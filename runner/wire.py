@@ -5,6 +5,7 @@ The API calls the runner's control API (HTTP on a Unix socket):
     GET    /status                -> RunnerStatus
     GET    /leases                -> {"leases": [lease_id, ...]}
     POST   /leases   LeaseRequest -> 200 LeaseGranted | 400 | 503 draining | 504 no browser in time
+    PATCH  /leases/{lease_id} LeaseExtension -> 200 LeaseGranted | 400 | 404 there is no such lease (any more)
     DELETE /leases/{lease_id}     -> 204, also when there is no such lease (any more)
     POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no place in time
 
@@ -34,7 +35,7 @@ RunnerState = Literal["starting", "ready", "draining"]
 # Why a lease ended: its time was up; the client sent `Browser.close`; Chromium died; the runner was stopped.
 EndReason = Literal["expired", "closed", "crashed", "shutdown"]
 
-Refusal = Literal["bad_request", "draining", "no_browser"]
+Refusal = Literal["bad_request", "draining", "no_browser", "no_lease"]
 
 OS_FAMILIES: tuple[OsFamily, ...] = get_args(OsFamily)
 REPORT_PATH = "/internal/runner/report"
@@ -80,15 +81,27 @@ class LeaseRequest(Message):
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted(Message):
-    """A leased browser. `profile` is the capability in its CDP URLs; times are Unix seconds."""
+    """A leased browser; times are Unix seconds.
+
+    Capabilities: `profile` in its CDP URLs, `live_view` to watch it, `live_control` to watch and steer it.
+    """
 
     lease_id: str
     runner_id: str
     boot_id: str
     profile: str
     page_id: str
+    live_view: str
+    live_control: str
     leased_at: float
     expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseExtension(Message):
+    """A later deadline for a lease: so many seconds from now. An earlier one changes nothing."""
+
+    ttl_seconds: int
 
 
 @dataclass(frozen=True, slots=True)

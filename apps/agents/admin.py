@@ -24,5 +24,5 @@ class AgentAdmin(ReadOnlyAdmin[Agent]):
     list_select_related = ["workspace"]
     ordering = ["-created_at"]
     search_fields = ["id", "workspace__name", "workspace__slug"]
-    # Its capability drives the customer's browser: operators look after agents, they don't hold their keys.
-    exclude = ["profile", "page_id"]
+    # Its capabilities drive and show the customer's browser: operators look after agents, they don't hold their keys.
+    exclude = ["profile", "page_id", "live_view", "live_control"]

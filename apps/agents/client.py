@@ -54,12 +54,24 @@ class RunnerClient:
         answer = self._ask("POST", "/leases", content=wanted.to_json(), answer_seconds=patience)
         return _read(wire.LeaseGranted, answer)
 
+    def extend(self, lease_id: str, *, seconds: int) -> wire.LeaseGranted | None:
+        """Moves a lease's deadline to so long from now, never to an earlier time. None when there is no such lease."""
+        body = wire.LeaseExtension(ttl_seconds=seconds).to_json()
+        answer = self._ask("PATCH", f"/leases/{lease_id}", content=body, may_be_missing=True)
+        return None if answer.status_code == httpx.codes.NOT_FOUND else _read(wire.LeaseGranted, answer)
+
     def release(self, lease_id: str) -> None:
         """Ends the lease; nothing happens when there is none."""
         self._ask("DELETE", f"/leases/{lease_id}")
 
     def _ask(
-        self, method: str, path: str, *, content: bytes | None = None, answer_seconds: float = ANSWER_SECONDS
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+        may_be_missing: bool = False,
     ) -> httpx.Response:
         timeout = httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS)
         headers = {"Content-Type": "application/json"} if content is not None else None
@@ -72,7 +84,7 @@ class RunnerClient:
         except httpx.HTTPError as error:  # silence too: a runner that works says itself when there is no browser
             log.warning("the runner can't be reached", extra={"cause": type(error).__name__})
             raise UpstreamUnavailable from error
-        if answer.is_success:
+        if answer.is_success or (may_be_missing and answer.status_code == httpx.codes.NOT_FOUND):
             return answer
         if answer.status_code == httpx.codes.GATEWAY_TIMEOUT:
             raise UpstreamTimeout

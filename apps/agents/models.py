@@ -38,6 +38,7 @@ class Agent(models.Model):
     persona = models.CharField(max_length=200, blank=True)
     warmup_recipe = models.CharField(max_length=20, blank=True)
     ttl_seconds = models.PositiveIntegerField()
+    job_id = models.UUIDField(null=True, help_text="The task whose browser it is: it ends with the task.")
     trust_score = models.PositiveSmallIntegerField()
 
     period_credits = models.PositiveIntegerField(help_text="Price of each ten minutes, as it was at the start.")
@@ -49,6 +50,8 @@ class Agent(models.Model):
     boot_id = models.CharField(max_length=100, blank=True)
     profile = models.CharField(max_length=200, blank=True, help_text="The capability in its CDP URLs.")
     page_id = models.CharField(max_length=100, blank=True)
+    live_view = models.CharField(max_length=200, blank=True, help_text="The capability to watch it.")
+    live_control = models.CharField(max_length=200, blank=True, help_text="The capability to watch and steer it.")
 
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
@@ -78,6 +81,9 @@ class Agent(models.Model):
                 condition=Q(status="running", next_renewal_at__isnull=False),
                 name="agent_due_for_renewal",
             ),
+            models.Index(fields=["job_id"], condition=Q(job_id__isnull=False), name="agent_by_job"),
+            models.Index(fields=["live_view"], condition=~Q(live_view=""), name="agent_by_live_view"),
+            models.Index(fields=["live_control"], condition=~Q(live_control=""), name="agent_by_live_control"),
         ]
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ What it does next is a plain attribute, so that a test says `runner.behaviour = 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import socketserver
@@ -85,11 +86,21 @@ class FakeRunner:
             boot_id=self.boot_id,
             profile=f"{self.runner_id}-{secrets.token_hex(16)}",
             page_id=secrets.token_hex(16).upper(),
+            live_view=f"{self.runner_id}-{secrets.token_hex(16)}",
+            live_control=f"{self.runner_id}-{secrets.token_hex(16)}",
             leased_at=now,
             expires_at=now + request.ttl_seconds,
         )
         with self._lock:
             return self.leases.setdefault(request.lease_id, granted)
+
+    def extend(self, lease_id: str, seconds: int) -> wire.LeaseGranted | None:
+        with self._lock:
+            granted = self.leases.get(lease_id)
+            if granted is not None:
+                until = max(granted.expires_at, time.time() + seconds)
+                granted = self.leases[lease_id] = dataclasses.replace(granted, expires_at=until)
+            return granted
 
     def release(self, lease_id: str) -> None:
         with self._lock:
@@ -179,6 +190,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(_Answer(500, b"oops"))
             case _:
                 self._send(_Answer(200, answer.to_json()))
+
+    def do_PATCH(self) -> None:
+        wanted = wire.LeaseExtension.from_json(self.rfile.read(int(self.headers["Content-Length"])))
+        granted = self.server.fake.extend(self.path.removeprefix("/leases/"), wanted.ttl_seconds)
+        self._send(_Answer(200, granted.to_json()) if granted else _refusal(404, "no_lease"))
 
     def do_DELETE(self) -> None:
         self.server.fake.release(self.path.removeprefix("/leases/"))

@@ -125,6 +125,8 @@ def _run(agent: Agent, granted: LeaseGranted) -> bool:
         boot_id=granted.boot_id,
         profile=granted.profile,
         page_id=granted.page_id,
+        live_view=granted.live_view,
+        live_control=granted.live_control,
         started_at=from_unix(granted.leased_at),
         expires_at=from_unix(granted.expires_at),
     )

@@ -219,6 +219,19 @@ async def test_a_browser_that_ends_by_itself_is_reported_once(
     assert leases.find(granted.profile) is None
 
 
+async def test_a_deadline_can_be_moved_to_a_later_time_and_never_to_an_earlier_one(
+    leases: Leases, pool: FakePool, ended: list[LeaseEnded]
+) -> None:
+    granted = await leases.grant(request(ttl_seconds=1))
+    later = leases.extend("agt_1", seconds=3600)
+    assert later is not None and later.expires_at > granted.expires_at + 3000
+    assert later.profile == granted.profile
+    assert leases.extend("agt_1", seconds=1) == later
+    await asyncio.wait({pool.given[0].gone}, timeout=1.2)
+    assert not ended
+    assert leases.extend("agt_2", seconds=60) is None
+
+
 async def test_what_the_api_ended_is_not_reported(leases: Leases, pool: FakePool, ended: list[LeaseEnded]) -> None:
     granted = await leases.grant(request())
 
