@@ -1,10 +1,10 @@
 """The Celery applications of workers and of beat. Messages carry ids only; results are not kept.
 
-celery -A browsa worker --pool threads --concurrency 24
+celery -A browsa worker --pool threads --concurrency 48
 celery -A browsa.celery:clock beat
 
 A worker takes from every queue; `-Q bulk` makes one for batches alone. Each job holds a thread, and the slots of the
-lanes (`apps.jobs.kinds`) come to 20, which leaves some for beat's ticks.
+lanes (`apps.jobs.kinds`) come to 44, which leaves some for beat's ticks.
 """
 
 from __future__ import annotations

@@ -73,6 +73,14 @@ JOB_LEASE_SECONDS: float = env.integer("BROWSA_JOB_LEASE_SECONDS", 15, least=1, 
 JOB_MAX_ATTEMPTS: int = 5
 # Batches and crawls of one workspace that run at once. Each of them fetches a few pages at once.
 BULK_JOBS_PER_WORKSPACE: int = env.integer("BROWSA_BULK_JOBS_PER_WORKSPACE", 2, least=1, most=1000)
+# Tasks of one workspace under way at once, each of which has a browser; more of them wait in the queue.
+TASKS_PER_WORKSPACE: int = env.integer("BROWSA_TASKS_PER_WORKSPACE", 10, least=1, most=1000)
+# How long a task that asks a human waits for the answer; its browser waits with it.
+INPUT_WAIT_SECONDS: int = env.integer("BROWSA_INPUT_WAIT_SECONDS", 1800, least=5, most=12 * 3600)
+# How long the screenshots of tasks' steps are kept.
+SCREENSHOT_DAYS: int = env.integer("BROWSA_SCREENSHOT_DAYS", 7, least=1, most=3650)
+# Where workers find the gateway of the runner, if not where clients do.
+GATEWAY_URL: str = env.url("BROWSA_GATEWAY_URL", PUBLIC_CDP_URL, schemes=frozenset({"ws", "wss"}))
 # Pages that a workspace's batches and crawls load at once in one worker; the contract says 4 to 8.
 PAGES_PER_WORKSPACE: int = env.integer("BROWSA_PAGES_PER_WORKSPACE", 6, least=1, most=64)
 
@@ -197,6 +205,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TAGS": [
         {"name": "Agents", "description": "Cloud browser identities."},
         {"name": "Quick calls", "description": "Pages in one call, or many as one job."},
+        {"name": "Tasks", "description": "Work in plain English, done by an agent with your own model."},
         {"name": "Jobs", "description": "Work in the background: wait for it, follow it, cancel it."},
         {"name": "Webhooks", "description": "Be told, signed, instead of asking."},
         {"name": "Credits", "description": "Balance, prices and the ledger."},

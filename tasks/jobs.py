@@ -10,7 +10,7 @@ from celery.signals import worker_shutting_down
 
 from apps.core.ticks import run_tick
 from apps.jobs.running import this_worker
-from apps.jobs.services import sweeping
+from apps.jobs.services import sweeping, task_sweeping
 
 
 @shared_task(name="jobs.run")
@@ -26,6 +26,16 @@ def relay() -> None:
 @shared_task(name="jobs.reap")
 def reap() -> None:
     run_tick("jobs.reap", sweeping.reap)
+
+
+@shared_task(name="jobs.end_overdue")
+def end_overdue() -> None:
+    run_tick("jobs.end_overdue", task_sweeping.end_overdue)
+
+
+@shared_task(name="jobs.purge_screenshots")
+def purge_screenshots() -> None:
+    run_tick("jobs.purge_screenshots", task_sweeping.purge_screenshots)
 
 
 @worker_shutting_down.connect

@@ -42,8 +42,9 @@ def agents(*, workspace_id: uuid.UUID, mode: str | None, page: PageRequest, with
 
 
 def live_burners(*, workspace_id: uuid.UUID) -> int:
-    """How many count against the cap."""
-    return Agent.objects.filter(workspace_id=workspace_id, mode=Agent.Mode.BURNER, status__in=LIVE).count()
+    """How many count against the cap. The browsers of tasks have a limit of their own."""
+    live = Agent.objects.filter(workspace_id=workspace_id, mode=Agent.Mode.BURNER, status__in=LIVE)
+    return live.filter(job_id=None).count()
 
 
 def expired(*, before: datetime) -> list[Agent]:
@@ -70,6 +71,11 @@ def live_by_mode() -> dict[tuple[str, str], int]:
     """How many agents are queued and running, and of which mode."""
     live = Agent.objects.filter(status__in=LIVE).values_list("status", "mode").annotate(count=Count("id")).order_by()
     return {(status, mode): count for status, mode, count in live}
+
+
+def of_job(*, job_id: uuid.UUID) -> list[Agent]:
+    """The browsers that a task has had, the newest first."""
+    return list(Agent.objects.filter(job_id=job_id).order_by("-created_at", "-id"))
 
 
 def fate(agent_id: str) -> Fate:

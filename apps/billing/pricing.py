@@ -17,6 +17,7 @@ DEFAULT_PRICES: dict[str, int] = {
 }
 
 PERIOD = timedelta(minutes=10)
+STEPS_PER_CREDIT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ def burner_cost(rate: BurnerRate, *, ran: timedelta, our_fault: bool) -> int:
     if our_fault:
         return _full(ran) * rate.per_period
     return max(1, _started(ran)) * rate.per_period + rate.surcharge
+
+
+def task_maximum(per_3_steps: int, *, max_steps: int) -> int:
+    """The most that a task can cost: what is held when it starts."""
+    return -(-max_steps // STEPS_PER_CREDIT) * per_3_steps
+
+
+def step_cost(per_3_steps: int, *, number: int) -> int:
+    """What step `number` (from 1) adds to the price: the first of every three costs, the others are paid with it."""
+    return per_3_steps if number % STEPS_PER_CREDIT == 1 else 0
 
 
 def _full(span: timedelta) -> int:

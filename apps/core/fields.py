@@ -41,6 +41,13 @@ class StrictChoiceField(serializers.ChoiceField):
         return data
 
 
+class StrictListField(serializers.ListField):
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list):
+            raise serializers.ValidationError("must be a list")
+        return super().to_internal_value(data)
+
+
 class StrictBooleanField(serializers.BooleanField):
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):

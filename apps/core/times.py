@@ -14,5 +14,10 @@ def rfc3339_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else rfc3339(moment)
 
 
+def from_rfc3339(text: str) -> datetime:
+    """What `rfc3339` wrote."""
+    return datetime.fromisoformat(text)
+
+
 def from_unix(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)

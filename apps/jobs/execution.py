@@ -34,12 +34,13 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Free unless `used` says otherwise."""
+    """Free unless `used` says otherwise (None: what its pages and steps came to)."""
 
     code: str
     message: str
     used: int | None = 0
     page: PageRecord | None = None
+    result: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,12 @@ class Cancelled:
     used: int | None = None
 
 
-Outcome = Completed | Failed | Cancelled
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not over: a human is being asked, as the job's last event says. Nobody works on it meanwhile."""
+
+
+Outcome = Completed | Failed | Cancelled | Waiting
 
 
 class Run:

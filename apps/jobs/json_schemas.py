@@ -1,7 +1,7 @@
 """Whether a JSON value is a JSON Schema (of the draft that it names, else 2020-12) that we are ready to carry. Pure.
 
-It is only checked and handed back, so references are not followed; one to another document is refused, since whoever
-uses the schema might fetch it. The limits keep the check itself short.
+A reference to another document is refused, since whoever uses the schema might fetch it. The limits keep the check
+itself short.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from jsonschema import Draft4Validator, Draft6Validator, Draft7Validator, Draft201909Validator, Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, best_match
 from jsonschema.protocols import Validator
+from referencing import Registry
 
 MAX_VALUES = 2000
 MAX_DEPTH = 32
@@ -21,6 +22,8 @@ _DRAFTS: dict[str, type[Validator]] = {
     str(draft.META_SCHEMA.get("$id") or draft.META_SCHEMA["id"]).rstrip("#"): draft
     for draft in (Draft202012Validator, Draft201909Validator, Draft7Validator, Draft6Validator, Draft4Validator)
 }
+# References lead nowhere but into the schema itself.
+_NOTHING_ELSE: Registry[Any] = Registry()
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 
 
@@ -38,6 +41,15 @@ def check(schema: dict[str, Any]) -> None:
     except SchemaError as error:
         where = "/".join(str(step) for step in error.absolute_path)
         raise ValueError(f"is not a JSON Schema: {f'at {where}: ' if where else ''}{error.message[:200]}") from error
+
+
+def problem(value: Any, schema: dict[str, Any]) -> str | None:
+    """Why `value` does not fit a schema that `check` has passed; None when it does."""
+    found = best_match(_validator(schema)(schema, registry=_NOTHING_ELSE).iter_errors(value))
+    if found is None:
+        return None
+    where = "/".join(str(step) for step in found.absolute_path)
+    return f"{f'at {where}: ' if where else ''}{found.message[:500]}"
 
 
 def _validator(schema: dict[str, Any]) -> type[Validator]:

@@ -138,6 +138,46 @@ class JobPage(models.Model):
         return unpack(bytes(self.packed))
 
 
+class TaskRun(models.Model):
+    """What a task needs besides its row so that any worker can go on with it. It is gone when the task is over.
+
+    `sealed_state` is the agent as it was after its last completed step, `sealed_answer` a human's that it has not read
+    yet: both hold page contents or worse, and are encrypted (`apps.core.sealing`).
+    """
+
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, primary_key=True, related_name="task_run")
+    credits_per_3_steps = models.PositiveIntegerField(help_text="As it was at the start.")
+    deadline_at = models.DateTimeField(null=True, help_text="Empty before it first ran, and while a human is asked.")
+    seconds_left = models.FloatField(null=True, help_text="Of its time, while a human is asked.")
+    acting_step = models.PositiveIntegerField(default=0, help_text="The last step that began to act in the browser.")
+    sealed_state = models.BinaryField(null=True)
+    sealed_answer = models.BinaryField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["deadline_at"], condition=Q(deadline_at__isnull=False), name="task_run_by_deadline")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.job_id)
+
+
+class StepScreenshot(models.Model):
+    """What a task saw as it decided on a step: a PNG."""
+
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="+")
+    step = models.PositiveIntegerField()
+    png = models.BinaryField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "step"], name="step_screenshot_once")]
+        indexes = [BrinIndex(fields=["created_at"], name="step_screenshot_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} step {self.step}"
+
+
 def pack(payload: dict[str, Any]) -> tuple[bytes, int]:
     """The payload compressed, and how large it was."""
     raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")

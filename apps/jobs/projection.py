@@ -138,7 +138,7 @@ def _requeued(state: State, event: Event) -> Changes:
 
 
 def _input_requested(state: State, event: Event) -> Changes:
-    return {"owner": "", "input_request": event.data}
+    return {"owner": "", "attempts": 0, "input_request": event.data}
 
 
 def _input_responded(state: State, event: Event) -> Changes:

@@ -10,10 +10,17 @@ from rest_framework import serializers
 
 from apps.agents import identity
 from apps.agents.targets import web_url
-from apps.core.fields import StrictBooleanField, StrictCharField, StrictChoiceField, StrictIntegerField
+from apps.core.fields import (
+    StrictBooleanField,
+    StrictCharField,
+    StrictChoiceField,
+    StrictIntegerField,
+    StrictListField,
+)
 from apps.jobs import json_schemas
 from apps.jobs.globs import MAX_PATTERNS, Glob
 from apps.jobs.pages import FORMATS
+from apps.jobs.serializers import AcceptedJobSerializer
 
 T = TypeVar("T")
 
@@ -27,13 +34,6 @@ MAX_TASK_CHARS = 20_000
 
 WAIT_UNTIL = ["load", "domcontentloaded", "networkidle"]
 BLOCKABLE = ["image", "media", "font", "stylesheet"]
-
-
-class StrictListField(serializers.ListField):
-    def to_internal_value(self, data: Any) -> list[Any]:
-        if not isinstance(data, list):
-            raise serializers.ValidationError("must be a list")
-        return super().to_internal_value(data)
 
 
 class WebUrlField(StrictCharField):
@@ -172,7 +172,7 @@ class CrawlSerializer(ScrapeOptionsSerializer):
 
 
 class AutoSerializer(ScrapeOptionsSerializer):
-    """Fields of tasks are for the task branch; a scrape ignores them."""
+    """A scrape ignores the fields of tasks; a task, which is checked as one, those of a scrape."""
 
     task = StrictCharField(max_length=MAX_TASK_CHARS, help_text="What to do, in plain English.")
 
@@ -216,6 +216,11 @@ class ScreenshotResultSerializer(serializers.Serializer[Any]):
     trust_score = serializers.IntegerField()
     cost_credits = serializers.IntegerField()
     duration_ms = serializers.IntegerField()
+
+
+class RoutedJobSerializer(AcceptedJobSerializer):
+    routed_via = serializers.ChoiceField(choices=["task"])
+    routing_reason = serializers.CharField()
 
 
 class RoutedScrapeSerializer(ScrapeResultSerializer):

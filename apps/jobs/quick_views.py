@@ -17,12 +17,12 @@ from apps.core import errors, openapi, trace
 from apps.core.api import AsyncEndpoint, json_response
 from apps.core.idempotency import takes_key
 from apps.core.validation import checked
-from apps.jobs import inline
+from apps.jobs import inline, task_views
 from apps.jobs import quick_serializers as wire
 from apps.jobs.kinds import Kind
 from apps.jobs.router import route
 from apps.jobs.serializers import AcceptedJobSerializer, accepted_body
-from apps.jobs.services import quick, tasks
+from apps.jobs.services import quick
 
 _TAG = ["Quick calls"]
 _BEGINNING = (errors.BadRequest, errors.InsufficientCredit)
@@ -193,11 +193,16 @@ class AutoView(AsyncEndpoint):
         operation_id="auto",
         summary="Let the platform choose",
         description="A task with one URL, a fetch verb (go to, visit, fetch, return, extract, read, navigate to, open)"
-        " and nothing interactive is answered with a scrape, without a model. Any other is a task for an agent."
-        " `routed_via` and `routing_reason` say which it was, and why.",
+        " and nothing interactive is answered with a scrape, without a model. Any other is a task for an agent, which"
+        " takes what `/v1/tasks` takes, `llm_api_key` included. `routed_via` and `routing_reason` say which it was,"
+        " and why.",
         tags=_TAG,
         request=wire.AutoSerializer,
-        responses={200: wire.RoutedScrapeSerializer, **openapi.failures(*_BEGINNING, *_READING)},
+        responses={
+            200: wire.RoutedScrapeSerializer,
+            202: wire.RoutedJobSerializer,
+            **openapi.failures(*_BEGINNING, *_READING, errors.NotFound, errors.AgentNotRunning),
+        },
         examples=[
             OpenApiExample(
                 "A plain fetch",
@@ -211,7 +216,8 @@ class AutoView(AsyncEndpoint):
         chosen = route(params.pop("task"))
         routing = {"routed_via": chosen.via, "routing_reason": chosen.reason}
         if chosen.url is None:
-            return await sync_to_async(tasks.begin_routed)(reason=chosen.reason)
+            job = await sync_to_async(task_views.begin)(workspace_of(request), request)
+            return json_response({**accepted_body(job), **routing}, status=HTTPStatus.ACCEPTED)
         params.update(url=chosen.url, routing=routing)
         body = await inline.read_page(workspace_id=workspace_of(request), kind="scrape", params=params)
         return json_response(body)

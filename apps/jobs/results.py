@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,10 @@ def of(job: Job) -> Any:
 
 def url(job: Job) -> str:
     return f"{settings.PUBLIC_URL}/v1/jobs/{job.id}/result"
+
+
+def screenshot_url(job_id: uuid.UUID, step: int) -> str:
+    return f"{settings.PUBLIC_URL}/v1/jobs/{job_id}/steps/{step}/screenshot"
 
 
 def for_event(job: Job) -> Any:

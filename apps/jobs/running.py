@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError
 
 from apps.core import request_ids, trace
 from apps.jobs import leases, selectors
-from apps.jobs.execution import EXECUTORS, Cancelled, Completed, Executor, Failed, Outcome, Run
+from apps.jobs.execution import EXECUTORS, Cancelled, Completed, Executor, Failed, Outcome, Run, Waiting
 from apps.jobs.kinds import LANE_OF, LANES, Lane
 from apps.jobs.leases import Lease
 from apps.jobs.models import Job
@@ -161,14 +161,16 @@ def _write_end(claim: Claim, outcome: Outcome) -> None:
     match outcome:
         case Completed(used, result, page):
             ending.complete(claim, used=used, result=result, page=page)
-        case Failed(code, message, used, page):
-            ending.fail(claim, code=code, message=message, used=used, page=page)
+        case Waiting():
+            pass  # the question and the job's state were written together, with the step that asked
+        case Failed(code, message, used, page, result):
+            ending.fail(claim, code=code, message=message, used=used, page=page, result=result)
         case Cancelled(used):
             ending.end_cancelled(claim, used=used)
 
 
 def _tell_of_the_next(lane: Lane) -> None:
-    job_id = selectors.next_waiting(kinds=lane.kinds)
+    job_id = selectors.next_waiting(lane=lane)
     if job_id is not None:
         tell_a_worker(job_id=job_id, kind=lane.kinds[0])
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Min, Q, Sum
 
+from apps.agents.models import Agent
 from apps.billing.work import Fate
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
-from apps.jobs.kinds import BULK, Kind
+from apps.jobs.kinds import Kind, Lane
 from apps.jobs.lifecycle import TERMINAL
-from apps.jobs.models import Job, JobEvent, JobPage
+from apps.jobs.models import Job, JobEvent, JobPage, StepScreenshot, TaskRun
 from apps.jobs.projection import FIELDS
 
 # Without `params`, which are never shown and may be large.
@@ -27,6 +27,10 @@ _ONE = f"SELECT {', '.join(_COLUMNS)} FROM jobs_job WHERE id = %s AND workspace_
 _HEADS = """
     SELECT id, last_seq, status, fence, cancel_requested_at IS NOT NULL FROM jobs_job WHERE id = ANY(%s::uuid[])
 """
+_TOKENS = """
+    SELECT coalesce(sum((data->'tokens'->>'input')::int), 0), coalesce(sum((data->'tokens'->>'output')::int), 0)
+    FROM jobs_jobevent WHERE job_id = %s AND type = 'step'
+"""
 _NEXT = """
     SELECT waiting.id FROM jobs_job waiting
     LEFT JOIN LATERAL (
@@ -34,7 +38,7 @@ _NEXT = """
         WHERE busy.workspace_id = waiting.workspace_id AND busy.status = 'running' AND busy.kind = ANY(%(kinds)s)
     ) running ON true
     WHERE waiting.status = 'queued' AND waiting.kind = ANY(%(kinds)s)
-      AND (NOT waiting.kind = ANY(%(bulk)s) OR running.jobs < %(cap)s)
+      AND (%(cap)s IS NULL OR running.jobs < %(cap)s OR waiting.agent_id <> '')
     ORDER BY running.jobs, waiting.enqueued_at LIMIT 1
 """
 
@@ -49,8 +53,11 @@ _LIVE = " UNION ALL ".join(
 
 @dataclass(frozen=True, slots=True)
 class Known:
+    """`has_agent`: it has its browser already, and goes on in it."""
+
     kind: Kind
     workspace_id: uuid.UUID
+    has_agent: bool
 
 
 def job(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
@@ -95,9 +102,42 @@ def positions_done(*, job_id: uuid.UUID) -> set[int]:
     return set(JobPage.objects.filter(job_id=job_id).values_list("position", flat=True))
 
 
+def tokens_of_steps(*, job_id: uuid.UUID) -> tuple[int, int]:
+    """What a task's steps have taken of its model: input and output."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TOKENS, [job_id])
+        row = cursor.fetchone()
+    return int(row[0]), int(row[1])
+
+
+def trust_score_of(*, agent_id: str) -> int:
+    score: int | None = Agent.objects.filter(id=agent_id).values_list("trust_score", flat=True).first()
+    return score or 0
+
+
+def screenshot(*, workspace_id: uuid.UUID, job_id: uuid.UUID, step: int) -> bytes:
+    """A PNG. Raises NotFound."""
+    found = job(workspace_id=workspace_id, job_id=job_id)
+    png = StepScreenshot.objects.filter(job_id=found.id, step=step).values_list("png", flat=True).first()
+    if png is None:
+        raise NotFound("There is no screenshot of this step (any more).")
+    return bytes(png)
+
+
+def overdue_tasks(*, before: datetime, limit: int) -> list[uuid.UUID]:
+    """Tasks whose time is up, and that nobody has ended."""
+    late = TaskRun.objects.filter(deadline_at__lt=before).order_by("deadline_at")
+    return list(late.values_list("job_id", flat=True)[:limit])
+
+
+def asking() -> list[Job]:
+    """Tasks that wait for a human."""
+    return list(Job.objects.filter(status=Job.Status.INPUT_REQUIRED).only("id", "input_request"))
+
+
 def kind_of(*, job_id: uuid.UUID) -> Known | None:
-    found = Job.objects.filter(id=job_id).values_list("kind", "workspace_id").first()
-    return None if found is None else Known(as_kind(found[0]), found[1])
+    found = Job.objects.filter(id=job_id).values_list("kind", "workspace_id", "agent_id").first()
+    return None if found is None else Known(as_kind(found[0]), found[1], has_agent=bool(found[2]))
 
 
 def as_kind(text: str) -> Kind:
@@ -111,10 +151,10 @@ def request_id(*, job_id: uuid.UUID) -> str:
     return first or ""
 
 
-def running_bulk(*, workspace_id: uuid.UUID, now: datetime) -> int:
-    """How many batches and crawls of the workspace somebody works on."""
-    at_work = Job.objects.filter(status=Job.Status.RUNNING, lease_until__gte=now)
-    return at_work.filter(workspace_id=workspace_id, kind__in=BULK).count()
+def under_way(*, workspace_id: uuid.UUID, lane: Lane, now: datetime) -> int:
+    """How many of the workspace's jobs of a lane somebody works on, or ask a human while their browser waits."""
+    at_work = Q(status=Job.Status.RUNNING, lease_until__gte=now) | Q(status=Job.Status.INPUT_REQUIRED)
+    return Job.objects.filter(at_work, workspace_id=workspace_id, kind__in=lane.kinds).count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +177,10 @@ def heads(*, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, Head]:
         return {job_id: Head(*rest) for job_id, *rest in cursor.fetchall()}
 
 
-def next_waiting(*, kinds: Sequence[Kind]) -> uuid.UUID | None:
-    """The queued job whose turn it is: of the workspace with the fewest running, the oldest; of `kinds`."""
+def next_waiting(*, lane: Lane) -> uuid.UUID | None:
+    """The queued job of a lane whose turn it is: of the workspace with the fewest running, the oldest."""
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT, {"kinds": list(kinds), "bulk": sorted(BULK), "cap": settings.BULK_JOBS_PER_WORKSPACE})
+        cursor.execute(_NEXT, {"kinds": list(lane.kinds), "cap": lane.cap_of_a_workspace()})
         row = cursor.fetchone()
     return None if row is None else row[0]
 

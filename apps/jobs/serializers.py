@@ -96,8 +96,9 @@ def job_body(job: Job, *, result: Any = None) -> dict[str, Any]:
 
 
 def full_body(job: Job) -> dict[str, Any]:
-    """With the result of a completed job."""
-    return job_body(job, result=results.of(job) if job.status == Job.Status.COMPLETED else None)
+    """With the result of a completed job, and what a failed task has done so far."""
+    shown = job.status == Job.Status.COMPLETED or job.kind == Job.Kind.TASK
+    return job_body(job, result=results.of(job) if shown else None)
 
 
 def accepted_body(job: Job) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from apps.core.validation import checked
 from apps.jobs import results, selectors, serializers, waiting
 from apps.jobs.lifecycle import TERMINAL
 from apps.jobs.models import Job
-from apps.jobs.services import ending
+from apps.jobs.services import ending, tasks
 
 _TAG = ["Jobs"]
 _MISSING = (errors.InvalidId, errors.NotFound)
@@ -96,7 +96,8 @@ class JobResultView(Endpoint):
         operation_id="get_job_result",
         summary="Get a job's result",
         description="The `result` of a completed job, by itself. Of a batch or crawl that failed or was cancelled: the"
-        " pages that were finished. 409 `CONFLICT` while the job isn't over, and when it left no result.",
+        " pages that were finished; of a task that failed: what was done so far. 409 `CONFLICT` while the job isn't"
+        " over, and when it left no result.",
         tags=_TAG,
         responses={200: dict[str, Any], **openapi.failures(*_MISSING, errors.Conflict)},
     )
@@ -104,10 +105,11 @@ class JobResultView(Endpoint):
         job = _job(request, job_id)
         if job.status not in TERMINAL:
             raise errors.Conflict(f"The job is {job.status}: its result is there once it is over.")
-        if job.status in ("failed", "cancelled") and not job.progress_done:
+        result = results.of(job) if job.status == "completed" or job.progress_done else None
+        if result is None:
             reason = f": {job.error_code}: {job.error_message}" if job.error_code else ""
             raise errors.Conflict(f"The job is {job.status} and left no result{reason}")
-        return Response(results.of(job))
+        return Response(result)
 
 
 class JobCancelView(Endpoint):
@@ -129,7 +131,8 @@ class JobRespondView(Endpoint):
     @extend_schema(
         operation_id="respond_to_job",
         summary="Answer a job's question",
-        description="For a job that is `input_required`.",
+        description="For a job that is `input_required`: it goes on with the answer. `input_request` has the question,"
+        " and until when it waits. The answer is kept encrypted until the agent has read it.",
         tags=_TAG,
         request=serializers.RespondSerializer,
         responses={
@@ -139,8 +142,9 @@ class JobRespondView(Endpoint):
     )
     def post(self, request: Request, job_id: str) -> Response:
         job = _job(request, job_id)
-        checked(serializers.RespondSerializer, request)
-        raise errors.JobNotWaiting(f"The job is not waiting for an answer: it is {job.status}.")
+        values = checked(serializers.RespondSerializer, request)
+        tasks.respond(workspace_id=job.workspace_id, job_id=job.id, response=values["response"])
+        return Response(serializers.full_body(_job(request, job_id)))
 
 
 class JobEventsView(AsyncEndpoint):

@@ -60,6 +60,7 @@ def compose(
         **made,
         **servers,
         "BROWSA_RUNNER_URL": f"unix:{home.runner_socket}",
+        "BROWSA_GATEWAY_URL": f"ws://127.0.0.1:{port + 1}",
         "BROWSA_PORT": str(port),
     }
 

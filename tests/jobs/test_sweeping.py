@@ -164,8 +164,8 @@ def test_the_next_is_the_oldest_of_the_workspace_with_the_fewest_running(alice: 
     claimed(busy)
     first, _ = make_job(bob), make_job(bob)
 
-    assert selectors.next_waiting(kinds=BATCHES.kinds) == first.id
+    assert selectors.next_waiting(lane=BATCHES) == first.id
     claimed(first)
-    assert selectors.next_waiting(kinds=BATCHES.kinds) == waiting.id
+    assert selectors.next_waiting(lane=BATCHES) == waiting.id
     claimed(waiting)
-    assert selectors.next_waiting(kinds=BATCHES.kinds) != waiting.id
+    assert selectors.next_waiting(lane=BATCHES) != waiting.id

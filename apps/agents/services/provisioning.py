@@ -6,6 +6,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -49,13 +50,13 @@ def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> A
     began = time.monotonic()
     agent = _admit(workspace_id, wish)
     try:
-        granted = runner.lease(_lease_request(agent))
+        granted = runner.lease(lease_request(agent))
     except ApiError as error:
         ending.fail(agent=agent, error_code=error.code, error_message=error.message)
         ending.release_quietly(agent_id=agent.id, runner=runner)
         metrics.provisions.labels(error.code).observe(time.monotonic() - began)
         raise
-    if not _run(agent, granted):
+    if not run(agent, granted):
         ending.release_quietly(agent_id=agent.id, runner=runner)
         raise AgentNotRunning("The agent was destroyed before it ran.")
     metrics.provisions.labels("running").observe(time.monotonic() - began)
@@ -78,7 +79,14 @@ def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
         source=billing.Source(description="Burner", agent_id=agent_id),
         expires_at=timezone.now() + timedelta(seconds=wish.ttl_seconds + settings.LEASE_WAIT_SECONDS) + HOLD_GRACE,
     )
-    agent = Agent.objects.create(
+    agent = create(agent_id, workspace_id, wish, rate=rate, hold_reference=held.reference, cost_credits=held.amount)
+    idempotency.bind("agent", agent.id)
+    return agent
+
+
+def create(agent_id: str, workspace_id: uuid.UUID, wish: Wish, *, rate: BurnerRate, **more: Any) -> Agent:
+    """The row of a queued burner."""
+    return Agent.objects.create(
         id=agent_id,
         workspace_id=workspace_id,
         mode=Agent.Mode.BURNER,
@@ -91,12 +99,9 @@ def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
         trust_score=identity.trust_score(wish.os_type),
         period_credits=rate.per_period,
         surcharge_credits=rate.surcharge,
-        hold_reference=held.reference,
-        cost_credits=held.amount,
         created_at=timezone.now(),
+        **more,
     )
-    idempotency.bind("agent", agent.id)
-    return agent
 
 
 def _rate(country: str) -> BurnerRate:
@@ -105,7 +110,7 @@ def _rate(country: str) -> BurnerRate:
     return BurnerRate(per_period=prices["burner_per_10_min"], surcharge=prices["country_surcharge"] if abroad else 0)
 
 
-def _lease_request(agent: Agent) -> LeaseRequest:
+def lease_request(agent: Agent) -> LeaseRequest:
     return LeaseRequest(
         lease_id=agent.id,
         os_family=identity.FAMILIES[agent.os_type],
@@ -117,7 +122,8 @@ def _lease_request(agent: Agent) -> LeaseRequest:
 
 
 @transaction.atomic
-def _run(agent: Agent, granted: LeaseGranted) -> bool:
+def run(agent: Agent, granted: LeaseGranted) -> bool:
+    """The agent has its browser. False when it has moved meanwhile: then nobody needs the browser."""
     return moving.move(
         agent,
         to="running",

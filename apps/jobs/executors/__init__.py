@@ -1,4 +1,4 @@
-"""What does the work of each kind of job that reads pages. Importing it registers them all."""
+"""What does the work of each kind of job. Importing it registers them all."""
 
 from __future__ import annotations
 
@@ -6,5 +6,6 @@ from apps.jobs.execution import EXECUTORS
 from apps.jobs.executors.batch import batch
 from apps.jobs.executors.crawl import crawl
 from apps.jobs.executors.single import single
+from apps.jobs.executors.task import task
 
-EXECUTORS.update(scrape=single, extract=single, screenshot=single, batch=batch, crawl=crawl)
+EXECUTORS.update(scrape=single, extract=single, screenshot=single, batch=batch, crawl=crawl, task=task)

@@ -20,13 +20,13 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.jobs import selectors
-from apps.jobs.kinds import BULK, IDEMPOTENT
+from apps.jobs.kinds import LANE_OF
 from apps.jobs.models import Job
 from apps.jobs.services import appending
 from apps.jobs.services.appending import Happened
 from apps.jobs.services.telling import tell_a_worker
 
-_LOCK_CLASS = 0x62_6A  # "bj": our advisory locks, one for each workspace that has bulk jobs
+_LOCK_CLASS = 0x62_6A  # "bj": our advisory locks, one for each workspace with jobs of which it may run a few
 
 
 class LeaseLost(Exception):
@@ -58,21 +58,23 @@ def _named(pid: int) -> str:
 
 @transaction.atomic
 def claim(*, job_id: uuid.UUID, owner: str, now: datetime | None = None) -> Claim | None:
-    """Takes a queued job, or an idempotent one whose lease ran out. None: another has it, it is over, or its workspace
-    has as many bulk jobs running as it may (the job then stays queued).
+    """Takes a queued job, or one whose lease ran out. None: another has it, it is over, or its workspace has as many of
+    that lane under way as it may (the job then stays queued).
     """
     now = now or timezone.now()
     known = selectors.kind_of(job_id=job_id)
     if known is None:
         return None
-    if known.kind in BULK:
+    lane = LANE_OF[known.kind]
+    cap = lane.cap_of_a_workspace()
+    if cap is not None and not known.has_agent:
         _take_turns(known.workspace_id)
-        if selectors.running_bulk(workspace_id=known.workspace_id, now=now) >= settings.BULK_JOBS_PER_WORKSPACE:
+        if selectors.under_way(workspace_id=known.workspace_id, lane=lane, now=now) >= cap:
             return None
     job = appending.lock(job_id)
     happened = [Happened("started", {"owner": owner})]
     if lease_ran_out(job, now=now):
-        if job.kind not in IDEMPOTENT or job.attempts + 1 >= settings.JOB_MAX_ATTEMPTS:
+        if job.attempts + 1 >= settings.JOB_MAX_ATTEMPTS:
             return None  # the reaper decides
         happened.insert(0, Happened("requeued", {"reason": "lease_expired"}))
     elif job.status != Job.Status.QUEUED:
@@ -115,7 +117,7 @@ def _lease_from(now: datetime) -> datetime:
 
 
 def _take_turns(workspace_id: uuid.UUID) -> None:
-    """Until the transaction ends no other claims a bulk job of this workspace: counting and claiming go together."""
+    """Until the transaction ends no other claims such a job of this workspace: counting and claiming go together."""
     with connection.cursor() as cursor:
         key = zlib.crc32(workspace_id.bytes) - 2**31
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK_CLASS, key])

@@ -10,12 +10,14 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from apps.agents.services import tasks as agents
 from apps.billing import services as billing
 from apps.core.errors import JobTerminal, NotFound
 from apps.jobs import results
 from apps.jobs.kinds import BULK
 from apps.jobs.lifecycle import TERMINAL, EventType
-from apps.jobs.models import Job
+from apps.jobs.llm import keys
+from apps.jobs.models import Job, TaskRun
 from apps.jobs.services import appending
 from apps.jobs.services.appending import Happened
 from apps.jobs.services.claiming import Claim, lock_claimed
@@ -42,11 +44,21 @@ def complete(
 
 
 @transaction.atomic
-def fail(claim: Claim, *, code: str, message: str, used: int | None = 0, page: PageRecord | None = None) -> Job:
-    """Ends a job badly: free, unless `used` says otherwise (None: what its work came to). Raises LeaseLost."""
+def fail(
+    claim: Claim,
+    *,
+    code: str,
+    message: str,
+    used: int | None = 0,
+    page: PageRecord | None = None,
+    result: dict[str, Any] | None = None,
+) -> Job:
+    """Ends a job badly: free, unless `used` says otherwise (None: what its work came to). `result`: what there is of
+    it all the same. Raises LeaseLost.
+    """
     job = lock_claimed(claim)
     _record(job, page)
-    return end_failed(job, code=code, message=message, used=used)
+    return end_failed(job, code=code, message=message, used=used, result=result)
 
 
 @transaction.atomic
@@ -76,9 +88,18 @@ def cancel(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     return job
 
 
-def end_failed(job: Job, *, code: str, message: str, used: int | None, now: datetime | None = None) -> Job:
+def end_failed(
+    job: Job,
+    *,
+    code: str,
+    message: str,
+    used: int | None,
+    result: dict[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Job:
     """For a locked job that nobody holds a claim on."""
-    return _end(job, "failed", used, {"error_code": code, "error_message": message[:MAX_MESSAGE]}, now)
+    data: dict[str, Any] = {"error_code": code, "error_message": message[:MAX_MESSAGE]}
+    return _end(job, "failed", used, data if result is None else {**data, "result": result}, now)
 
 
 def end_abandoned(job: Job, *, now: datetime) -> Job:
@@ -102,9 +123,18 @@ def _end(job: Job, event: EventType, used: int | None, data: dict[str, Any], now
         used=used,
         description=_what_for(job, event),
     )
+    if job.kind == Job.Kind.TASK:
+        _clear_up(job.id)
     if not job.sync and event != "cancelled":  # the seed's catalogue has no event for a cancellation
         record_event(workspace_id=job.workspace_id, type=f"job.{event}", data=_event_data(job))
     return job
+
+
+def _clear_up(job_id: uuid.UUID) -> None:
+    """A task's browser ends with it, and nothing is kept that only its execution needed."""
+    agents.end_of_job(job_id=job_id)
+    TaskRun.objects.filter(job_id=job_id).delete()
+    transaction.on_commit(lambda: keys.forget(job_id=job_id))
 
 
 def _what_for(job: Job, event: EventType) -> str:

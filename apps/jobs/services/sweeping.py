@@ -10,7 +10,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.jobs import selectors
-from apps.jobs.kinds import IDEMPOTENT
 from apps.jobs.models import Job
 from apps.jobs.services import appending, ending
 from apps.jobs.services.appending import Happened
@@ -57,12 +56,10 @@ def _take_away(job_id: uuid.UUID, now: datetime) -> bool:
         return False
     if job.cancel_requested_at is not None:
         ending.end_abandoned(job, now=now)
-    elif job.kind not in IDEMPOTENT:
-        message = "The worker that ran the job is gone, and the job can't be done again from its start."
-        ending.end_failed(job, code="INTERNAL_ERROR", message=message, used=0, now=now)
     elif job.attempts + 1 >= settings.JOB_MAX_ATTEMPTS:
         message = f"The job was lost {settings.JOB_MAX_ATTEMPTS} times in a row. Only finished pages were charged."
-        ending.end_failed(job, code="INTERNAL_ERROR", message=message, used=None, now=now)
+        used = 0 if job.kind == Job.Kind.TASK else None
+        ending.end_failed(job, code="INTERNAL_ERROR", message=message, used=used, now=now)
     else:
         requeued = Happened("requeued", {"reason": "lease_expired"})
         appending.append(job, requeued, now=now, lease_until=None, enqueued_at=now)

@@ -1,0 +1,54 @@
+"""Browsers of tasks: burners that a job has for itself. The job pays for them, and they end with it.
+
+Whoever does the job calls `admit` before, and `run` after asking the runner for the lease, which may take long. All of
+it may be repeated by another worker: the job has one browser at a time.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.agents import selectors
+from apps.agents.client import RunnerClient
+from apps.agents.lifecycle import LIVE
+from apps.agents.models import Agent
+from apps.agents.services import ending, provisioning
+from apps.agents.services.provisioning import Wish
+from apps.billing.pricing import BurnerRate
+from apps.core.ids import new_agent_id
+from apps.core.times import from_unix
+
+_FREE = BurnerRate(per_period=0, surcharge=0)
+
+
+@transaction.atomic
+def admit(*, workspace_id: uuid.UUID, job_id: uuid.UUID, wish: Wish) -> Agent:
+    """The browser that the job has, or a queued one for which a lease is to be asked."""
+    before = selectors.of_job(job_id=job_id)
+    if before and before[0].status in LIVE:
+        return before[0]
+    return provisioning.create(
+        new_agent_id(), workspace_id, wish, rate=_FREE, job_id=job_id, hold_reference="", cost_credits=0
+    )
+
+
+def extend(*, agent: Agent, seconds: int, runner: RunnerClient) -> bool:
+    """Lets a task's browser live for so long from now, at least. False when it is gone. Raises UpstreamUnavailable."""
+    granted = runner.extend(agent.id, seconds=seconds)
+    if granted is None:
+        return False
+    agent.expires_at = from_unix(granted.expires_at)
+    still = Agent.objects.filter(id=agent.id, status=Agent.Status.RUNNING)
+    return still.update(expires_at=agent.expires_at) == 1
+
+
+def end_of_job(*, job_id: uuid.UUID) -> list[str]:
+    """Ends the job's browsers, in the transaction that ends the job. Returns the leases that the runner may take back;
+    if nobody tells it, the next reconciliation does.
+    """
+    now = timezone.now()
+    live = [agent for agent in selectors.of_job(job_id=job_id) if agent.status in LIVE]
+    return [agent.id for agent in live if ending.end(agent=agent, reason="finished", at=now)]

@@ -1,0 +1,59 @@
+"""The domains that a task may work in. Pure.
+
+`example.com` is that host and www.example.com; `*.example.com` is it and every host below it. Ports don't matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import idna
+
+MAX_DOMAINS = 50
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", re.ASCII)
+
+
+def checked(pattern: str) -> str:
+    """The pattern in lower-case ASCII. Raises ValueError."""
+    wild = "*." if pattern.startswith("*.") else ""
+    host = pattern.removeprefix("*.")
+    try:
+        plain = (host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")).lower().rstrip(".")
+    except UnicodeError as error:
+        raise ValueError("must be a host such as example.com or *.example.com") from error
+    if not _HOST.fullmatch(plain) or ".." in plain:
+        raise ValueError("must be a host such as example.com or *.example.com")
+    return wild + plain
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """`patterns` as `checked` gives them; without any, everything is permitted."""
+
+    patterns: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, patterns: Iterable[str]) -> Domains:
+        return cls(tuple(patterns))
+
+    def permit(self, url: str) -> bool:
+        """Whether a task may be on the page. An empty page is always permitted."""
+        if not self.patterns or not url or url.startswith("about:"):
+            return True
+        try:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        if parts.scheme not in ("http", "https") or not host:
+            return False
+        return any(_matches(pattern, host) for pattern in self.patterns)
+
+
+def _matches(pattern: str, host: str) -> bool:
+    if pattern.startswith("*."):
+        return host == pattern[2:] or host.endswith(pattern[1:])
+    return host in (pattern, f"www.{pattern}")
