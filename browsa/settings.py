@@ -238,6 +238,7 @@ LOGGING: dict[str, Any] = {
         # Our own access line says the same of every 4xx, once, and of every 503 (/readyz, a database that is away).
         "django.request": {"level": "ERROR", "filters": ["except_unavailable"]},
         "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},

@@ -15,6 +15,7 @@ HURT, SHARED = "one stack that is hurt", "one stack that is not"
 TOGETHER = {
     "tests/integration/surviving/": HURT,
     "tests/integration/agents/": SHARED,
+    "tests/integration/tasks/": SHARED,
     "tests/integration/jobs/test_pages.py": SHARED,
 }
 # The longest first, so that no process has much left when the others are done. What isn't named comes after them.

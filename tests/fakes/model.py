@@ -100,7 +100,8 @@ class ScriptedModel:
         self._news = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.model = self
-        self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.port = int(self._server.server_address[1])
+        self.base_url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> ScriptedModel:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

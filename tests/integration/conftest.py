@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from browsa.stack.harness import Stack, running_stack
+from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
 
 
@@ -17,11 +18,17 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Stack]:
+def model() -> Iterator[ScriptedModel]:
+    with ScriptedModel() as model:
+        yield model
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory, site: Site, model: ScriptedModel) -> Iterator[Stack]:
     settings = {
         "BROWSA_POOL_SIZE": "2",
         "BROWSA_RATE_LIMITS": "off",
-        "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port}",
+        "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port},127.0.0.1:{model.port}",
         "EGRESS_COUNTRIES": '{"us": "direct", "de": "direct"}',
     }
     with running_stack(tmp_path_factory.mktemp("shared") / "home", env=settings) as stack:

@@ -170,7 +170,15 @@ class _Agent(Agent[Any, Any]):
     async def _prepare_context(self, step_info: AgentStepInfo | None = None) -> BrowserStateSummary:
         await self.before_reading()
         self.seen = await super()._prepare_context(step_info)
+        self.seen.title = await self._title() or self.seen.title
         return self.seen
+
+    async def _title(self) -> str:
+        """As it is now: the library keeps the one that the page had when its load began."""
+        assert self.browser_session is not None
+        page = await self.browser_session.get_or_create_cdp_session()
+        told = await page.cdp_client.send.Target.getTargetInfo(params={"targetId": page.target_id})
+        return str(told["targetInfo"]["title"])
 
     async def _make_history_item(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -197,6 +205,7 @@ class BrowserAgent:
         self._model = model
         self._about_to_act = about_to_act
         self._question = ""
+        self._judging: set[asyncio.Task[None]] = set()
         saved = json.loads(state) if state else {}
         self._focus: str | None = saved.get("focus")
         self._forbidden: BaseException | None = None
@@ -245,6 +254,8 @@ class BrowserAgent:
             await self._session.start()
             if self._focus and self._focus != self._session.agent_focus_target_id:
                 await self._session.event_bus.dispatch(SwitchTabEvent(target_id=self._focus))
+            if self._wish.allowed.patterns:
+                await self._guard_navigations()
         except Exception as error:  # whatever the library makes of it, there is no browser to work in
             raise Disconnected(str(error)) from error
 
@@ -334,6 +345,32 @@ class BrowserAgent:
         except Exception as error:  # the library would take it for a mishap of the step
             self._forbidden = error
             raise
+
+    async def _guard_navigations(self) -> None:
+        """No page outside of the task's domains is even asked for, whoever wants it: a link, a redirect, a script."""
+        browser = self._session.cdp_client
+        browser.register.Fetch.requestPaused(self._judge)
+        documents = [{"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}]
+        await browser.send.Fetch.enable(params={"patterns": documents})
+
+    def _judge(self, event: Any, session_id: str | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(self._let_through(event, session_id))
+        self._judging.add(task)
+        task.add_done_callback(self._judging.discard)
+
+    async def _let_through(self, event: Any, session_id: str | None) -> None:
+        send, request = self._session.cdp_client.send, {"requestId": event["requestId"]}
+        with suppress(Exception):  # the page or the connection is gone, and the request with it
+            if self._wish.allowed.permit(event["request"]["url"]) or not await self._is_page(event["frameId"]):
+                await send.Fetch.continueRequest(params=request, session_id=session_id)
+            else:
+                refusal = {**request, "errorReason": "BlockedByClient"}
+                await send.Fetch.failRequest(params=refusal, session_id=session_id)
+
+    async def _is_page(self, frame_id: str) -> bool:
+        """A page's main frame has its target's id. What a page embeds may come from anywhere."""
+        told = await self._session.cdp_client.send.Target.getTargets()
+        return any(one["targetId"] == frame_id and one["type"] == "page" for one in told["targetInfos"])
 
     async def _stay_inside(self) -> None:
         """No step begins on a page outside of the domains that the task may work in, however it got there."""

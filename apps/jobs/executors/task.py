@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import importlib
 import logging
 import sys
@@ -262,9 +263,16 @@ async def _unless_over(ending: Coroutine[Any, Any, None], work: Coroutine[Any, A
 
 async def _library() -> Any:
     """The module that imports browser-use, which takes seconds: on a thread, so that leases are kept meanwhile."""
-    if _MODULE not in sys.modules:
-        await asyncio.to_thread(sweep)
-    return await asyncio.to_thread(importlib.import_module, _MODULE)
+    return sys.modules.get(_MODULE) or await asyncio.to_thread(_import)
+
+
+def _import() -> Any:
+    sweep()
+    gc.disable()  # it would go through ten thousand classes again and again: a third of the time
+    try:
+        return importlib.import_module(_MODULE)
+    finally:
+        gc.enable()
 
 
 def _cdp_url(agent: Agent) -> str:

@@ -1,0 +1,35 @@
+"""Members of the shared stack who give tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from browsa.stack.harness import Stack
+from tests.fakes.model import ScriptedModel
+from tests.fakes.site import Site, html
+from tests.integration.driving import Member, join, plain_http
+from tests.integration.tasks.giving import FORM, Tasks
+
+
+@pytest.fixture(scope="package")
+def _members(stack: Stack) -> Iterator[Iterator[Member]]:
+    with plain_http() as http:
+        yield join(stack, http, 60)
+
+
+@pytest.fixture
+def member(_members: Iterator[Member]) -> Iterator[Member]:
+    member = next(_members)
+    yield member
+    member.leave()
+
+
+@pytest.fixture
+def tasks(member: Member, stack: Stack, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
+    site.pages["/form"] = lambda query: html(FORM)
+    site.pages["/found"] = lambda query: html(f"<!doctype html><title>Found</title><h1>{query['name']} is here</h1>")
+    options = {"base_url": stack.api_url, "headers": {"X-API-Key": member.key}}
+    with plain_http(130, **options) as http:
+        yield Tasks(http, model, site)

@@ -1,0 +1,139 @@
+"""Every way in which a task fails: its code, the provider's own words, what it costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.model import (
+    Always,
+    BadRequest,
+    Done,
+    Failing,
+    Garbage,
+    Navigate,
+    OutOfCredit,
+    RateLimited,
+    ServerError,
+    Unauthorized,
+    Wait,
+)
+from tests.integration.driving import Member, until
+from tests.integration.tasks.giving import KEY, Tasks
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+def seen(tasks: Tasks, script: str) -> int:
+    return len([one for one in tasks.model.requests if one.script == script])
+
+
+def test_an_agent_that_runs_out_of_steps_has_stalled(tasks: Tasks) -> None:
+    tasks.model.play("wanderer", [Navigate(tasks.site.url("/hello"))])
+
+    job = tasks.done("wanderer", max_steps=4)
+
+    assert (job["status"], job["error_code"], job["step_count"]) == ("failed", "STALLED", 4)
+    assert "ran out of steps: 4 (max_steps) were not enough" in job["error_message"]
+    assert job["result"]["steps_taken"] == 4 and not job["result"]["success"]
+    assert tasks.get(f"/v1/jobs/{job['id']}/result").json() == job["result"]
+    assert tasks.credits() == (98, 0)
+
+
+def test_an_agent_that_gives_up_has_stalled_too(tasks: Tasks) -> None:
+    tasks.model.play("quitter", [Done("There is a captcha that I can't solve.", success=False)])
+
+    job = tasks.done("quitter")
+
+    assert (job["error_code"], job["credits_charged"]) == ("STALLED", 1)
+    assert "decided to give up" in job["error_message"] and "captcha" in job["error_message"]
+
+
+def test_a_key_that_is_refused_ends_the_task_at_once(tasks: Tasks) -> None:
+    tasks.model.play("refused", [Always(Unauthorized(echo=True))])
+
+    job = tasks.done("refused")
+
+    assert (job["error_code"], job["step_count"], seen(tasks, "refused")) == ("INVALID_API_KEY", 0, 1)
+    assert "401" in job["error_message"]
+    assert KEY not in job["error_message"] and "[the key]" in job["error_message"]
+    assert tasks.credits() == (100, 0)
+
+
+def test_a_provider_that_goes_on_limiting_is_given_up(tasks: Tasks) -> None:
+    tasks.model.play("limited", [Wait(1), Always(RateLimited(retry_after=3600))])
+    tasks.model.play("empty", [Always(OutOfCredit())])
+
+    limited, empty = tasks.done("limited"), tasks.done("empty", llm="openai:gpt-empty")
+
+    assert (limited["error_code"], limited["step_count"], limited["credits_charged"]) == ("RATE_LIMIT", 1, 1)
+    assert (empty["error_code"], seen(tasks, "empty")) == ("RATE_LIMIT", 1)
+
+
+def test_a_provider_that_fails_gives_its_own_words(tasks: Tasks) -> None:
+    tasks.model.play("down", [Always(ServerError())])
+    tasks.model.play("wrong", [Always(BadRequest("max_tokens is too large"))])
+
+    down, wrong, unknown = tasks.done("down"), tasks.done("wrong"), tasks.done("nobody-has-this")
+
+    assert (down["error_code"], seen(tasks, "down")) == ("LLM_ERROR", 4)
+    assert (wrong["error_code"], seen(tasks, "wrong")) == ("LLM_ERROR", 1)
+    assert "max_tokens is too large" in wrong["error_message"]
+    assert unknown["error_code"] == "LLM_ERROR" and "404" in unknown["error_message"]
+    assert tasks.credits() == (100, 0)
+
+
+def test_a_model_that_talks_nonsense_is_told_so_and_then_given_up(tasks: Tasks) -> None:
+    tasks.model.play("once", [Failing(Garbage(), then=Done("Sorry."))])
+    tasks.model.play("nonsense", [Always(Garbage())])
+
+    once, nonsense = tasks.done("once"), tasks.done("nonsense")
+
+    assert (once["status"], once["step_count"]) == ("completed", 1)
+    assert (nonsense["error_code"], nonsense["step_count"], nonsense["credits_charged"]) == ("LLM_ERROR", 0, 0)
+    assert "can't be used, 3 in a row" in nonsense["error_message"]
+
+
+def test_a_task_that_takes_too_long_is_ended(tasks: Tasks) -> None:
+    tasks.model.play("slow", [Wait(1), Wait(30)])
+
+    job = tasks.done("slow", wallclock_seconds=8)
+
+    assert (job["error_code"], job["step_count"], job["credits_charged"]) == ("TIMEOUT", 1, 1)
+    assert "8 s (wallclock_seconds)" in job["error_message"]
+    assert tasks.agent(job["agent_id"])["status"] == "destroyed"
+
+
+def test_a_provider_that_may_not_be_reached_is_not(tasks: Tasks, member: Member) -> None:
+    refused = tasks.post(
+        "/v1/tasks", {"task": "x", "llm_api_key": KEY, "llm_base_url": "http://169.254.169.254/latest"}
+    )
+    assert (refused.status_code, list(refused.json()["fields"])) == (400, ["llm_base_url"])
+
+    # A port of this machine that is not allowed: the form passes for a name, the dialling does not.
+    job = tasks.done("anything", llm_base_url=f"http://localtest.example.invalid:{member.stack.port}")
+    assert job["error_code"] == "LLM_ERROR"
+
+
+def test_a_cancelled_task_stops_and_what_was_finished_is_charged(tasks: Tasks) -> None:
+    tasks.model.play("endless", [Wait(1), Wait(1), Wait(1), Wait(1), Wait(30)])
+    job = tasks.give("endless", max_steps=20)
+    until(lambda: tasks.job(job["id"])["step_count"] == 4, 60, what="four steps")
+
+    tasks.post(f"/v1/jobs/{job['id']}/cancel")
+    job = tasks.over(job["id"])
+
+    assert (job["status"], job["step_count"], job["credits_charged"]) == ("cancelled", 4, 2)
+    assert tasks.agent(job["agent_id"])["status"] == "destroyed"
+    assert tasks.credits() == (98, 0)
+
+
+def test_a_browser_that_its_owner_ends_ends_the_task(tasks: Tasks, member: Member) -> None:
+    tasks.model.play("orphan", [Wait(1), Wait(30)])
+    job = tasks.give("orphan")
+    until(lambda: tasks.job(job["id"])["step_count"] == 1, 60, what="a step")
+
+    member.delete(f"/v1/agents/{tasks.job(job['id'])['agent_id']}")
+    job = tasks.over(job["id"])
+
+    assert (job["status"], job["error_code"], job["credits_charged"]) == ("failed", "INTERNAL_ERROR", 1)
+    assert "deleted" in job["error_message"]
