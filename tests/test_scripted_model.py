@@ -1,15 +1,12 @@
-"""The scripted model, asked by the providers' own clients and by browser-use itself."""
+"""The scripted model, asked by the providers' own clients."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import re
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -44,14 +41,8 @@ from tests.fakes.model import (
     Wait,
     typeable,
 )
-from tests.fakes.site import Site, html
-from tests.runner.harness import RunnerProcess
 
 KEY = "sk-test-0123456789abcdef"
-FORM = """<!doctype html><title>Sign in</title>
-<form action="/in"><label for=e>Email:</label><input id=e name=mail><label>Word <input name=word></label>
-<button>Sign <b>in</b></button></form>"""
-
 PAGE = """<browser_state>
 Interactive elements:
 [Start of page]
@@ -432,78 +423,3 @@ async def test_it_may_think(model: ScriptedModel, caller: Caller) -> None:
     before = time.monotonic()
     await caller.text("go", step(1))
     assert time.monotonic() - before >= 0.2
-
-
-# --- browser-use -------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with Site() as site:
-        site.pages["/login"] = lambda query: html(FORM)
-        site.pages["/in"] = lambda query: html(f"<title>In</title><p>Welcome {query['mail']} {query['word']}</p>")
-        yield site
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def real_runner(site: Site) -> AsyncIterator[RunnerProcess]:
-    process = RunnerProcess(
-        BROWSA_POOL_SIZE="1", BROWSA_MAX_BROWSERS="2", BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}"
-    )
-    try:
-        yield await process.start().ready()
-    finally:
-        process.clean()
-
-
-@pytest.fixture
-def browser_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The library, without telemetry, and with its files where they go away again."""
-    for name, value in {
-        "ANONYMIZED_TELEMETRY": "false",
-        "BROWSER_USE_CLOUD_SYNC": "false",
-        "BROWSER_USE_SETUP_LOGGING": "false",
-        "BROWSER_USE_VERSION_CHECK": "false",
-        "BROWSER_USE_CONFIG_DIR": str(tmp_path / "config"),
-        "PYTHON_DOTENV_DISABLED": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return importlib.import_module("browser_use")
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("provider", ["anthropic", "openai"])
-async def test_browser_use_plays_a_script(
-    model: ScriptedModel, site: Site, real_runner: RunnerProcess, browser_use: Any, provider: str
-) -> None:
-    model.play(
-        "login",
-        [
-            Navigate(site.url("/login")),
-            [Type("Email", "al@x.test"), Type("Word", "sesame"), Click("Sign in")],
-            Extract("who is welcome", lambda prompt: re.search("Welcome (.*)", prompt)[1]),
-            lambda prompt: Done(re.search("<result>\n(.*)\n</result>", prompt)[1]),
-        ],
-    )
-    chat, name, http = {
-        "anthropic": (browser_use.ChatAnthropic, "claude-login", anthropic.DefaultAsyncHttpxClient),
-        "openai": (browser_use.ChatOpenAI, "gpt-login", openai.DefaultAsyncHttpxClient),
-    }[provider]
-
-    # browser-use makes a client for every call and closes none: they share one that is closed.
-    async with real_runner.lease() as lease, http() as shared:
-        llm = chat(model=name, api_key=KEY, base_url=model.base_url, http_client=shared)
-        browser = browser_use.BrowserSession(cdp_url=lease.cdp_http)
-        agent = browser_use.Agent("Sign in.", llm=llm, browser_session=browser, enable_signal_handler=False)
-        history = await agent.run(max_steps=6)
-
-    assert [error for error in history.errors() if error] == []
-    assert (history.final_result(), history.is_successful()) == ("al@x.test sesame", True)
-    assert [(seen.kind, seen.step, seen.has_image) for seen in model.requests] == [
-        ("step", 1, False),  # of an empty tab there is no picture
-        ("step", 2, True),
-        ("step", 3, True),
-        ("extract", None, False),
-        ("step", 4, True),
-        ("judge", None, True),
-    ]
-    assert {(seen.provider, seen.api_key) for seen in model.requests} == {(provider, KEY)}
