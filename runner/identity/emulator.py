@@ -35,11 +35,15 @@ NEIGHBOURS_SECONDS = 2.0
 
 
 class Target:
-    """Something in the browser that runs script. `last` is the session that keeps its platform, see `outrank`."""
+    """Something in the browser that runs script. `last` is the session that keeps its platform, see `outrank`.
 
-    def __init__(self, target_id: str, kind: str) -> None:
+    `rendered`: it has a renderer. A page that a link opened in a window without an opener has none before it runs.
+    """
+
+    def __init__(self, target_id: str, kind: str, *, rendered: bool) -> None:
         self.id = target_id
         self.kind = kind
+        self.rendered = rendered
         self.last: str | None = None
         self.superseded: list[str] = []  # sessions that were `last` before
         self.turn = asyncio.Lock()
@@ -175,7 +179,8 @@ class Emulator:
             info = params["targetInfo"]
             known = next((target for target in self._sessions.values() if target.id == info["targetId"]), None)
             if known is None:
-                known = self._sessions[params["sessionId"]] = Target(info["targetId"], info["type"])
+                known = Target(info["targetId"], info["type"], rendered=bool(info["url"]))
+                self._sessions[params["sessionId"]] = known
             elif not params["waitingForDebugger"]:
                 return  # one of our own second sessions
             # A service worker attaches to the browser and to its page, and runs when both sessions let it.
@@ -196,6 +201,10 @@ class Emulator:
                 # Clients that attach to new pages by themselves have done so together with us; now outrank them, while
                 # the page still waits.
                 await self._come_last(target)
+            if not target.rendered:
+                # Nothing answers before it is let run; and what is sent before that is there before its first script.
+                await self._tell(session, target, [*commands, release])
+                return
             await self._tell(session, target, commands)
             self._is_ready(target)
             await self._neighbours(target)

@@ -165,6 +165,52 @@ async def test_a_popup_without_an_address_before_its_opener_goes_on(
     assert_coherent(expected, seen)
 
 
+# It tells the site what its first script sees.
+TELLTALE = f"""<!doctype html><title>Telltale</title><script>{SELF_PORTRAIT}
+  fetch("/told?seen=" + encodeURIComponent(JSON.stringify(portrait())));</script>"""
+
+OPENERS = {
+    "a link to a new tab": "Object.assign(document.createElement('a'), {href, target: '_blank'}).click()",
+    "a window without an opener": "void open(href, '_blank', 'noopener')",
+    "a form to a new tab": "{ const form = document.createElement('form'); form.action = href; form.target = '_blank';"
+    " form.rel = 'noopener'; document.body.append(form); form.submit(); }",
+}
+
+
+@pytest.mark.parametrize("attaching", [True, False], ids=["attaching by itself", "not attaching"])
+@pytest.mark.parametrize("way", OPENERS)
+async def test_a_page_that_has_no_renderer_until_it_runs(
+    expected: Expected, leased: tuple[Expected, Lease], site: Site, way: str, attaching: bool
+) -> None:
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def take(query: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        loop.call_soon_threadsafe(told.put_nowait, json.loads(query["seen"]))
+        return html("thanks")
+
+    site.pages.update({"/telltale": lambda query: html(TELLTALE), "/told": take})
+    async with Cdp(leased[1].cdp_url) as cdp:
+        await cdp.call("Target.setDiscoverTargets", {"discover": True})
+        if attaching:
+            waits = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
+            await cdp.call("Target.setAutoAttach", waits)
+        page = await cdp.attach(leased[1].granted.page_id)
+        await cdp.open(site.url("/hello"), session=page)
+        click = f"{{ const href = {site.url('/telltale')!r}; {OPENERS[way]} }}"
+        await cdp.call("Runtime.evaluate", {"expression": click, "userGesture": True}, session=page)
+
+        async with asyncio.timeout(HOLD_SECONDS - 1):
+            seen = await told.get()
+
+        assert_coherent(expected, seen)
+        targets = (await cdp.call("Target.getTargets"))["targetInfos"]
+        for opened in [
+            one for one in targets if one["type"] == "page" and one["targetId"] != leased[1].granted.page_id
+        ]:
+            await cdp.call("Target.closeTarget", {"targetId": opened["targetId"]})
+
+
 async def test_a_cross_site_frame(expected: Expected, browser: Browser, site: Site) -> None:
     page = browser.contexts[0].pages[0]
     await page.goto(site.url(f"/frame?src={site.url('/portrait', host='localhost')}"))

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ os.environ.update(
     PYTHON_DOTENV_DISABLED="1",
 )
 
+import bubus.service
 import httpx2
 from anthropic import AsyncAnthropic
 from browser_use import Agent, BrowserProfile, BrowserSession, Tools
@@ -38,6 +40,7 @@ from browser_use.agent.views import ActionResult, AgentOutput, AgentState, Agent
 from browser_use.browser.events import NavigateToUrlEvent, SwitchTabEvent
 from browser_use.browser.views import BrowserStateSummary
 from browser_use.llm import ChatAnthropic, ChatOpenAI
+from bubus.service import ReentrantLock
 from openai import AsyncOpenAI
 from pydantic import BaseModel, Field
 
@@ -47,6 +50,11 @@ from apps.jobs.llm.transport import DEFAULT_BASE_URLS, PatientTransport
 from apps.jobs.llm.verdicts import Trouble
 
 log = logging.getLogger(__name__)
+
+# bubus has one lock for all event buses of a process and holds it while an event is handled: a page that loads slowly
+# would stop every other task. Here each task has its own; its event loops' tasks inherit the context that it is in.
+_lock: ContextVar[ReentrantLock] = ContextVar("bubus_lock")
+bubus.service._get_global_lock = _lock.get
 
 # They say what pages hold, and a task's log is its events.
 for name in ("browser_use", "bubus", "cdp_use"):
@@ -201,6 +209,7 @@ class BrowserAgent:
         state: bytes | None = None,
     ) -> None:
         """`about_to_act` is awaited between the model's decision and its execution. `state` is an earlier `state()`."""
+        _lock.set(ReentrantLock())
         self._wish = wish
         self._model = model
         self._about_to_act = about_to_act
@@ -361,16 +370,21 @@ class BrowserAgent:
     async def _let_through(self, event: Any, session_id: str | None) -> None:
         send, request = self._session.cdp_client.send, {"requestId": event["requestId"]}
         with suppress(Exception):  # the page or the connection is gone, and the request with it
-            if self._wish.allowed.permit(event["request"]["url"]) or not await self._is_page(event["frameId"]):
+            pages = await self._pages()
+            # A page's main frame has its target's id. What a page embeds may come from anywhere.
+            if self._wish.allowed.permit(event["request"]["url"]) or event["frameId"] not in pages:
                 await send.Fetch.continueRequest(params=request, session_id=session_id)
-            else:
-                refusal = {**request, "errorReason": "BlockedByClient"}
-                await send.Fetch.failRequest(params=refusal, session_id=session_id)
+                return
+            refusal = {**request, "errorReason": "BlockedByClient"}
+            await send.Fetch.failRequest(params=refusal, session_id=session_id)
+            if len(pages) > 1 and pages[event["frameId"]] in ("", "about:blank"):
+                # A tab that never was anywhere: it answers nothing, and the agent would wait for it.
+                await send.Target.closeTarget(params={"targetId": event["frameId"]})
 
-    async def _is_page(self, frame_id: str) -> bool:
-        """A page's main frame has its target's id. What a page embeds may come from anywhere."""
+    async def _pages(self) -> dict[str, str]:
+        """The addresses of all tabs, by target."""
         told = await self._session.cdp_client.send.Target.getTargets()
-        return any(one["targetId"] == frame_id and one["type"] == "page" for one in told["targetInfos"])
+        return {one["targetId"]: one["url"] for one in told["targetInfos"] if one["type"] == "page"}
 
     async def _stay_inside(self) -> None:
         """No step begins on a page outside of the domains that the task may work in, however it got there."""
