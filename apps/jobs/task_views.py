@@ -32,8 +32,8 @@ its events (one `step` for each step, with a screenshot), watch it at `live_url`
 that were completed are charged however the task ends, unless it failed through our fault (`INTERNAL_ERROR`).
 
 Ends as `completed` with `{final_result, success, trust_score, steps_taken, tokens, output?}`, or as `failed` with one
-of `STALLED`, `LLM_ERROR`, `TIMEOUT`, `INSUFFICIENT_CREDIT`, `INVALID_API_KEY`, `RATE_LIMIT`, `INTERNAL_ERROR`. It becomes
-`input_required` when the agent asks a human: see `/v1/jobs/{id}/respond`."""
+of `STALLED`, `LLM_ERROR`, `TIMEOUT`, `INSUFFICIENT_CREDIT`, `INVALID_API_KEY`, `RATE_LIMIT`, `INTERNAL_ERROR`. It
+becomes `input_required` when the agent asks a human: see `/v1/jobs/{id}/respond`."""
 
 
 @takes_key(binds="job")

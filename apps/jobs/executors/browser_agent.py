@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 # bubus has one lock for all event buses of a process and holds it while an event is handled: a page that loads slowly
 # would stop every other task. Here each task has its own; its event loops' tasks inherit the context that it is in.
-_lock: ContextVar[ReentrantLock] = ContextVar("bubus_lock")
+_lock: ContextVar[ReentrantLock] = ContextVar("bubus_lock", default=ReentrantLock())  # noqa: B039  set per agent
 bubus.service._get_global_lock = _lock.get
 
 # They say what pages hold, and a task's log is its events.
