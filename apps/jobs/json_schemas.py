@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jsonschema import Draft4Validator, Draft6Validator, Draft7Validator, Draft201909Validator, Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import SchemaError
 from jsonschema.protocols import Validator
-from referencing import Registry
 
 MAX_VALUES = 2000
 MAX_DEPTH = 32
@@ -22,8 +21,6 @@ _DRAFTS: dict[str, type[Validator]] = {
     str(draft.META_SCHEMA.get("$id") or draft.META_SCHEMA["id"]).rstrip("#"): draft
     for draft in (Draft202012Validator, Draft201909Validator, Draft7Validator, Draft6Validator, Draft4Validator)
 }
-# References lead nowhere but into the schema itself.
-_NOTHING_ELSE: Registry[Any] = Registry()
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 
 
@@ -37,22 +34,14 @@ def check(schema: dict[str, Any]) -> None:
         if isinstance(value, list) and len(value) > MAX_ITEMS:
             raise ValueError(f"may hold no list of more than {MAX_ITEMS} items")
     try:
-        _validator(schema).check_schema(schema)
+        validator_of(schema).check_schema(schema)
     except SchemaError as error:
         where = "/".join(str(step) for step in error.absolute_path)
         raise ValueError(f"is not a JSON Schema: {f'at {where}: ' if where else ''}{error.message[:200]}") from error
 
 
-def problem(value: Any, schema: dict[str, Any]) -> str | None:
-    """Why `value` does not fit a schema that `check` has passed; None when it does."""
-    found = best_match(_validator(schema)(schema, registry=_NOTHING_ELSE).iter_errors(value))
-    if found is None:
-        return None
-    where = "/".join(str(step) for step in found.absolute_path)
-    return f"{f'at {where}: ' if where else ''}{found.message[:500]}"
-
-
-def _validator(schema: dict[str, Any]) -> type[Validator]:
+def validator_of(schema: dict[str, Any]) -> type[Validator]:
+    """For the draft that it names. Raises ValueError for one that is not known."""
     named = schema.get("$schema", Draft202012Validator.META_SCHEMA["$id"])
     known = _DRAFTS.get(named.rstrip("#")) if isinstance(named, str) else None
     if known is None:

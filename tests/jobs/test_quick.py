@@ -374,12 +374,23 @@ def test_auto_scrapes_what_is_a_plain_fetch(api: ServedApi, carol: Member, pages
     assert carol.credits() == (99, 0)
 
 
-def test_auto_has_no_agents_yet(api: ServedApi, carol: Member, pages: FakePages) -> None:
-    reply = api.post(carol, "/v1/auto", {"task": f"Go to {URL} and click the button", "llm_api_key": "sk-1"})
+def test_auto_gives_an_agent_what_is_interactive(api: ServedApi, carol: Member, pages: FakePages) -> None:
+    task = {"task": f"Go to {URL} and click the button", "llm_api_key": "sk-1", "max_steps": 7}
 
-    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
-    assert "click" in reply.body["error"]
-    assert not pages.requests and not Job.objects.exists()
+    reply = api.post(carol, "/v1/auto", task)
+
+    assert (reply.status, reply.body["kind"], reply.body["routed_via"]) == (202, "task", "task")
+    assert "click" in reply.body["routing_reason"]
+    assert (reply.body["progress_total"], reply.body["job_id"]) == (7, reply.body["id"])
+    assert not pages.requests
+    assert carol.credits() == (100, 3)
+
+
+def test_auto_without_a_key_gives_no_task(api: ServedApi, carol: Member, pages: FakePages) -> None:
+    reply = api.post(carol, "/v1/auto", {"task": f"Go to {URL} and click the button"})
+
+    assert (reply.status, list(reply.body["fields"])) == (400, ["llm_api_key"])
+    assert not Job.objects.exists()
 
 
 def _over() -> Job:

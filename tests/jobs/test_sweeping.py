@@ -136,11 +136,16 @@ def test_a_lost_job_that_was_to_be_cancelled_is(alice: Member) -> None:
     assert (reread(job).status, alice.credits()) == ("cancelled", (99, 0))
 
 
-def test_a_lost_agent_is_not_started_over(alice: Member) -> None:
+def test_a_lost_task_is_taken_up_by_another_and_in_the_end_given_up_free_of_charge(
+    alice: Member, settings: LazySettings
+) -> None:
+    settings.JOB_MAX_ATTEMPTS = 2
     job = make_job(alice, "task")
     claimed(job)
 
-    assert claiming.claim(job_id=job.id, owner="w", now=after_the_lease()) is None
+    sweeping.reap(now=after_the_lease())
+    assert reread(job).status == "queued"
+    claimed(job, "another")
     sweeping.reap(now=after_the_lease())
 
     assert (reread(job).status, reread(job).error_code, alice.credits()) == ("failed", "INTERNAL_ERROR", (100, 0))

@@ -25,7 +25,7 @@ from django.utils import timezone
 from apps.agents import addresses
 from apps.agents.models import Agent
 from apps.core.sealing import Unreadable
-from apps.jobs import selectors
+from apps.jobs import fitting, selectors
 from apps.jobs.domains import Domains
 from apps.jobs.execution import Cancelled, Completed, Failed, Outcome, Run, Waiting
 from apps.jobs.executors import task_result
@@ -202,7 +202,9 @@ class Task:
         if schema is None:
             return Completed(result=await self._result(answer, success=True))
         try:
-            output = task_result.parsed(answer, schema)
+            output = task_result.parsed(answer)
+            if (problem := await fitting.problem(output, schema)) is not None:
+                raise task_result.Unfit(problem)
         except task_result.Unfit as unfit:
             if self._refused:
                 message = f"The agent's final answer does not fit output_schema: {unfit}"
