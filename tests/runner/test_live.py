@@ -459,14 +459,14 @@ async def test_viewers_are_told_when_the_session_ends_and_the_links_are_dead(run
 
 
 async def test_they_are_told_why_it_ended(runner: RunnerProcess) -> None:
-    async with runner.lease() as closing, runner.lease(ttl_seconds=3) as expiring:
-        async with Watcher(closing) as first, Watcher(expiring) as second, Cdp(closing.cdp_url) as agent:
-            await first.told("hello")
-            await agent.call("Browser.close")
+    closing, expiring = await runner.grant(), await runner.grant(ttl_seconds=3)
+    async with Watcher(closing) as first, Watcher(expiring) as second, Cdp(closing.cdp_url) as agent:
+        await first.told("hello")
+        await agent.call("Browser.close")
 
-            await first.told("ended", reason="closed")
-            await second.told("ended", reason="expired")
-            assert (await first.closed(), await second.closed()) == (ENDED, ENDED)
+        await first.told("ended", reason="closed")
+        await second.told("ended", reason="expired")
+        assert (await first.closed(), await second.closed()) == (ENDED, ENDED)
 
 
 async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, lease: Lease, agent: Cdp) -> None:

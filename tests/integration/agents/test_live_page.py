@@ -19,9 +19,9 @@ from tests.integration.driving import Member, attach, command, until
 pytestmark = pytest.mark.integration
 
 FORM = """<!doctype html><title>&lt;img src=x onerror=alert(1)&gt; a form</title>
-<style>body { background: #205080 } input { position: absolute; left: 30%; width: 40%; height: 8%; font-size: 20px }</style>
+<style>body { background: #205080 } input { position: absolute; left: 30%; width: 40%; height: 8% }</style>
 <input id="one" style="top: 20%"><input id="two" style="top: 60%">
-<script>globalThis.wheels = 0; addEventListener("wheel", event => { wheels += event.deltaY }, {passive: true})</script>"""
+<script>globalThis.wheels = 0; addEventListener("wheel", event => { wheels += event.deltaY })</script>"""
 
 KEEP_STATES = """globalThis.states = []; addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
   const { state } = document.body.dataset;
