@@ -91,10 +91,6 @@ class CdpConnection:
         """True once Chromium, or we, hung up."""
         return self._reader.done()
 
-    async def wait_closed(self) -> None:
-        """Until Chromium, or we, hang up."""
-        await asyncio.wait([self._reader])
-
     async def close(self) -> None:
         self._reader.cancel()
         with suppress(asyncio.CancelledError):

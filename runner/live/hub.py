@@ -26,6 +26,7 @@ log = logging.getLogger("browsa.runner.live")
 
 MAX_VIEWERS = 16
 BEAT_SECONDS = 10.0
+ASK_SECONDS = 1.0  # between questions for titles and addresses
 INPUT_SECONDS = 2.0  # what a page may take for one input before the next is sent all the same
 MAX_WAITING = 256  # inputs
 END_SECONDS = 2.0  # between a hang-up of Chromium and the news that its lease is over
@@ -107,7 +108,12 @@ class Hub:
         attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True, "filter": ONLY_PAGES}
         await cdp.call("Target.setAutoAttach", attach)
         await self._browser.sessions_began(self._pages.targets)
-        await cdp.wait_closed()
+        while not cdp.closed:
+            # Chromium tells of a navigation, but not of a title or an address that a script has set.
+            for info in (await cdp.call("Target.getTargets", {"filter": ONLY_PAGES}))["targetInfos"]:
+                self._pages.told(info["targetId"], title=info["title"], url=info["url"])
+            self._tell()
+            await asyncio.sleep(ASK_SECONDS)
 
     async def _hang_up(self) -> None:
         for cast in self._casts.values():

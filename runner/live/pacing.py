@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-FRAME_SECONDS = 0.05  # between frames: 20 a second cost a browser a third of what 60 do
+FRAME_SECONDS = 0.05  # between frames: enough to watch and to steer by, and a page that never rests can do its work
 INPUTS_PER_SECOND = 150.0
 INPUTS_AT_ONCE = 300.0
 
