@@ -30,7 +30,9 @@ ASK_SECONDS = 1.0  # between questions for titles and addresses
 INPUT_SECONDS = 2.0  # what a page may take for one input before the next is sent all the same
 MAX_WAITING = 256  # inputs
 END_SECONDS = 2.0  # between a hang-up of Chromium and the news that its lease is over
+GOODBYE_SECONDS = 1.0
 ONLY_PAGES = [{"type": "page"}, {"exclude": True}]
+ATTACH: Params = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True, "filter": ONLY_PAGES}
 
 
 class Hub:
@@ -105,8 +107,7 @@ class Hub:
         """Follow the browser's pages until its connection ends. Raises CdpError or ChromiumError."""
         self._cdp = cdp = await self._browser.chromium.connect(self._on_event)
         await cdp.call("Target.setDiscoverTargets", {"discover": True, "filter": ONLY_PAGES})
-        attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True, "filter": ONLY_PAGES}
-        await cdp.call("Target.setAutoAttach", attach)
+        await cdp.call("Target.setAutoAttach", ATTACH)
         await self._browser.sessions_began(self._pages.targets)
         while not cdp.closed:
             # Chromium tells of a navigation, but not of a title or an address that a script has set.
@@ -118,9 +119,16 @@ class Hub:
     async def _hang_up(self) -> None:
         for cast in self._casts.values():
             cast.close()
-        if self._cdp is not None:
-            await self._cdp.close()
-            self._spawn(self._browser.connection_ended(self._pages.targets))
+        if self._cdp is None:
+            return
+        targets = self._pages.targets
+        if not self._cdp.closed:
+            # A goodbye is answered, so the identity can be set again at once; a hang-up is noticed some time later.
+            with suppress(CdpError):
+                await self._cdp.call("Target.setAutoAttach", {**ATTACH, "autoAttach": False}, timeout=GOODBYE_SECONDS)
+                await self._browser.sessions_ended(targets)
+        await self._cdp.close()
+        self._spawn(self._browser.connection_ended(targets))
 
     def _on_event(self, method: str, params: Params, session: str | None) -> None:
         match method:
