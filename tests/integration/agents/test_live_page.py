@@ -178,6 +178,7 @@ async def test_it_says_when_the_session_has_ended(
         await expect(page.locator("#news")).to_have_text("The session has ended")
         await expect(page.locator("#detail")).to_have_text("It was ended by its owner.")
         await expect(page.locator("body")).to_have_attribute("data-state", "ended")
+        await shows(page, 0, 0, 0)
         again = await page.context.new_page()
         answer = await again.goto(agent["live_url"])
         assert answer is not None and answer.status == 410

@@ -88,6 +88,7 @@ function end(reason) {
   clearTimeout(watchdog);
   is("ended", "The session has ended", Object.hasOwn(REASONS, reason) ? REASONS[reason] : "");
   document.title = "Session ended";
+  pen.clearRect(0, 0, canvas.width, canvas.height); // what the browser held is gone: so is its picture
 }
 
 function hear(message) {
@@ -129,6 +130,7 @@ async function show(frame) {
     newest = null;
     try {
       const picture = await createImageBitmap(next);
+      if (body.dataset.state === "ended") return;
       if (canvas.width !== picture.width || canvas.height !== picture.height) {
         canvas.width = picture.width;
         canvas.height = picture.height;
