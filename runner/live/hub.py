@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
@@ -18,17 +17,16 @@ from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import ChromiumError
 from runner.live.cast import Cast, Frame
 from runner.live.front import Page, Pages
-from runner.live.messages import Copy, Input, Mode, Mouse, say
-from runner.live.steering import Size, command
+from runner.live.hands import Aim, Hands
+from runner.live.messages import Mode, say
+from runner.live.steering import Size
 from runner.live.viewer import ENDED, FAILED, LATER, Viewer
 
 log = logging.getLogger("browsa.runner.live")
 
-MAX_VIEWERS = 16
+MAX_VIEWERS = 16  # of each link: those who may only watch must not keep out who may steer
 BEAT_SECONDS = 10.0
 ASK_SECONDS = 1.0  # between questions for titles and addresses
-INPUT_SECONDS = 2.0  # what a page may take for one input before the next is sent all the same
-MAX_WAITING = 256  # inputs
 END_SECONDS = 2.0  # between a hang-up of Chromium and the news that its lease is over
 GOODBYE_SECONDS = 1.0
 ONLY_PAGES = [{"type": "page"}, {"exclude": True}]
@@ -57,16 +55,17 @@ class Hub:
         self._front: Page | None = None
         self._frame: Frame | None = None
         self._told = ""  # the page's state, as the viewers know it
-        self._inputs: deque[tuple[Viewer, Input]] = deque()
-        self._waiting = asyncio.Event()
+        self._hands = Hands(self._aim)
         over.add_done_callback(self._ended)
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work, name="live") for work in (self._serve(), self._beat(), self._steer())]
+        self._tasks = [
+            loop.create_task(work, name="live") for work in (self._serve(), self._beat(), self._hands.work())
+        ]
 
     def join(self, mode: Mode, transport: asyncio.Transport, early: bytes) -> None:
         """Show the browser to whoever is behind `transport`."""
-        viewer = Viewer(mode, self._input, self._gone)
-        crowded = len(self._viewers) >= MAX_VIEWERS
+        viewer = Viewer(mode, self._hands.take, self._gone)
+        crowded = sum(other.mode == mode for other in self._viewers) >= MAX_VIEWERS
         self._viewers.add(viewer)
         if not crowded:
             viewer.say(self._state("hello", mode=mode))
@@ -184,43 +183,10 @@ class Hub:
         for viewer in self._viewers:
             viewer.draw(frame.jpeg)
 
-    def _input(self, viewer: Viewer, done: Input) -> None:
-        """Moves that nobody has sent yet give way to the newest."""
-        if isinstance(done, Mouse) and done.action == "move" and self._inputs:
-            _, last = self._inputs[-1]
-            if isinstance(last, Mouse) and last.action == "move":
-                self._inputs.pop()
-        if len(self._inputs) >= MAX_WAITING:
-            viewer.leave(LATER, "the page does not keep up with the input")
-            return
-        self._inputs.append((viewer, done))
-        self._waiting.set()
-
-    async def _steer(self) -> None:
-        """Pass inputs on, each when the page has seen to the one before it."""
-        while True:
-            while not self._inputs:
-                self._waiting.clear()
-                await self._waiting.wait()
-            viewer, done = self._inputs.popleft()
-            if self._cdp is None or self._front is None or self._frame is None:
-                continue  # nobody can have aimed at a page that has no picture
-            with suppress(CdpError):  # it went away, or takes its time
-                if isinstance(done, Copy):
-                    await self._copy(viewer, self._cdp, self._front)
-                else:
-                    method, params = command(done, self._frame.size)
-                    await self._cdp.call(method, params, session=self._front.session, timeout=INPUT_SECONDS)
-
-    async def _copy(self, viewer: Viewer, cdp: CdpConnection, page: Page) -> None:
-        method, params = command(Copy(), Size(0, 0))
-        world = await cdp.call(
-            "Page.createIsolatedWorld", {"frameId": page.target_id}, session=page.session, timeout=INPUT_SECONDS
-        )
-        params = {**params, "contextId": world["executionContextId"]}
-        answer = await cdp.call(method, params, session=page.session, timeout=INPUT_SECONDS)
-        text = answer.get("result", {}).get("value", "")
-        viewer.say(say("clipboard", text=text if isinstance(text, str) else ""))
+    def _aim(self) -> Aim | None:
+        if self._cdp is None or self._front is None or self._frame is None:
+            return None
+        return Aim(self._cdp, self._front, self._frame.size)
 
     async def _beat(self) -> None:
         while True:

@@ -38,7 +38,8 @@ from tests.runner.watching import (
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 FORM = """<!doctype html><title>Form</title><style>
-body > * { position: absolute; width: 40%; height: 10%; margin: 0; box-sizing: border-box }</style><body>
+body > * { position: absolute; width: 35%; height: 10%; margin: 0; box-sizing: border-box }
+body { background: blue; color: white }</style><body>
 <input id="name" style="left: 10%; top: 10%"><input id="secret" type="password" style="left: 10%; top: 30%">
 <textarea id="story" style="left: 10%; top: 50%"></textarea>
 <p id="words" style="left: 10%; top: 70%">Some words to select.</p>"""
@@ -64,21 +65,26 @@ def _pages(site: Site) -> None:
     site.pages["/restless"] = lambda query: html(RESTLESS)
 
 
+class Agent(Cdp):
+    """The agent's own client; `page` is its session with the first page."""
+
+    page: str
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def agent(lease: Lease) -> AsyncIterator[Cdp]:
-    """The agent's own client, with a session for the first page."""
-    async with Cdp(lease.cdp_url) as cdp:
-        await cdp.call("Target.getTargets")  # this makes it a client of the browser, not of the page
-        cdp.page = await cdp.attach(lease.granted.page_id)  # type: ignore[attr-defined]
-        yield cdp
+async def agent(lease: Lease) -> AsyncIterator[Agent]:
+    async with Agent(lease.cdp_url) as agent:
+        await agent.call("Target.getTargets")  # this makes it a client of the browser, not of the page
+        agent.page = await agent.attach(lease.granted.page_id)
+        yield agent
 
 
-async def show(agent: Cdp, url: str) -> None:
-    await agent.open(url, session=agent.page)  # type: ignore[attr-defined]
+async def show(agent: Agent, url: str) -> None:
+    await agent.open(url, session=agent.page)
 
 
-async def run(agent: Cdp, expression: str) -> Any:
-    return await agent.run(expression, session=agent.page)  # type: ignore[attr-defined]
+async def run(agent: Agent, expression: str) -> Any:
+    return await agent.run(expression, session=agent.page)
 
 
 def connections(runner: RunnerProcess) -> int:
@@ -89,7 +95,7 @@ def connections(runner: RunnerProcess) -> int:
 # --- Watching -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_viewer_sees_the_page_and_how_it_changes(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_a_viewer_sees_the_page_and_how_it_changes(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/colour?of=red"))
     async with Watcher(lease) as watcher:
         await watcher.sees(RED)
@@ -105,7 +111,7 @@ async def test_a_viewer_sees_the_page_and_how_it_changes(lease: Lease, agent: Cd
         await watcher.sees(BLUE)
 
 
-async def test_the_picture_is_the_whole_viewport_which_stays_as_it_was(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_the_picture_is_the_whole_viewport_which_stays_as_it_was(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/colour?of=red"))
     look = "[innerWidth, innerHeight, devicePixelRatio, screen.width, document.visibilityState]"
     before = await run(agent, look)
@@ -119,7 +125,7 @@ async def test_the_picture_is_the_whole_viewport_which_stays_as_it_was(lease: Le
         assert await run(agent, look) == before
 
 
-async def test_whoever_comes_later_sees_a_page_that_does_not_change(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_whoever_comes_later_sees_a_page_that_does_not_change(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/colour?of=red"))
     async with Watcher(lease) as first:
         await first.sees(RED)
@@ -135,7 +141,7 @@ async def test_an_agent_that_has_done_nothing_yet_can_be_watched(lease: Lease) -
         assert (await watcher.told("page", url="about:blank"))["title"] == "about:blank"
 
 
-async def test_the_view_follows_the_page_in_front_and_back(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_the_view_follows_the_page_in_front_and_back(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/colour?of=red"))
     async with Watcher(lease) as watcher:
         await watcher.sees(RED)
@@ -153,7 +159,7 @@ async def test_the_view_follows_the_page_in_front_and_back(lease: Lease, agent: 
         await watcher.sees(BLUE)
 
 
-async def test_a_window_of_another_context_is_followed_and_left_again(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_a_window_of_another_context_is_followed_and_left_again(lease: Lease, agent: Agent, site: Site) -> None:
     """Both windows are visible to Chromium; the first may have changed meanwhile."""
     await show(agent, site.url("/colour?of=red"))
     async with Watcher(lease) as watcher:
@@ -167,7 +173,7 @@ async def test_a_window_of_another_context_is_followed_and_left_again(lease: Lea
         await watcher.sees(BLUE)
 
 
-async def test_frames_come_at_a_pace_and_the_last_one_is_complete(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_frames_come_at_a_pace_and_the_last_one_is_complete(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/restless"))
     async with Watcher(lease) as watcher:
         await watcher.until(lambda: len(watcher.frames) > 60, what="sixty frames")
@@ -181,7 +187,7 @@ async def test_frames_come_at_a_pace_and_the_last_one_is_complete(lease: Lease, 
 
 
 async def test_a_viewer_that_does_not_read_holds_up_nobody_and_gets_the_newest_picture(
-    runner: RunnerProcess, lease: Lease, agent: Cdp, site: Site
+    runner: RunnerProcess, lease: Lease, agent: Agent, site: Site
 ) -> None:
     await show(agent, site.url("/restless"))
     narrow = socket.create_connection(("127.0.0.1", runner.port))
@@ -211,16 +217,30 @@ async def test_there_is_room_for_some_viewers_and_the_next_is_told_so(lease: Lea
             assert late.said == late.frames == []
         for viewer in viewers:
             await viewer.until(lambda viewer=viewer: viewer.frames, what="a frame")
+        async with Watcher(lease, "control") as operator:  # whom mere watchers don't keep out
+            await operator.until(lambda: operator.frames, what="a frame")
+
+
+async def test_the_view_outlives_a_page_that_crashes(lease: Lease, agent: Agent, site: Site) -> None:
+    await show(agent, site.url("/colour?of=red"))
+    async with Watcher(lease) as watcher:
+        await watcher.sees(RED)
+        await agent.call("Inspector.enable", session=agent.page)
+        crash = asyncio.create_task(agent.call("Page.crash", session=agent.page))
+        await agent.event("Inspector.targetCrashed")
+        crash.cancel()
+        await agent.call("Page.navigate", {"url": site.url("/colour?of=green")}, session=agent.page)
+        await watcher.sees(GREEN)
 
 
 # --- Steering -------------------------------------------------------------------------------------------------------
 
 
-async def test_control_types_into_a_form(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_control_types_into_a_form(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/form"))
     async with Watcher(lease, "control") as operator:
         await operator.told("hello", mode="control")
-        await operator.until(lambda: operator.frames, what="a picture")
+        await operator.sees(BLUE)
         await operator.click(*INPUT["name"])
         for key in "Ada":
             await operator.press(key, f"Key{key.upper()}", ord(key.upper()))
@@ -239,7 +259,7 @@ async def test_control_types_into_a_form(lease: Lease, agent: Cdp, site: Site) -
         assert watched == "story"
 
 
-async def test_control_points_where_the_picture_shows_it(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_control_points_where_the_picture_shows_it(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/form"))
     watch = """const seen = []; for (const kind of ["mousedown", "mouseup", "dblclick", "contextmenu", "wheel"])
       addEventListener(kind, e => seen.push([e.type, e.button, e.buttons, Math.round(e.clientX / innerWidth * 100),
@@ -267,10 +287,10 @@ async def test_control_points_where_the_picture_shows_it(lease: Lease, agent: Cd
 
 
 @pytest.mark.parametrize("modifier", [2, 4], ids=["ctrl", "command"])
-async def test_shortcuts_do_what_they_do_in_a_browser(lease: Lease, agent: Cdp, site: Site, modifier: int) -> None:
+async def test_shortcuts_do_what_they_do_in_a_browser(lease: Lease, agent: Agent, site: Site, modifier: int) -> None:
     await show(agent, site.url("/form"))
     async with Watcher(lease, "control") as operator:
-        await operator.until(lambda: operator.frames, what="a picture")
+        await operator.sees(BLUE)
         await operator.click(*INPUT["name"])
         await operator.send("text", text="to be replaced")
         await operator.press("a", "KeyA", 65, modifier)
@@ -284,7 +304,7 @@ async def test_shortcuts_do_what_they_do_in_a_browser(lease: Lease, agent: Cdp, 
         await until(replaced, what="the replacement")
 
 
-async def test_only_who_asks_gets_the_selection_and_no_password_is_told(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_only_who_asks_gets_the_selection_and_no_password_is_told(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/form"))
     # What the page makes of its own functions must not matter.
     await run(agent, "getSelection = document.getSelection = () => 'forged'; getSelection().toString = () => 'forged'")
@@ -302,13 +322,12 @@ async def test_only_who_asks_gets_the_selection_and_no_password_is_told(lease: L
         assert all(message["type"] != "clipboard" for message in other.said)
 
 
-async def test_input_goes_to_the_page_in_front(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_input_goes_to_the_page_in_front(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/colour?of=red"))
     async with Watcher(lease, "control") as operator:
         await operator.sees(RED)
         form = await agent.new_page(site.url("/form"))
-        await operator.told("page", title="Form")
-        await operator.sees((255, 255, 255))
+        await operator.sees(BLUE)
         await operator.click(*INPUT["name"])
         await operator.press("z", "KeyZ", 90)
 
@@ -316,6 +335,25 @@ async def test_input_goes_to_the_page_in_front(lease: Lease, agent: Cdp, site: S
             return bool(await agent.run("document.all.name.value", session=form) == "z")
 
         await until(typed, what="the typing")
+
+
+async def test_a_page_that_hangs_keeps_nobody_from_another_one(lease: Lease, agent: Agent, site: Site) -> None:
+    await show(agent, site.url("/colour?of=red"))
+    async with Watcher(lease, "control") as operator:
+        await operator.sees(RED)
+        hanging = asyncio.create_task(run(agent, "for (;;);"))
+        await operator.click(0.5, 0.5)
+        await operator.send("copy")
+        form = await agent.new_page(site.url("/form"))
+        await operator.sees(BLUE)
+        await operator.click(*INPUT["name"])
+        await operator.press("z", "KeyZ", 90)
+
+        async def typed() -> bool:
+            return bool(await agent.run("document.all.name.value", session=form) == "z")
+
+        await until(typed, what="the typing", seconds=30)
+        hanging.cancel()
 
 
 INPUTS = [
@@ -337,7 +375,7 @@ async def test_whoever_may_only_watch_is_cut_off_when_it_sends_anything(shared: 
         assert "watching only" in (watcher.socket.close_reason or "")
 
 
-async def test_a_viewer_changes_nothing_in_the_page(lease: Lease, agent: Cdp, site: Site) -> None:
+async def test_a_viewer_changes_nothing_in_the_page(lease: Lease, agent: Agent, site: Site) -> None:
     await show(agent, site.url("/form"))
     await run(agent, "document.all.name.focus(); globalThis.events = 0; for (const kind of ['mousedown', 'keydown', "
               "'input']) addEventListener(kind, () => events++); 0")  # fmt: skip
@@ -469,7 +507,7 @@ async def test_they_are_told_why_it_ended(runner: RunnerProcess) -> None:
         assert (await first.closed(), await second.closed()) == (ENDED, ENDED)
 
 
-async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, lease: Lease, agent: Cdp) -> None:
+async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, lease: Lease, agent: Agent) -> None:
     await run(agent, "1")
     before = connections(runner)
     for _ in range(12):
