@@ -12,7 +12,7 @@ ALT, CTRL, META, SHIFT = 1, 2, 4, 8
 
 _ACTIONS = {"move": "mouseMoved", "down": "mousePressed", "up": "mouseReleased"}
 # On a Mac these are the system's own shortcuts, which a Chromium on Linux does not know.
-_COMMANDS = {"KeyA": "selectAll", "KeyC": "copy", "KeyX": "cut", "KeyZ": "undo"}
+_COMMANDS = {"a": "selectAll", "c": "copy", "x": "cut", "z": "undo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ def _key(done: Key) -> dict[str, Any]:
     if text:
         params["text"] = text
     if done.down and done.modifiers & META:
-        name = "redo" if done.code == "KeyZ" and done.modifiers & SHIFT else _COMMANDS.get(done.code)
+        letter = done.key.lower()
+        name = "redo" if letter == "z" and done.modifiers & SHIFT else _COMMANDS.get(letter)
         params["commands"] = [name] if name else []
     return params
 

@@ -106,6 +106,11 @@ function takeWheel(field, send) {
   }, { passive: true });
 }
 
+// Of a shortcut: what is written on the key or, where that is no Latin letter, its place on an English keyboard.
+function letter({ key, code }) {
+  return (/^[a-z]$/i.test(key) ? key : code.replace("Key", "")).toLowerCase();
+}
+
 function takeKeys(field, send) {
   const held = new Map();
 
@@ -124,14 +129,14 @@ function takeKeys(field, send) {
 
   field.addEventListener("keydown", (event) => {
     if (event.isComposing || event.keyCode === 229 || event.key === "Dead") return; // an input method is at work
-    const shortcut = (event.ctrlKey || event.metaKey) && !event.altKey ? event.code : "";
-    if (shortcut === "KeyV") return; // becomes a paste, below
+    const shortcut = (event.ctrlKey || event.metaKey) && !event.altKey ? letter(event) : "";
+    if (shortcut === "v") return; // becomes a paste, below
     event.preventDefault();
     if (event.key === "Escape" && event.shiftKey) {
       field.blur();
       return;
     }
-    if (shortcut === "KeyC" || shortcut === "KeyX") send("copy"); // before a cut takes it away
+    if (shortcut === "c" || shortcut === "x") send("copy"); // before a cut takes it away
     strike(true, event);
   });
   field.addEventListener("keyup", (event) => {
