@@ -25,6 +25,7 @@ from runner.gateway.server import Gateway
 from runner.jail import JailError
 from runner.launcher import Launcher
 from runner.leases import Leases
+from runner.live.service import LiveViews
 from runner.pages.service import PageService
 from runner.pages.shell import Shell
 from runner.pool import Pool
@@ -65,7 +66,8 @@ class Runner:
             countries=config.countries,
             on_end=self._reporter.add,
         )
-        self._gateway = Gateway(self._leases.find, public_url=config.public_cdp_url, origins=config.origins)
+        live = LiveViews(self._leases.find_live, origins=config.origins | {config.page_origin})
+        self._gateway = Gateway(self._leases.find, live, public_url=config.public_cdp_url, origins=config.origins)
         self._control = Control(
             self._leases,
             self._pool,

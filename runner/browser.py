@@ -18,6 +18,8 @@ from runner.wire import OsFamily
 
 log = logging.getLogger("browsa.runner.browser")
 
+HANG_UP_SECONDS = (0.05, 0.5, 3.0)  # when Chromium may have taken note that a connection of its own is gone
+
 
 class Browser:
     """Made warm by `start`, given to one lease by `assume`, ended by `kill`; it is never used twice."""
@@ -86,6 +88,17 @@ class Browser:
             await self._emulator.restate(targets)
         except CdpError as error:
             log.debug("a browser went away while a client left: %s", error)
+
+    async def connection_ended(self, targets: Collection[str]) -> None:
+        """The same, to be called when a whole connection has ended, and with it the sessions of `targets`.
+
+        Chromium does not say when it has noticed, which on a busy machine takes its time.
+        """
+        since = 0.0
+        for moment in HANG_UP_SECONDS:
+            await asyncio.sleep(moment - since)
+            await self.sessions_ended(targets)
+            since = moment
 
     async def dial(self) -> socket.socket:
         """A connection to its DevTools port. Raises ChromiumError."""

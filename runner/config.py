@@ -19,6 +19,7 @@ from runner.identity.places import PLACES
 # Measured: PSS of a leased full Chromium with one ordinary page, rounded up.
 BROWSER_BYTES = 450 * 2**20
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 UPSTREAM_SCHEMES = ("http", "socks5")
 
 
@@ -48,6 +49,7 @@ class RunnerConfig:
     allow: tuple[AllowRule, ...]
     countries: dict[str, str]
     origins: frozenset[str]
+    page_origin: str
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> RunnerConfig:
@@ -59,7 +61,8 @@ class RunnerConfig:
         jail = env.get("BROWSA_JAIL", "bwrap")
         if jail not in ("bwrap", "off"):
             raise ConfigError(f"BROWSA_JAIL must be bwrap or off, not {jail!r}")
-        port = _integer(env, "BROWSA_GATEWAY_PORT", _integer(env, "BROWSA_PORT", 8000) + 1, most=65535)
+        api_port = _integer(env, "BROWSA_PORT", 8000, most=65535)
+        port = _integer(env, "BROWSA_GATEWAY_PORT", api_port + 1, most=65535)
         pool_size = _integer(env, "BROWSA_POOL_SIZE", 4, least=0)
         runner_id = env.get("BROWSA_RUNNER_ID", "r1")
         if not runner_id.isascii() or not runner_id.isalnum():
@@ -83,6 +86,7 @@ class RunnerConfig:
             allow=_allow(env.get("BROWSA_ALLOW_ADDRESSES", "")),
             countries=_countries(env.get("EGRESS_COUNTRIES") or '{"us": "direct"}'),
             origins=frozenset(filter(None, env.get("BROWSA_CDP_ORIGINS", "").split(","))),
+            page_origin=_origin(env.get("BROWSA_PUBLIC_URL") or f"http://127.0.0.1:{api_port}"),
         )
 
 
@@ -91,6 +95,19 @@ def _integer(env: Mapping[str, str], name: str, default: int, *, least: int = 1,
     if not re.fullmatch("[0-9]{1,10}", raw) or not least <= int(raw) <= most:
         raise ConfigError(f"{name} must be a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
+
+
+def _origin(url: str) -> str:
+    """What a browser sends as the `Origin` of a page under `url` (RFC 6454, 6.2)."""
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+    except ValueError:  # a port or a bracket that makes no sense
+        scheme, host, port = "", "", None
+    if scheme not in DEFAULT_PORTS or not host:
+        raise ConfigError(f"BROWSA_PUBLIC_URL must be a URL with http or https, not {url!r}")
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[scheme] else "")
 
 
 def _browsers_that_fit() -> int:

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Literal
 
 from runner.browser import Browser
 from runner.cdp import CdpError
@@ -30,8 +31,18 @@ class Lease:
     granted: LeaseGranted
     browser: Browser
     deadline: asyncio.TimerHandle
+    over: asyncio.Future[str]  # why it ended: an EndReason, or "deleted"
     ending: EndReason | None = None  # what we ended it for; None while it runs, or when it ended by itself
     silent: bool = False  # the API asked for the end and needs no report
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a live view's capability lets its holder do, until `over` is done with the reason of the end."""
+
+    browser: Browser
+    mode: Literal["view", "control"]
+    over: asyncio.Future[str]
 
 
 class Leases:
@@ -53,6 +64,7 @@ class Leases:
         self._on_end = on_end
         self._by_id: dict[str, Lease] = {}
         self._by_profile: dict[str, Lease] = {}
+        self._by_live: dict[str, Watched] = {}
         self._pending: dict[str, asyncio.Future[LeaseGranted]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -66,6 +78,10 @@ class Leases:
         """The browser behind a capability; None when there never was one, or it is over."""
         lease = self._by_profile.get(profile)
         return lease.browser if lease is not None else None
+
+    def find_live(self, capability: str) -> Watched | None:
+        """The same for the capabilities of a live view."""
+        return self._by_live.get(capability)
 
     async def grant(self, request: LeaseRequest) -> LeaseGranted:
         """Lease a browser, or find the one that `request.lease_id` already has. Raises NoBrowser or pool.Closed."""
@@ -118,8 +134,11 @@ class Leases:
             leased_at=now,
             expires_at=now + request.ttl_seconds,
         )
-        lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds))
+        over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds), over)
         self._by_id[request.lease_id] = self._by_profile[granted.profile] = lease
+        self._by_live[granted.live_view] = Watched(browser, "view", over)
+        self._by_live[granted.live_control] = Watched(browser, "control", over)
         browser.gone.add_done_callback(lambda gone: self._ended(lease, gone.result()))
         return granted
 
@@ -151,28 +170,32 @@ class Leases:
         """End a lease for our own reason; it is reported."""
         if (lease := self._by_id.get(lease_id)) is not None and lease.ending is None:
             lease.ending = reason
-            self._forget(lease)
+            self._forget(lease, reason)
             lease.browser.kill()
 
     def release(self, lease_id: str) -> None:
         """End a lease because the API said so; it is not reported. An unknown lease is no error."""
         if (lease := self._by_id.get(lease_id)) is not None:
             lease.silent = True
-            self._forget(lease)
+            self._forget(lease, "deleted")
             lease.browser.kill()
 
-    def _forget(self, lease: Lease) -> None:
+    def _forget(self, lease: Lease, why: str) -> None:
         lease.deadline.cancel()
         self._by_profile.pop(lease.granted.profile, None)
+        for capability in (lease.granted.live_view, lease.granted.live_control):
+            self._by_live.pop(capability, None)
+        if not lease.over.done():
+            lease.over.set_result(why)
         if self._by_id.get(lease.granted.lease_id) is lease:  # the id may have a new browser by now
             del self._by_id[lease.granted.lease_id]
 
     def _ended(self, lease: Lease, status: int) -> None:
-        self._forget(lease)
-        if lease.silent:
-            return
         # Chromium leaves with 0 after Browser.close, and in no other way that a client or a page can cause.
         reason: EndReason = lease.ending or ("closed" if status == 0 else "crashed")
+        self._forget(lease, reason)
+        if lease.silent:
+            return
         if reason == "crashed":
             words = " | ".join(lease.browser.chromium.last_words)[-300:]
             log.warning("browser of %s crashed (status %d): %s", lease.granted.lease_id, status, words)

@@ -25,6 +25,7 @@ FIRST = (
     "tests/integration/jobs/test_faults.py",
     SHARED,
     "tests/runner/test_process.py",
+    "tests/runner/test_live.py",
     "tests/integration/test_stack.py",
     "tests/runner/test_identity.py",
     "tests/runner/test_network.py",

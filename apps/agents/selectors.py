@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
@@ -29,6 +29,12 @@ def running_agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
     if found.status != Agent.Status.RUNNING:
         raise AgentNotRunning(f"The agent is not running: it is {found.status}.")
     return found
+
+
+def watched(*, capability: str) -> Agent | None:
+    """The agent that a live view's capability is for, also when it is over. It alone is asked for: no workspace."""
+    holding = Agent.objects.filter(Q(live_view=capability) | Q(live_control=capability))
+    return next(iter(holding.order_by()[:1]), None)
 
 
 def agents(*, workspace_id: uuid.UUID, mode: str | None, page: PageRequest, with_quick: bool = False) -> Page[Agent]:

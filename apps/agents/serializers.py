@@ -99,7 +99,7 @@ class AgentSerializer(serializers.Serializer[Any]):
     mode = serializers.ChoiceField(choices=Agent.Mode.choices)
     cdp_url = serializers.CharField(allow_null=True, help_text="For Playwright, Puppeteer, browser-use or raw CDP.")
     cdp_http = serializers.CharField(allow_null=True, help_text="Answers /json/version and its kin.")
-    live_url = serializers.CharField(allow_null=True)
+    live_url = serializers.CharField(allow_null=True, help_text="A page that shows its browser. For watching only.")
     profile_id = serializers.CharField(allow_null=True)
     initial_url = serializers.CharField(allow_null=True)
     country = serializers.CharField()
@@ -127,6 +127,12 @@ class CdpSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField()
 
 
+class LiveSerializer(serializers.Serializer[Any]):
+    live_url = serializers.CharField(help_text="Shows its browser.")
+    control_url = serializers.CharField(help_text="The same, and passes mouse, keyboard and clipboard: a password.")
+    expires_at = serializers.DateTimeField(help_text="When the agent ends, and both links with it.")
+
+
 def agent_body(agent: Agent) -> dict[str, Any]:
     cdp = _addresses(agent)
     return {
@@ -135,7 +141,7 @@ def agent_body(agent: Agent) -> dict[str, Any]:
         "mode": agent.mode,
         "cdp_url": cdp and cdp.cdp_url,
         "cdp_http": cdp and cdp.cdp_http,
-        "live_url": None,
+        "live_url": cdp and addresses.live_url(settings.PUBLIC_URL, agent.live_view),
         "profile_id": agent.profile or None,
         "initial_url": agent.initial_url or None,
         "country": agent.country,
@@ -165,3 +171,12 @@ def agents_body(page: Page[Agent]) -> dict[str, Any]:
 def cdp_body(agent: Agent) -> dict[str, Any]:
     body = agent_body(agent)
     return {name: body[name] for name in ("cdp_url", "cdp_http", "profile_id", "expires_at")}
+
+
+def live_body(agent: Agent) -> dict[str, Any]:
+    """Of a running agent."""
+    return {
+        "live_url": addresses.live_url(settings.PUBLIC_URL, agent.live_view),
+        "control_url": addresses.live_url(settings.PUBLIC_URL, agent.live_control),
+        "expires_at": rfc3339_or_none(agent.expires_at),
+    }

@@ -123,6 +123,22 @@ class CdpView(Endpoint):
         return Response(serializers.cdp_body(agent))
 
 
+class LiveView(Endpoint):
+    @extend_schema(
+        operation_id="get_agent_live",
+        summary="Get live view links",
+        description="Two pages for people, without an API key: one shows the browser, the other also steers it.",
+        tags=_TAG,
+        responses={
+            200: serializers.LiveSerializer,
+            **openapi.failures(*_MISSING, errors.AgentNotRunning),
+        },
+    )
+    def get(self, request: Request, agent_id: str) -> Response:
+        agent = selectors.running_agent(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
+        return Response(serializers.live_body(agent))
+
+
 @takes_key(atomic=True)
 class SessionsView(Endpoint):
     @extend_schema(

@@ -1,7 +1,7 @@
 """Log lines as JSON objects that carry the ids of the request, the workspace and the job.
 
 Secrets never reach a log: they are never handed to one. But a caller may ask the wrong port for a `cdp_url`, and a
-library may log one: the capability in it is left out.
+library may log one: the capability in it is left out. So is that of a live view, which is part of its page's path.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from apps.core import request_ids, trace
 
-_CDP = "/api/v1/cdp/"
-_CAPABILITY = re.compile(rf'(?<={_CDP})[^\s"\\]+')
+_BEFORE = re.compile(r"/api/v1/cdp/|/live/")
+_CAPABILITY = re.compile(rf'({_BEFORE.pattern})[^\s"\\]+')
 _REDACTED = "[redacted]"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -27,8 +27,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 def loggable(path: str) -> str:
     """A request's path, as far as it may be logged."""
-    before, prefix, _ = path.partition(_CDP)
-    return f"{before}{prefix}{_REDACTED}" if prefix else path
+    found = _BEFORE.search(path)
+    return path[: found.end()] + _REDACTED if found else path
 
 
 class ExceptUnavailable(logging.Filter):
@@ -54,4 +54,4 @@ class JSONFormatter(logging.Formatter):
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _CAPABILITY.sub(_REDACTED, json.dumps(line, default=str))
+        return _CAPABILITY.sub(rf"\1{_REDACTED}", json.dumps(line, default=str))

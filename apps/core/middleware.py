@@ -17,7 +17,7 @@ from apps.core.logs import loggable
 access_log = logging.getLogger("browsa.access")
 
 BODY_TOO_LARGE = "browsa.body_too_large"
-_PAGES_FOR_PEOPLE = ("/admin", "/docs", "/static")
+_PAGES_FOR_PEOPLE = ("/admin", "/docs", "/live", "/static")
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]

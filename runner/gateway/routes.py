@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 PREFIX = "/api/v1/cdp/"
+_LIVE = re.compile(r"/api/v1/live/(?P<capability>[A-Za-z0-9]+-[0-9a-f]{32,})")
 _SOCKET = re.compile(
     r"(?P<profile>[A-Za-z0-9]+-[0-9a-f]{32,})/ws/(?P<kind>page|browser)/(?P<target>[A-Za-z0-9-]{1,64})"
 )
@@ -35,8 +36,17 @@ class JsonRoute:
     methods: tuple[str, ...]
 
 
-def match(path: str) -> SocketRoute | JsonRoute | None:
+@dataclass(frozen=True, slots=True)
+class LiveRoute:
+    """The WebSocket address of a live view."""
+
+    capability: str
+
+
+def match(path: str) -> SocketRoute | JsonRoute | LiveRoute | None:
     """The address that `path` spells, whether or not its capability lives."""
+    if found := _LIVE.fullmatch(path):
+        return LiveRoute(found["capability"])
     if not path.startswith(PREFIX):
         return None
     rest = path[len(PREFIX) :]

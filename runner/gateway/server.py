@@ -1,4 +1,4 @@
-"""The CDP gateway: one address per lease, for every kind of client.
+"""The gateway: one CDP address per lease for every kind of client, and the addresses of its live view.
 
 After the handshake it reads the client's first message to tell a browser-level client from a page-level one, dials
 Chromium, and from then on splices bytes. It never answers for Chromium, and a client that stops reading slows only
@@ -16,6 +16,7 @@ from contextlib import suppress
 from runner.browser import Browser
 from runner.chromium import ChromiumError
 from runner.gateway import http, routes, websocket
+from runner.live.service import LiveViews
 from runner.splice import Half, notice_dead_peers
 
 log = logging.getLogger("browsa.runner.gateway")
@@ -28,7 +29,7 @@ TAIL = len(DETACHED) - 1
 BEGUN = re.compile(ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL)
 ENDED = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
 HOLD_SECONDS = 5.0  # the most that a session is kept from a client
-HANG_UP_SECONDS = (0.05, 0.5, 3.0)  # when Chromium may have taken note that a connection of its own is gone
+NO_BROWSER = "no such browser: it never existed, or its agent is over"
 LATE = "a page has its identity late: its browser does not answer"
 MAX_JSON = 32 * 2**20
 
@@ -36,10 +37,11 @@ Find = Callable[[str], Browser | None]
 
 
 class Gateway:
-    """Serves the CDP addresses of one runner. `find` turns a capability into its browser."""
+    """Serves the addresses of one runner. `find` turns a CDP capability into its browser."""
 
-    def __init__(self, find: Find, *, public_url: str, origins: frozenset[str]) -> None:
+    def __init__(self, find: Find, live: LiveViews, *, public_url: str, origins: frozenset[str]) -> None:
         self.find = find
+        self.live = live
         self.public_url = public_url
         self.origins = origins
         self._server: asyncio.Server | None = None
@@ -138,16 +140,8 @@ class ChromiumEnd(Half):
         if not self.ready.done():
             self.ready.set_exception(ChromiumError("the browser hung up"))
         else:
-            self._gateway.spawn(self._after_hang_up(), "sessions-ended")
+            self._gateway.spawn(self._browser.connection_ended(self.targets), "sessions-ended")
         super().connection_lost(exc)
-
-    async def _after_hang_up(self) -> None:
-        """Chromium does not say when it has noticed, which on a busy machine takes its time."""
-        since = 0.0
-        for moment in HANG_UP_SECONDS:
-            await asyncio.sleep(moment - since)
-            await self._browser.sessions_ended(self.targets)
-            since = moment
 
 
 def _targets(news: bytes) -> tuple[Collection[str] | None, Collection[str]]:
@@ -207,29 +201,50 @@ class ClientEnd(Half):
 
     def _dispatch(self, request: http.Request) -> None:
         route = routes.match(request.path)
+        if isinstance(route, routes.LiveRoute):
+            self._serve_live(request, route)
+            return
         browser = self._gateway.find(route.profile) if route is not None else None
-        if "origin" in request.headers and request.headers["origin"] not in self._gateway.origins:
+        if not _from(request, self._gateway.origins):
             # A web page in somebody's browser, not an agent: a leaked address must not be usable from there.
             self._refuse(request, 403, "FORBIDDEN", "requests from web pages are not served here")
         elif route is None or browser is None:
-            self._refuse(request, 404, "NOT_FOUND", "no such browser: it never existed, or its agent is over")
+            self._refuse(request, 404, "NOT_FOUND", NO_BROWSER)
         elif isinstance(route, routes.JsonRoute):
             self._serve_json(request, route, browser)
         else:
             self._upgrade(request, route, browser)
 
+    def _serve_live(self, request: http.Request, route: routes.LiveRoute) -> None:
+        live = self._gateway.live
+        watched = live.find(route.capability)
+        if not _from(request, live.origins):
+            self._refuse(request, 403, "FORBIDDEN", "a live view is for the page that shows it")
+        elif watched is None:
+            self._refuse(request, 404, "NOT_FOUND", NO_BROWSER)
+        elif self._accept(request):
+            assert self.transport is not None
+            transport, self.transport = self.transport, None  # from here on it is the viewer's
+            live.admit(watched, transport, self._buffer)
+
     def _upgrade(self, request: http.Request, route: routes.SocketRoute, browser: Browser) -> None:
+        if not self._accept(request):
+            return
+        self._route = route
+        self._gone = browser.gone
+        self._gone.add_done_callback(self._on_gone)
+        self._read_first_message()
+
+    def _accept(self, request: http.Request) -> bool:
+        """Finish the WebSocket handshake, or refuse it."""
         try:
             accept = websocket.accept_key(request)
         except websocket.HandshakeError as error:
             headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
             self._refuse(request, 426, "BAD_REQUEST", str(error), headers=headers)
-            return
-        self._route = route
-        self._gone = browser.gone
-        self._gone.add_done_callback(self._on_gone)
+            return False
         self._write(websocket.switching_protocols(accept, request.request_id))
-        self._read_first_message()
+        return True
 
     def _on_gone(self, gone: asyncio.Future[int]) -> None:
         """The browser ended before its client had said anything."""
@@ -350,6 +365,11 @@ class ClientEnd(Half):
         if self._work is not None and self.peer is None:
             self._work.cancel()
         super().connection_lost(exc)
+
+
+def _from(request: http.Request, origins: frozenset[str]) -> bool:
+    """Whether it comes from no web page, or from one of these origins."""
+    return "origin" not in request.headers or request.headers["origin"] in origins
 
 
 async def _ask_chromium(browser: Browser, route: routes.JsonRoute, request: http.Request) -> tuple[int, str, bytes]:

@@ -34,7 +34,8 @@ def test_a_burner_is_running_when_the_call_returns(alice: Member, runner: FakeRu
     assert agent["initial_url"] == "https://example.com/a?b=c"
     assert agent["trust_score"] == 920
     assert agent["cost_credits"] == 1
-    assert agent["destroyed_at"] is agent["error_code"] is agent["live_url"] is None
+    assert agent["destroyed_at"] is agent["error_code"] is None
+    assert re.fullmatch(r"http://127\.0\.0\.1:8000/live/r1-[0-9a-f]{32,}", agent["live_url"])
     lifetime = datetime.fromisoformat(agent["expires_at"]) - datetime.fromisoformat(agent["created_at"])
     assert 599 <= lifetime.total_seconds() <= 602
 
@@ -81,6 +82,7 @@ def test_provisioning_is_an_event(alice: Member, runner: FakeRunner) -> None:
                 "expires_at": agent["expires_at"],
                 "cost_credits": 1,
                 "cdp_url": agent["cdp_url"],
+                "live_url": agent["live_url"],
             },
         )
     ]

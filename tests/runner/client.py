@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from typing import Any
+from typing import Any, Self
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
@@ -29,7 +29,7 @@ class Cdp:
         self._replies: dict[int, asyncio.Future[Message]] = {}
         self._news = asyncio.Event()
 
-    async def __aenter__(self) -> Cdp:
+    async def __aenter__(self) -> Self:
         self.socket: ClientConnection = await connect(self.url, proxy=None, open_timeout=20, **self._options)
         self._reader = asyncio.create_task(self._read())
         return self

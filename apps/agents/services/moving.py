@@ -52,6 +52,7 @@ def _event_data(agent: Agent, to: Status) -> dict[str, Any]:
             "expires_at": _time(agent.expires_at),
             "cost_credits": agent.cost_credits,
             "cdp_url": cdp.cdp_url,
+            "live_url": addresses.live_url(settings.PUBLIC_URL, agent.live_view),
         }
     if to == "destroyed":
         return {

@@ -54,7 +54,7 @@ def test_the_answer_has_every_field_of_the_contract(member: Member, stack: Stack
         "mode": "burner",
         "cdp_url": f"ws://{host}/api/v1/cdp/{profile}/ws/page/{page}",
         "cdp_http": f"http://{host}/api/v1/cdp/{profile}",
-        "live_url": None,
+        "live_url": agent["live_url"],
         "profile_id": profile,
         "initial_url": site.url("/hello"),
         "country": "us",
@@ -72,6 +72,7 @@ def test_the_answer_has_every_field_of_the_contract(member: Member, stack: Stack
     assert re.fullmatch(r"agt_[0-9a-f]{20}", agent["id"])
     assert re.fullmatch(r"r1-[0-9a-f]{32,}", profile)
     assert re.fullmatch(r"[0-9A-F]{32}", page)
+    assert re.fullmatch(re.escape(f"{stack.api_url}/live/") + r"r1-[0-9a-f]{48}", agent["live_url"])
     assert TIME.fullmatch(agent["created_at"]) and TIME.fullmatch(agent["expires_at"])
     assert 599 <= seconds_between(agent["created_at"], agent["expires_at"]) <= 632
     assert member.agent(agent["id"]) == agent
@@ -102,8 +103,8 @@ def test_a_life_in_full(member: Member, outsider: Member, stack: Stack, site: Si
     member.delete(f"/v1/agents/{second['id']}")
 
     after = member.agent(first["id"])
-    ended = {"status": "destroyed", "cdp_url": None, "cdp_http": None, "destroyed_at": after["destroyed_at"]}
-    assert after == {**first, **ended}
+    gone = dict.fromkeys(("cdp_url", "cdp_http", "live_url"))
+    assert after == {**first, **gone, "status": "destroyed", "destroyed_at": after["destroyed_at"]}
     assert TIME.fullmatch(after["destroyed_at"])
     not_running = member.get(path + "/cdp")
     assert (not_running.status_code, not_running.json()["code"]) == (409, "AGENT_NOT_RUNNING")
@@ -140,6 +141,7 @@ def the_books_of(
             "expires_at": first["expires_at"],
             "cost_credits": 2,
             "cdp_url": first["cdp_url"],
+            "live_url": first["live_url"],
         },
     )
     ended = {"agent_id": first["id"], "mode": "burner", "destroyed_at": destroyed_at, "reason": "deleted"}

@@ -36,6 +36,12 @@ def test_no_log_holds_a_secret(stack: Stack, member: Member, site: Site) -> None
     visit(refused.replace("ws://", "http://"))
     visit(agent["cdp_http"] + "/json/version")
     visit(stack.api_url + "/v1/agents", headers={"X-API-Key": "agt_live_" + "a" * 31})
+    links = member.get(f"/v1/agents/{agent['id']}/live").json()
+    gateway = agent["cdp_http"].partition("/api/")[0]
+    for link in (links["live_url"], links["control_url"]):
+        visit(link)
+        visit(link + "/")
+        visit(f"{gateway}/api/v1/live/{link.rpartition('/')[2]}")
     member.delete(f"/v1/agents/{agent['id']}")
     visit(agent["cdp_http"] + "/json/version")
 
@@ -44,6 +50,8 @@ def test_no_log_holds_a_secret(stack: Stack, member: Member, site: Site) -> None
         "the first key": stack.api_key,
         "a key printed by hand": printed,
         "a capability": agent["profile_id"].partition("-")[2],
+        "a link to watch": links["live_url"].rpartition("-")[2],
+        "a link to steer": links["control_url"].rpartition("-")[2],
         "the runner's token": made["BROWSA_RUNNER_TOKEN"],
         "Django's key": made["BROWSA_SECRET_KEY"],
         "the vault's key": made["BROWSA_MASTER_KEYS"].partition(":")[2],

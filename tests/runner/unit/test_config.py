@@ -32,6 +32,20 @@ def test_the_gateways_port_follows_the_apis_unless_it_is_given() -> None:
     assert config(BROWSA_PORT="9000", BROWSA_GATEWAY_PORT="7000").gateway_port == 7000
 
 
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("", "http://127.0.0.1:9000"),
+        ("https://Browsa.Example", "https://browsa.example"),
+        ("https://browsa.example:443/", "https://browsa.example"),
+        ("https://browsa.example:8443/below/a/path", "https://browsa.example:8443"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_the_live_views_page_has_the_origin_of_the_public_address(url: str, origin: str) -> None:
+    assert config(BROWSA_PORT="9000", BROWSA_PUBLIC_URL=url).page_origin == origin
+
+
 def test_empty_settings_are_those_that_were_not_given() -> None:
     made = config(BROWSA_PORT="", EGRESS_COUNTRIES="", BROWSA_ALLOW_ADDRESSES="", BROWSA_POOL_SIZE="")
 
@@ -52,6 +66,10 @@ def test_the_first_country_is_the_first_that_was_written() -> None:
     ("name", "value"),
     [
         ("BROWSA_JAIL", "none"),
+        ("BROWSA_PUBLIC_URL", "browsa.example"),
+        ("BROWSA_PUBLIC_URL", "ws://browsa.example"),
+        ("BROWSA_PUBLIC_URL", "https://browsa.example:99999"),
+        ("BROWSA_PUBLIC_URL", "https://[browsa.example"),
         ("BROWSA_JAIL", "OFF"),
         ("BROWSA_PORT", "eight"),
         ("BROWSA_PORT", "65535"),  # the gateway's would be 65536

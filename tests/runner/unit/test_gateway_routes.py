@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.gateway.routes import JsonRoute, SocketRoute, match, rewrite
+from runner.gateway.routes import JsonRoute, LiveRoute, SocketRoute, match, rewrite
 
 PROFILE = "r1-" + "0123456789abcdef" * 3
 BASE = f"/api/v1/cdp/{PROFILE}"
@@ -28,9 +28,10 @@ BASE = f"/api/v1/cdp/{PROFILE}"
         (f"{BASE}/json/new", JsonRoute(PROFILE, "/json/new", ("PUT", "GET"))),
         (f"{BASE}/json/activate/ABC", JsonRoute(PROFILE, "/json/activate/ABC", ("PUT", "GET"))),
         (f"{BASE}/json/close/ABC", JsonRoute(PROFILE, "/json/close/ABC", ("PUT", "GET"))),
+        (f"/api/v1/live/{PROFILE}", LiveRoute(PROFILE)),
     ],
 )
-def test_an_address_is_recognised(path: str, route: SocketRoute | JsonRoute) -> None:
+def test_an_address_is_recognised(path: str, route: SocketRoute | JsonRoute | LiveRoute) -> None:
     assert match(path) == route
 
 
@@ -47,6 +48,10 @@ def test_an_address_is_recognised(path: str, route: SocketRoute | JsonRoute) -> 
         f"{BASE}/ws/page/A/B",
         f"{BASE}/ws/page/A%2e",
         f"{BASE}/ws/page/..",
+        "/api/v1/live/",
+        f"/api/v1/live/{PROFILE}/",
+        f"/api/v1/live/{PROFILE}/ws",
+        f"/api/v1/live/{PROFILE.upper()}",
         f"{BASE}/ws/page/{'A' * 65}",
         f"{BASE}/ws/tab/ABC",
         f"{BASE}/json/version/../new",

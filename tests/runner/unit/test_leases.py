@@ -232,6 +232,40 @@ async def test_a_deadline_can_be_moved_to_a_later_time_and_never_to_an_earlier_o
     assert leases.extend("agt_2", seconds=60) is None
 
 
+async def test_watching_and_steering_are_capabilities_of_their_own(leases: Leases) -> None:
+    granted = await leases.grant(request())
+
+    view, control = leases.find_live(granted.live_view), leases.find_live(granted.live_control)
+
+    assert view is not None and control is not None
+    assert (view.mode, control.mode) == ("view", "control")
+    assert view.browser is control.browser is leases.find(granted.profile)
+    assert len({granted.profile, granted.live_view, granted.live_control}) == 3
+    assert leases.find_live(granted.profile) is leases.find(granted.live_view) is leases.find(granted.live_control)
+    assert leases.find(granted.live_control) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        (lambda leases, pool: leases.release("agt_1"), "deleted"),
+        (lambda leases, pool: leases.end("agt_1", "expired"), "expired"),
+        (lambda leases, pool: pool.given[0].exit(0), "closed"),
+        (lambda leases, pool: pool.given[0].exit(-9), "crashed"),
+    ],
+)
+async def test_they_die_with_the_lease_and_say_why(leases: Leases, pool: FakePool, end: Any, why: str) -> None:
+    granted = await leases.grant(request())
+    watched = leases.find_live(granted.live_view)
+    assert watched is not None and not watched.over.done()
+
+    end(leases, pool)
+    await turn()
+
+    assert await watched.over == why
+    assert leases.find_live(granted.live_view) is leases.find_live(granted.live_control) is None
+
+
 async def test_what_the_api_ended_is_not_reported(leases: Leases, pool: FakePool, ended: list[LeaseEnded]) -> None:
     granted = await leases.grant(request())
 

@@ -1,0 +1,39 @@
+"""Who may watch which browser: finds the hub of a capability, and makes one for the first viewer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from runner.browser import Browser
+from runner.leases import Watched
+from runner.live.hub import Hub
+
+Find = Callable[[str], Watched | None]
+
+
+class LiveViews:
+    """`find` turns a capability into what it lets one watch; pages of other origins than `origins` are refused."""
+
+    def __init__(self, find: Find, *, origins: frozenset[str]) -> None:
+        self.find = find
+        self.origins = origins
+        self._hubs: dict[Browser, Hub] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def admit(self, watched: Watched, transport: asyncio.Transport, early: bytes) -> None:
+        """Serve a viewer whose WebSocket handshake is done; `early` is what it has sent since."""
+        browser = watched.browser
+        if browser not in self._hubs:
+            self._hubs[browser] = Hub(browser, watched.over, on_done=self._forget, spawn=self._spawn)
+        self._hubs[browser].join(watched.mode, transport, early)
+
+    def _forget(self, done: Hub) -> None:
+        for browser, hub in list(self._hubs.items()):
+            if hub is done:  # the browser may have another one by now
+                del self._hubs[browser]
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="live-afterwards")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,161 @@
+"""One viewer's WebSocket, after its handshake. What it does not read in time is not kept for it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SERVER, Protocol, State
+
+from runner.live.messages import MAX_MESSAGE, Input, Mode, Refused, parse, say
+from runner.live.pacing import Allowance, Outbox
+
+ENDED, REFUSED, FAILED, LATER = 4001, 1008, 1011, 1013  # close codes (RFC 6455, 7.4); 4001 is ours
+GOODBYE_SECONDS = 5.0
+UNSENT_BYTES = 64 * 1024  # more than this is not queued in the kernel: it would be seconds old when it arrives
+UNREAD_BYTES = 4 * 2**20  # whoever leaves more of our answers unread, be it to its pings, is cut off
+MISSED_BEATS = 3
+
+
+class Viewer(asyncio.Protocol):
+    """`on_input` gets what a controlling viewer did; `on_gone` is called once, when its connection is over."""
+
+    def __init__(
+        self, mode: Mode, on_input: Callable[[Viewer, Input], None], on_gone: Callable[[Viewer], None]
+    ) -> None:
+        self.mode = mode
+        self._on_input = on_input
+        self._on_gone = on_gone
+        self._protocol = Protocol(SERVER, max_size=MAX_MESSAGE)
+        self._outbox = Outbox()
+        self._allowance = Allowance(asyncio.get_running_loop().time())
+        self._transport: asyncio.Transport | None = None
+        self._full = False
+        self._silent_beats = 0
+        self._message = b""
+
+    def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
+        """Speak on a connection whose handshake is done; `early` is what has come since."""
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+            with suppress(OSError):  # not a TCP socket
+                sock.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+        transport.set_write_buffer_limits(high=0)
+        transport.set_protocol(self)
+        self._pump()
+        if early:
+            self.data_received(early)
+
+    def say(self, message: str) -> None:
+        self._outbox.say(message)
+        self._pump()
+
+    def show(self, state: str) -> None:
+        self._outbox.show(state)
+        self._pump()
+
+    def draw(self, frame: bytes) -> None:
+        self._outbox.draw(frame)
+        self._pump()
+
+    def beat(self) -> None:
+        """A sign of life in both directions: proxies cut idle connections, and a peer may be gone without a word."""
+        self._silent_beats += 1
+        if self._silent_beats > MISSED_BEATS:
+            self._abort()
+        elif self._open:
+            self._protocol.send_ping(b"")
+            self._protocol.send_text(say("beat").encode())
+            self._flush()
+
+    def leave(self, code: int, reason: str, *, last: str | None = None) -> None:
+        """Close, with some last words."""
+        if not self._open:
+            return
+        if last is not None:
+            self._protocol.send_text(last.encode())
+        self._protocol.send_close(code, reason)
+        self._flush()
+        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._abort)
+
+    @property
+    def _open(self) -> bool:
+        return self._transport is not None and self._protocol.state is State.OPEN
+
+    def data_received(self, data: bytes) -> None:
+        self._silent_beats = 0
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame) and self._open:
+                self._heard(event)
+        self._flush()
+
+    def _heard(self, frame: Frame) -> None:
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return  # the protocol has seen to it
+        if self.mode != "control":
+            self.leave(REFUSED, "this link is for watching only")
+            return
+        if frame.opcode is Opcode.BINARY:
+            self.leave(REFUSED, "binary messages mean nothing here")
+            return
+        self._message += frame.data
+        if frame.fin:
+            message, self._message = self._message, b""
+            self._obey(message)
+
+    def _obey(self, message: bytes) -> None:
+        try:
+            if not self._allowance.take(asyncio.get_running_loop().time()):
+                raise Refused("too much input")
+            done = parse(message.decode())
+        except UnicodeDecodeError:
+            self.leave(REFUSED, "not UTF-8")
+        except Refused as error:
+            self.leave(REFUSED, str(error))
+        else:
+            self._on_input(self, done)
+
+    def eof_received(self) -> bool:
+        self._protocol.receive_eof()
+        self._flush()
+        return False
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._open and not self._full and len(self._outbox):
+            message = self._outbox.next()
+            if isinstance(message, bytes):
+                self._protocol.send_binary(message)
+            else:
+                self._protocol.send_text(message.encode())
+            self._flush()
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if self._transport is None:
+                return
+            if data:
+                self._transport.write(data)
+            else:
+                self._transport.close()
+        if self._transport is not None and self._transport.get_write_buffer_size() > UNREAD_BYTES:
+            self._abort()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._on_gone(self)
