@@ -66,7 +66,7 @@ def body(chosen: Model, url: str) -> dict[str, Any]:
 
 def told(job: dict[str, Any], steps: list[dict[str, Any]]) -> list[str]:
     """What the demo prints of it."""
-    lines = [f"  step {step['number']}  {step['duration_ms']:5d} ms  {step['goal'] or '–'}"[:100] for step in steps]
+    lines = [f"  step {step['number']}  {step['duration_ms']:5d} ms  {step['goal'] or '-'}"[:100] for step in steps]
     if job["status"] != "completed":
         return [*lines, f"  {job['status']}: {job['error_code']}: {job['error_message']}"]
     return [*lines, f"  {job['result']['final_result']}"]
