@@ -28,6 +28,7 @@ async def run(cdp_url: str, base_url: str) -> float:
             downloads_path=Path(folder) / "downloads",
             user_data_dir=Path(folder) / "profile",
             accept_downloads=False,
+            headless=False,
             no_viewport=True,
             enable_default_extensions=False,
             captcha_solver=False,

@@ -58,6 +58,8 @@ def test_every_public_call_is_in_it_and_nothing_else(document: Any) -> None:
         "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
         "GET /v1/webhooks/signing-secret",
         "POST /v1/webhooks/signing-secret/rotate",
+        "POST /v1/tasks",
+        "GET /v1/jobs/{job_id}/steps/{step}/screenshot",
         "GET /v1/credits",
         "GET /v1/credits/checkout",
         "POST /v1/credits/checkout",

@@ -226,6 +226,7 @@ class BrowserAgent:
                 downloads_path=directory / "downloads",
                 user_data_dir=directory / "profile",
                 accept_downloads=False,
+                headless=False,  # or it would set a viewport: the window is part of the identity
                 no_viewport=True,
                 enable_default_extensions=False,
                 captcha_solver=False,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.fakes.model import Click, Done, Extract, Failing, Navigate, Overloaded, RateLimited, Type
+from tests.fakes.site import SELF_PORTRAIT, Page, html
 from tests.integration.driving import Member, leases, until
 from tests.integration.tasks.giving import KEY, Tasks
 
@@ -63,6 +65,29 @@ def test_its_browser_is_a_burner_of_its_own_that_ends_with_it(tasks: Tasks, memb
     assert [line["kind"] for line in member.ledger()] == ["grant", "hold", "capture", "release"]
     assert tasks.steps(job["id"])[0]["url"] == tasks.site.url("/hello")
     until(lambda: agent["id"] not in leases(member.stack), 10, what="the end of its browser")
+
+
+def test_sites_see_the_identity_as_ever(tasks: Tasks) -> None:
+    told: list[dict[str, Any]] = []
+
+    def take(query: dict[str, str]) -> Page:
+        told.append(json.loads(query["seen"]))
+        return html("thanks")
+
+    telltale = f"<script>{SELF_PORTRAIT}; const seen = [portrait(), [innerWidth, innerHeight]];"
+    telltale += "fetch('/told?seen=' + encodeURIComponent(JSON.stringify(seen)))</script>"
+    tasks.site.pages.update({"/telltale": lambda query: html(telltale), "/told": take})
+    tasks.model.play("seen", [Navigate(tasks.site.url("/telltale")), Done("Seen.")])
+
+    tasks.done("seen", country="de", os_type="OS_TYPE_WINDOWS", initial_url=tasks.site.url("/telltale"))
+
+    first, window = told[0]
+    assert len(told) >= 2 and all(one == told[0] for one in told)
+    assert "Windows NT 10.0" in first["userAgent"]
+    assert (first["platform"], first["timezone"], first["webdriver"]) == ("Win32", "Europe/Berlin", False)
+    assert first["languages"] == ["de-DE", "de", "en-US", "en"]
+    assert first["screen"] == [1920, 1080]
+    assert window == [1920, 945]  # what a browser of this identity shows of a page
 
 
 def test_the_model_sees_the_page_unless_vision_is_off(tasks: Tasks) -> None:
