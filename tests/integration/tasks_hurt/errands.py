@@ -46,7 +46,7 @@ def lay_out(site: Site, model: ScriptedModel) -> Visits:
         return html(_PAGE.format(of=query["of"], at=query["at"]))
 
     site.pages["/errand"] = page
-    model.play("errand", [_walk(site, "1"), _walk(site, "2"), _note, _tell])
+    model.play("errand", [walk(site, "1"), walk(site, "2"), _note, _tell])
     return visits
 
 
@@ -54,7 +54,7 @@ def text(of: str) -> str:
     return f"Do errand-{of}- as you are told."
 
 
-def _walk(site: Site, at: str) -> Step:
+def walk(site: Site, at: str) -> Step:
     return lambda prompt: Navigate(site.url(f"/errand?of={_which(prompt)}&at={at}"))
 
 
@@ -62,20 +62,21 @@ def _which(prompt: str) -> str:
     return re.findall(r"errand-(\w+)-", prompt)[0]
 
 
-def _trail(prompt: str) -> list[str]:
+def trail(prompt: str) -> str:
+    """What the page that the model was shown says that its browser has visited."""
     found = re.search(r"Trail: ([\w ]*)\.", shown(prompt))
-    return found[1].split() if found else []
+    return found[1] if found else ""
 
 
 def _note(prompt: str) -> Action | list[Action]:
-    if _trail(prompt)[-1:] == ["noted"]:  # whoever began this step has done it
+    if trail(prompt).split()[-1:] == ["noted"]:  # whoever began this step has done it
         return Act({"wait": {"seconds": 1}})
     return [Type("Note", "x"), Click("Send")]
 
 
 def _tell(prompt: str) -> Done:
-    trail = _trail(prompt)
-    once = [at for before, at in zip(["", *trail], trail, strict=False) if at != before]
+    seen = trail(prompt).split()
+    once = [at for before, at in zip(["", *seen], seen, strict=False) if at != before]
     return Done(" ".join(once))
 
 
@@ -103,4 +104,4 @@ def paused(site: Site, gate: Gate) -> list[Step]:
         gate.pass_through()
         return _note(prompt)
 
-    return [_walk(site, "1"), _walk(site, "2"), note, _tell]
+    return [walk(site, "1"), walk(site, "2"), note, _tell]
