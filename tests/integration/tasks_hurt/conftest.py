@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ def shop() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def scratch() -> Iterator[Path]:
     """Where all processes of the stack put what is temporary, or whatever else they think of."""
-    path = Path(tempfile.mkdtemp(prefix="bt-"))  # short, for there are sockets in it
+    path = Path(tempfile.mkdtemp(prefix="bt-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -60,6 +61,8 @@ def stack(
         "BROWSA_ALLOW_ADDRESSES": ",".join(f"127.0.0.1:{one.port}" for one in (site, model, shop)),
         "SIGNUP_CREDITS": "10000",
         "TMPDIR": str(scratch),
+        # Where its sockets are, and where this process looks for them.
+        "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(),
         "XDG_CONFIG_HOME": str(scratch / "config"),
     }
     with running_stack(tmp_path_factory.mktemp("hurt") / "home", env=env) as stack:

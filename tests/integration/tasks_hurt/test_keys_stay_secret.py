@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from tests.fakes.model import (
     Unauthorized,
 )
 from tests.fakes.receivers import Receiver
-from tests.integration.driving import chromium_of, manage, until, visit
+from tests.integration.driving import chromium_of, chromiums, manage, until, visit
+from tests.integration.surviving.hurting import stopped
 from tests.integration.tasks.giving import Tasks
 from tests.integration.tasks_hurt import errands, searching
 from tests.integration.tasks_hurt.errands import Gate
@@ -62,11 +64,10 @@ class Story:
         self.jobs: list[str] = []
 
     def tell(self) -> None:
-        self._refused()
-        self._troubled()
-        self._parroted()
-        self._crashed()
-        self._waiting()
+        for part in (self._refused, self._troubled, self._parroted, self._crashed, self._orphaned, self._waiting):
+            begun = time.monotonic()
+            part()
+            print(f"{part.__name__}: {time.monotonic() - begun:.1f} s")
 
     def _give(self, script: str, **fields: Any) -> str:
         text = f"{errands.text(script)} {MARK}"
@@ -107,7 +108,7 @@ class Story:
         self._play("broken", Always(Malformed()))
         self._play("rude", Failing(HangUp(), then=Done("After all.")))
         hanging, broken, rude = self._give("hangs", wallclock_seconds=12), self._give("broken"), self._give("rude")
-        nowhere = self._give("rude", llm_base_url="http://127.0.0.1:1")
+        nowhere = self._give("rude", llm_base_url="http://nobody.invalid")
         self._end(rude, "completed")
         self._end(broken, "LLM_ERROR")
         self._end(hanging, "TIMEOUT")
@@ -138,6 +139,24 @@ class Story:
         gate.open()
         second.open()
         self._end(killed, "completed")
+
+    def _orphaned(self) -> None:
+        """The provider repeats the key to a task whose browser has just died, which nobody has told it."""
+        gate = Gate()
+        self._play(
+            "orphan",
+            errands.walk(self._tasks.site, "1"),
+            lambda prompt: gate.pass_through() or Unauthorized(echo=True),
+        )
+        job_id = self._give("orphan")
+        gate.until_reached()
+        browser = chromium_of(self._stack, self._tasks.agent(self._tasks.job(job_id)["agent_id"]))
+        with stopped(self._stack.pids["api"]):
+            os.kill(browser, signal.SIGKILL)
+            until(lambda: browser not in chromiums(self._stack), what="the end of the browser")
+            gate.open()
+            until(lambda: "a task lost its browser" in self._stack.log("worker"), what="the task's notice of it")
+        self._end(job_id, "INTERNAL_ERROR")
 
     def _waiting(self) -> None:
         self._play("asks", AskHuman(f"Is it {KEY}?"), Done("Thanks."))
@@ -197,7 +216,9 @@ def test_a_key_is_nowhere_to_be_found(
     assert [name for name, content in places.items() if searching.holds(content, KEY)] == []
     assert lurker.found == set()
     assert {seen.api_key for seen in tasks.model.requests} == {KEY}
-    assert KEY not in json.dumps([seen.prompt for seen in tasks.model.requests if seen.script not in ("nonsense", "parrot", "asks")])
+    assert KEY not in json.dumps(
+        [seen.prompt for seen in tasks.model.requests if seen.script not in ("nonsense", "parrot", "asks")]
+    )
     # And it was looked for where things are.
     assert MARK.encode() in places["the database at the end"] and lurker.read
     assert b"jobs.run" in monitor.heard and story.jobs[0].encode() in places["admin pages"]

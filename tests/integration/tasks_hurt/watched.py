@@ -1,0 +1,43 @@
+"""`python -m tests.integration.tasks_hurt.watched …`: Celery, in a process that tells what it holds when it is asked.
+
+At SIGUSR2 it writes a line of JSON to the file that WATCHED_REPORT names: its asyncio tasks, and how many there are of
+the objects that tasks are made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from celery.__main__ import main
+
+OF_TASKS = {"BrowserSession", "_Agent", "EventBus", "Task", "Model", "PatientTransport", "AsyncHTTPConnection"}
+
+
+def report(signal_number: int, frame: FrameType | None) -> None:
+    gc.collect()
+    working = [one for one in gc.get_objects() if type(one) is asyncio.Task and not one.done()]
+    kinds = Counter(type(one).__name__ for one in gc.get_objects() if type(one).__module__.startswith(_MODULES))
+    told = {
+        "asyncio": sorted(getattr(one.get_coro(), "__qualname__", "?") for one in working),
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "objects": {name: kinds[name] for name in OF_TASKS},
+    }
+    path = Path(os.environ["WATCHED_REPORT"])
+    path.with_suffix(".new").write_text(json.dumps(told))
+    path.with_suffix(".new").rename(path)
+
+
+_MODULES = ("apps.jobs", "browser_use", "bubus", "httpcore")
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR2, report)
+    sys.exit(main())
