@@ -117,7 +117,8 @@ class Task:
             try:
                 return await _unless_over(browser.over(agent), self._drive(hands, browser, situation, model))
             except (library.Disconnected, _Over) as error:
-                log.info("a task lost its browser", extra={"agent_id": agent.id, "cause": str(error)[:200]})
+                cause = self._redact(str(error))[:200]  # it may be what the provider answered meanwhile
+                log.info("a task lost its browser", extra={"agent_id": agent.id, "cause": cause})
                 if not await browser.has_ended(agent):
                     await asyncio.sleep(1)
             finally:

@@ -216,9 +216,8 @@ def test_a_key_is_nowhere_to_be_found(
     assert [name for name, content in places.items() if searching.holds(content, KEY)] == []
     assert lurker.found == set()
     assert {seen.api_key for seen in tasks.model.requests} == {KEY}
-    assert KEY not in json.dumps(
-        [seen.prompt for seen in tasks.model.requests if seen.script not in ("nonsense", "parrot", "asks")]
-    )
+    parrots = ("nonsense", "parrot", "asks")
+    assert KEY not in json.dumps([seen.prompt for seen in tasks.model.requests if seen.script not in parrots])
     # And it was looked for where things are.
     assert MARK.encode() in places["the database at the end"] and lurker.read
     assert b"jobs.run" in monitor.heard and story.jobs[0].encode() in places["admin pages"]
