@@ -19,13 +19,14 @@ from types import FrameType
 
 from celery.__main__ import main
 
-OF_TASKS = {"BrowserSession", "_Agent", "EventBus", "Task", "Model", "PatientTransport", "AsyncHTTPConnection"}
+OURS = ("apps.jobs", "browser_use", "bubus", "httpcore")
+OF_TASKS = {"BrowserSession", "_Agent", "EventBus", "BrowserAgent", "Task", "Model", "PatientTransport"}
 
 
 def report(signal_number: int, frame: FrameType | None) -> None:
     gc.collect()
     working = [one for one in gc.get_objects() if type(one) is asyncio.Task and not one.done()]
-    kinds = Counter(type(one).__name__ for one in gc.get_objects() if type(one).__module__.startswith(_MODULES))
+    kinds = Counter(type(one).__name__ for one in gc.get_objects() if str(type(one).__module__).startswith(OURS))
     told = {
         "asyncio": sorted(getattr(one.get_coro(), "__qualname__", "?") for one in working),
         "threads": sorted(thread.name for thread in threading.enumerate()),
@@ -35,8 +36,6 @@ def report(signal_number: int, frame: FrameType | None) -> None:
     path.with_suffix(".new").write_text(json.dumps(told))
     path.with_suffix(".new").rename(path)
 
-
-_MODULES = ("apps.jobs", "browser_use", "bubus", "httpcore")
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR2, report)
