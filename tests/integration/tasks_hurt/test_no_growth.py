@@ -49,6 +49,7 @@ class Holdings:
     files: int = field(compare=False)
     threads: int = field(compare=False)
     rss_mb: float = field(compare=False)
+    everything: Counter[str] = field(compare=False, repr=False)
 
 
 class Watch:
@@ -74,8 +75,14 @@ class Watch:
             sockets=sum(link.startswith("socket:") for link in links),
             files=sum(not link.startswith("socket:") for link in links),
             threads=len(told["threads"]),
+            everything=Counter(told["everything"]),
             rss_mb=self._rss(),
         )
+
+    def where(self) -> list[str]:
+        """What everything in the worker waits for."""
+        lines: list[str] = self._told()["where"]
+        return lines
 
     def _told(self) -> dict[str, Any]:
         self._report.unlink(missing_ok=True)
@@ -132,7 +139,10 @@ def test_many_tasks_leave_nothing_behind(
 
         def do(count: int) -> float:
             begun = time.monotonic()
-            jobs = list(threads.map(lambda _: tasks.done("brief"), range(count)))
+            try:
+                jobs = list(threads.map(lambda _: tasks.done("brief"), range(count)))
+            except AssertionError as error:
+                raise AssertionError("\n".join(watch.where())) from error
             assert {job["status"] for job in jobs} == {"completed"}, jobs
             return time.monotonic() - begun
 
@@ -142,10 +152,13 @@ def test_many_tasks_leave_nothing_behind(
         rest = do(IN_ALL - SETTLED)
         after = watch.holdings()
     print(f"\n{SETTLED} tasks in {first:.1f} s, {IN_ALL - SETTLED} more in {rest:.1f} s\n{before}\n{after}")
+    more = after.everything - before.everything
+    print(f"{before.everything.total()} objects, and {after.everything.total()}: {more.most_common(12)}")
     assert after == before
     assert after.leases == after.redis == set() and (after.gateway, after.rows) == (0, 0)
     assert set(after.objects.values()) == {0}
     assert after.temporary == set()
     for name in ("sockets", "files", "threads"):
         assert getattr(after, name) <= getattr(before, name) + AT_ONCE, name
+    assert after.everything.total() < before.everything.total() * 1.05
     assert after.rss_mb < before.rss_mb + 40

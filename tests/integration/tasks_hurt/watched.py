@@ -27,14 +27,28 @@ def report(signal_number: int, frame: FrameType | None) -> None:
     gc.collect()
     working = [one for one in gc.get_objects() if type(one) is asyncio.Task and not one.done()]
     kinds = Counter(type(one).__name__ for one in gc.get_objects() if str(type(one).__module__).startswith(OURS))
+    everything = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
     told = {
+        "everything": dict(everything),
         "asyncio": sorted(getattr(one.get_coro(), "__qualname__", "?") for one in working),
+        "where": ["  <  ".join(where(one.get_coro())) for one in working],
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "objects": {name: kinds[name] for name in OF_TASKS},
     }
     path = Path(os.environ["WATCHED_REPORT"])
     path.with_suffix(".new").write_text(json.dumps(told))
     path.with_suffix(".new").rename(path)
+
+
+def where(coro: object) -> list[str]:
+    """The lines at which a coroutine waits, the outermost first."""
+    lines = []
+    while coro is not None:
+        frame = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
+        if frame is not None:
+            lines.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}")
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
+    return lines
 
 
 if __name__ == "__main__":
