@@ -341,6 +341,8 @@ class BrowserAgent:
             lambda: bus.stop(clear=True, timeout=0),
             lambda: watchdog._stop_monitoring() if watchdog else asyncio.sleep(0),
             session.reset,
+            lambda: bus.stop(clear=True, timeout=0),  # what was being handled may have begun it again
+            lambda: session.event_bus.stop(clear=True, timeout=0),
             lambda: self._agent.eventbus.stop(clear=True, timeout=0),
         ):
             with suppress(Exception):  # it may have gone wrong in any way, and there is nothing left to lose
