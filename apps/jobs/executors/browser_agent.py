@@ -336,7 +336,7 @@ class BrowserAgent:
         """Leaves the browser as it is. One that doesn't answer any more may not keep anything of ours alive either."""
         session, bus = self._session, self._session.event_bus
         watchdog = session._storage_state_watchdog
-        for close in (
+        closings: Sequence[Callable[[], Awaitable[Any]]] = (
             session.stop,  # gives up half-way when the browser is silent; the rest does what it then left undone
             lambda: bus.stop(clear=True, timeout=0),
             lambda: watchdog._stop_monitoring() if watchdog else asyncio.sleep(0),
@@ -344,7 +344,8 @@ class BrowserAgent:
             lambda: bus.stop(clear=True, timeout=0),  # what was being handled may have begun it again
             lambda: session.event_bus.stop(clear=True, timeout=0),
             lambda: self._agent.eventbus.stop(clear=True, timeout=0),
-        ):
+        )
+        for close in closings:
             with suppress(Exception):  # it may have gone wrong in any way, and there is nothing left to lose
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await close()
