@@ -20,7 +20,11 @@ TOGETHER = {
 }
 # The longest first, so that no process has much left when the others are done. What isn't named comes after them.
 FIRST = (
+    "tests/integration/tasks_hurt/test_killed_workers.py",
     HURT,
+    "tests/integration/tasks_hurt/test_outliving.py",
+    "tests/integration/tasks_hurt/test_keys_stay_secret.py",
+    "tests/integration/tasks_hurt/test_no_growth.py",
     "tests/runner/test_leases.py",
     "tests/integration/jobs/test_faults.py",
     SHARED,

@@ -21,5 +21,5 @@ def test_files_that_share_a_stack_are_run_by_one_process_and_others_by_any() -> 
 
 
 def test_what_takes_long_comes_first() -> None:
-    assert turn("tests/integration/surviving/test_ttl.py::test_a") == 0
+    assert turn("tests/integration/tasks_hurt/test_killed_workers.py::test_a") == 0
     assert turn("tests/runner/test_leases.py::test_a") < turn("tests/core/test_logs.py::test_a") == len(FIRST)

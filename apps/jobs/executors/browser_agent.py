@@ -38,6 +38,7 @@ from browser_use import Agent, BrowserProfile, BrowserSession, Tools
 from browser_use.agent.message_manager.views import MessageHistory
 from browser_use.agent.views import ActionResult, AgentOutput, AgentState, AgentStepInfo
 from browser_use.browser.events import NavigateToUrlEvent, SwitchTabEvent
+from browser_use.browser.session import DEFAULT_BROWSER_PROFILE
 from browser_use.browser.views import BrowserStateSummary
 from browser_use.llm import ChatAnthropic, ChatOpenAI
 from bubus.service import ReentrantLock
@@ -56,6 +57,10 @@ log = logging.getLogger(__name__)
 _lock: ContextVar[ReentrantLock] = ContextVar("bubus_lock", default=ReentrantLock())  # noqa: B039  set per agent
 bubus.service._get_global_lock = _lock.get
 
+# It makes itself a directory for downloads on import, in which there will never be one.
+with suppress(OSError):
+    Path(DEFAULT_BROWSER_PROFILE.downloads_path or "").rmdir()
+
 # They say what pages hold, and a task's log is its events.
 for name in ("browser_use", "bubus", "cdp_use"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -63,6 +68,7 @@ for name in ("browser_use", "bubus", "cdp_use"):
 # What reads or writes files of the worker's, beyond the agent's own notes.
 _EXCLUDED = ["upload_file", "save_as_pdf", "screenshot"]
 _STEP_SECONDS = 600  # an upper bound for what has bounds of its own: the model's answer, each action
+_CLOSE_SECONDS = 5
 MAX_TEXT = 4000
 MAX_OUTPUT_TOKENS = 8192
 # The key itself is put on the wire by the transport: no object of the libraries', and no traceback, ever holds it.
@@ -328,11 +334,23 @@ class BrowserAgent:
         return json.dumps({"agent": saved, "output": dumped, "focus": focus}).encode()
 
     async def close(self) -> None:
-        """Leaves the browser as it is."""
-        for closing in (self._session.stop(), self._agent.eventbus.stop(clear=True, timeout=1.0)):
+        """Leaves the browser as it is. One that doesn't answer any more may not keep anything of ours alive either."""
+        session, bus = self._session, self._session.event_bus
+        watchdog = session._storage_state_watchdog
+        closings: Sequence[Callable[[], Awaitable[Any]]] = (
+            session.stop,  # gives up half-way when the browser is silent; the rest does what it then left undone
+            lambda: bus.stop(clear=True, timeout=0),
+            lambda: watchdog._stop_monitoring() if watchdog else asyncio.sleep(0),
+            session.reset,
+            lambda: bus.stop(clear=True, timeout=0),  # what was being handled may have begun it again
+            lambda: session.event_bus.stop(clear=True, timeout=0),
+            lambda: self._agent.eventbus.stop(clear=True, timeout=0),
+        )
+        for close in closings:
             with suppress(Exception):  # it may have gone wrong in any way, and there is nothing left to lose
-                async with asyncio.timeout(5):
-                    await closing
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await close()
+        session._intentional_stop = True  # else it would connect again when it hears late that it was disconnected
 
     def _tools(self) -> Tools[Any]:
         excluded = [*_EXCLUDED, *(["evaluate"] if self._wish.allowed.patterns else [])]

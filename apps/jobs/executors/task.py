@@ -12,7 +12,6 @@ import functools
 import gc
 import importlib
 import logging
-import sys
 from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -118,7 +117,8 @@ class Task:
             try:
                 return await _unless_over(browser.over(agent), self._drive(hands, browser, situation, model))
             except (library.Disconnected, _Over) as error:
-                log.info("a task lost its browser", extra={"agent_id": agent.id, "cause": str(error)[:200]})
+                cause = self._redact(str(error))[:200]  # it may be what the provider answered meanwhile
+                log.info("a task lost its browser", extra={"agent_id": agent.id, "cause": cause})
                 if not await browser.has_ended(agent):
                     await asyncio.sleep(1)
             finally:
@@ -264,10 +264,12 @@ async def _unless_over(ending: Coroutine[Any, Any, None], work: Coroutine[Any, A
 
 async def _library() -> Any:
     """The module that imports browser-use, which takes seconds: on a thread, so that leases are kept meanwhile."""
-    return sys.modules.get(_MODULE) or await asyncio.to_thread(_import)
+    return await asyncio.to_thread(_import)
 
 
+@functools.cache
 def _import() -> Any:
+    """Whoever comes while another thread imports it waits: in `sys.modules` it is there before it is whole."""
     sweep()
     gc.disable()  # it would go through ten thousand classes again and again: a third of the time
     try:
