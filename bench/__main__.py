@@ -10,14 +10,17 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import cdp, ledger, memory, pages, provisioning, reads, receivers, site, webhooks
+from bench import cdp, ledger, memory, pages, provisioning, reads, receivers, site, tasks, webhooks
 from bench.receivers import Ports
 from bench.subject import POOL_SIZE, Subject
 from bench.table import Row, render
 from browsa.stack.harness import running_stack
+from tests.fakes.model import ScriptedModel
 
 
-async def measure(subject: Subject, *, only: str, samples: int, site_url: str, ports: Ports) -> list[Row]:
+async def measure(
+    subject: Subject, *, only: str, samples: int, site_url: str, ports: Ports, model: ScriptedModel
+) -> list[Row]:
     environ = dict(os.environ)
     sections: dict[str, Callable[[], Awaitable[list[Row]]]] = {
         "provisioning": lambda: provisioning.measure(subject, samples=samples, environ=environ),
@@ -27,6 +30,7 @@ async def measure(subject: Subject, *, only: str, samples: int, site_url: str, p
         "ledger": lambda: ledger.measure(subject),
         "pages": lambda: pages.measure(subject, site_url, environ=environ),
         "webhooks": lambda: webhooks.measure(subject, ports),
+        "tasks": lambda: tasks.measure(subject, model, site_url),
     }
     rows: list[Row] = []
     for name, section in sections.items():
@@ -42,11 +46,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="one section, such as pages or webhooks; its name is its module's")
     options = parser.parse_args()
     home_folder = tempfile.TemporaryDirectory(prefix="browsa-bench-")
-    with home_folder as home, site.running() as port, receivers.running() as ports:
+    with home_folder as home, site.running() as port, receivers.running() as ports, ScriptedModel() as model:
         env = {
             "BROWSA_POOL_SIZE": str(POOL_SIZE),
-            "BROWSA_ALLOW_ADDRESSES": ",".join(f"127.0.0.1:{allowed}" for allowed in (port, *ports.all)),
+            "BROWSA_ALLOW_ADDRESSES": ",".join(f"127.0.0.1:{allowed}" for allowed in (port, model.port, *ports.all)),
             "BROWSA_RATE_LIMITS": "off",
+            "BROWSA_TASKS_PER_WORKSPACE": str(tasks.AT_ONCE),
             "SIGNUP_CREDITS": "1000000",
         }
         with running_stack(home, env=env) as stack:
@@ -58,6 +63,7 @@ def main() -> None:
                     samples=options.samples,
                     site_url=f"http://127.0.0.1:{port}",
                     ports=ports,
+                    model=model,
                 )
             )
     print(

@@ -1,6 +1,7 @@
 """The pages that benchmarks load, from a process of its own: `python -m bench.site` prints its port.
 
-`/small` is one document. `/medium` is 190 kB in 31 answers: a document, stylesheets, scripts and pictures.
+`/small` is one document, `/form` a form that leads there. `/medium` is 190 kB in 31 answers: a document, stylesheets,
+scripts and pictures.
 Canned answers on bare sockets, so that the site costs as little as possible of the cores that are measured.
 """
 
@@ -17,6 +18,8 @@ from contextlib import contextmanager
 import uvloop
 
 SMALL = b"<!doctype html><title>A page</title><h1>A page</h1><p>With a little text.</p>"
+FORM = b"""<!doctype html><title>A form</title><form action=/small>
+<label>Name <input name=name></label><button>Go</button></form>"""
 WORDS = b"<p>Some text with <a href='/small'>a link</a> and enough words to be laid out in lines of their own. "
 
 
@@ -33,7 +36,7 @@ def png(side: int) -> bytes:
 
 def answers() -> dict[str, tuple[bytes, bytes]]:
     """Content type and body, by path."""
-    pages = {"/small": (b"text/html", SMALL)}
+    pages = {"/small": (b"text/html", SMALL), "/form": (b"text/html", FORM)}
     parts = []
     for number in range(5):
         pages[f"/s{number}.css"] = (b"text/css", b".c%d { color: #234; margin: 1px }\n" % number * 100)

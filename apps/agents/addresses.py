@@ -12,11 +12,6 @@ class Addresses:
     cdp_http: str
 
 
-def live_url(public_url: str, capability: str) -> str:
-    """The page that shows a browser. `public_url` is the API's address as clients see it."""
-    return f"{public_url}/live/{capability}"
-
-
 def of(public_cdp_url: str, *, profile: str, page_id: str) -> Addresses:
     """`public_cdp_url` is the gateway's address as clients see it: ws:// or wss://."""
     base = f"{public_cdp_url}/api/v1/cdp/{profile}"

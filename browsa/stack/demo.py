@@ -1,4 +1,4 @@
-"""`make demo`: a stack of its own, one agent driven from provision to bill, and nothing left running."""
+"""`make demo`: a stack of its own, one agent driven, one task done, the bill, and nothing left running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from browsa.stack import remains
+from browsa.stack import demo_task, remains
 from browsa.stack.harness import Stack, running_stack
 from browsa.stack.home import StackError
 from browsa.stack.launch import adopt_orphans
@@ -31,15 +31,15 @@ def run(url: str | None) -> int:
     counted = adopt_orphans()
     home = Path(tempfile.mkdtemp(prefix="browsa-demo-"))
     try:
-        with _site() if url is None else contextlib.nullcontext() as own_port:
+        with _site() if url is None else contextlib.nullcontext() as own_port, demo_task.model() as model:
             env = {"BROWSA_POOL_SIZE": "1", "BROWSA_MAX_BROWSERS": "2"}
-            if own_port:
-                env["BROWSA_ALLOW_ADDRESSES"] = f"127.0.0.1:{own_port}"
+            own = [f"127.0.0.1:{own_port}"] if own_port else []
+            env["BROWSA_ALLOW_ADDRESSES"] = ",".join([*own, *filter(None, [model.address])])
             if "EGRESS_COUNTRIES" in os.environ:
                 env["EGRESS_COUNTRIES"] = os.environ["EGRESS_COUNTRIES"]
             print("Starting a stack of its own")
             with running_stack(home, env=env, show=sys.stdout.write) as stack:
-                _drive(stack, url or f"http://127.0.0.1:{own_port}/")
+                _show(stack, url or f"http://127.0.0.1:{own_port}/", model)
                 print("\nEnding the stack", flush=True)
     except StackError as error:
         print(f"\nThe demo failed. {error}", file=sys.stderr)
@@ -52,27 +52,44 @@ def run(url: str | None) -> int:
     return 0
 
 
-def _drive(stack: Stack, url: str) -> None:
+def _show(stack: Stack, url: str, model: demo_task.Model) -> None:
     import httpx  # here, since it costs as much as a database: after the stack has begun to start
 
-    with httpx.Client(base_url=stack.api_url, headers={"X-API-Key": stack.api_key}, timeout=60) as api:
+    with httpx.Client(base_url=stack.api_url, headers={"X-API-Key": stack.api_key}, timeout=130) as api:
         api.get("/healthz")  # so that the first measured call does not pay for the connection
-        begun = time.monotonic()
-        agent = _call(api, "POST", "/v1/agents", json={"initial_url": url})
-        provisioned = time.monotonic() - begun
-        print(f"\nPOST /v1/agents → {agent['id']}: {agent['os_type']}, {agent['country']}, {agent['status']}")
-        print(f"cdp_url {agent['cdp_url']}\n")
-        try:
-            attached, loaded = _look(agent["cdp_url"], url)
-        finally:
-            _call(api, "DELETE", f"/v1/agents/{agent['id']}")
-        print(f"\n  provision {provisioned * 1000:6.0f} ms    POST /v1/agents to 201")
-        print(f"  attach    {attached * 1000:6.0f} ms    Playwright over cdp_url")
-        print(f"  page      {loaded * 1000:6.0f} ms    loaded, from the attach on")
-        print(f"\nDELETE /v1/agents/{agent['id']} → destroyed. The ledger, newest first:\n")
+        _drive(api, url)
+        _give_a_task(api, url, model)
+        print("\nThe ledger, newest first:\n")
         entries = _call(api, "GET", "/v1/credits/ledger")["entries"]
         print("\n".join(table(entries)))
         print(f"\n  balance {_call(api, 'GET', '/v1/credits')['balance']} credits")
+
+
+def _drive(api: Any, url: str) -> None:
+    begun = time.monotonic()
+    agent = _call(api, "POST", "/v1/agents", json={"initial_url": url})
+    provisioned = time.monotonic() - begun
+    print(f"\nPOST /v1/agents → {agent['id']}: {agent['os_type']}, {agent['country']}, {agent['status']}")
+    print(f"cdp_url {agent['cdp_url']}\n")
+    try:
+        attached, loaded = _look(agent["cdp_url"], url)
+    finally:
+        _call(api, "DELETE", f"/v1/agents/{agent['id']}")
+    print(f"\n  provision {provisioned * 1000:6.0f} ms    POST /v1/agents to 201")
+    print(f"  attach    {attached * 1000:6.0f} ms    Playwright over cdp_url")
+    print(f"  page      {loaded * 1000:6.0f} ms    loaded, from the attach on")
+    print(f"\nDELETE /v1/agents/{agent['id']} → destroyed")
+
+
+def _give_a_task(api: Any, url: str, model: demo_task.Model) -> None:
+    """Raises StackError when it does not complete."""
+    job = _call(api, "POST", "/v1/tasks", json=demo_task.body(model, url))
+    print(f"\nPOST /v1/tasks → {job['id']}, done by {model.name}\n", flush=True)
+    job = _call(api, "GET", f"/v1/jobs/{job['id']}?wait=120")
+    events = _call(api, "GET", f"/v1/jobs/{job['id']}/events")["events"]
+    print("\n".join(demo_task.told(job, [event["data"] for event in events if event["type"] == "step"])))
+    if job["status"] != "completed":
+        raise StackError("The task was not completed: see above.")
 
 
 def _look(cdp_url: str, url: str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The README's snippets, run in order in one shell as a newcomer would paste them.
 
 A block is run when the line above it says `<!-- test: NAME -->`. One thing is changed in them: `https://example.com`
-becomes a site of our own on loopback, so that they pass without a network.
+becomes a site of our own on loopback, so that they pass without a network; and a task's model plays a script.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 
 from browsa.stack.child import ROOT
 from browsa.stack.harness import own_environment, running_stack
+from tests.fakes.model import Done, Navigate, ScriptedModel
 
 pytestmark = pytest.mark.integration
 
@@ -72,13 +73,14 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     place = tmp_path_factory.mktemp("readme")
     if NODE_MODULES.exists():
         (place / "node_modules").symlink_to(NODE_MODULES)
-    with site() as port:
+    with site() as port, ScriptedModel() as model:
+        model.play("readme", [Navigate(f"http://127.0.0.1:{port}/"), Done(TITLE)])
         env = {
             "BROWSA_POOL_SIZE": "1",
             "BROWSA_MAX_BROWSERS": "2",
-            "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{port}",
+            "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{port},127.0.0.1:{model.port}",
         }
-        (place / "all.sh").write_text(script(f"http://127.0.0.1:{port}/", place))
+        (place / "all.sh").write_text(script(f"http://127.0.0.1:{port}/", model.base_url, place))
         with running_stack(place / ".browsa", env=env):
             done = subprocess.run(
                 ["bash", "all.sh"],
@@ -95,11 +97,12 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def script(url: str, place: Path) -> str:
+def script(url: str, model: str, place: Path) -> str:
     """One shell script of every block; those in other languages are files beside it."""
     lines = ["set -e"]
     for name, language, code in BLOCK.findall(README):
         code = re.sub(r"https://example\.com/?", url, code)
+        code = code.replace("anthropic:claude-haiku-4-5", f'anthropic:claude-readme", "llm_base_url": "{model}')
         if language == "js":
             if not NODE_MODULES.exists():
                 continue
@@ -148,6 +151,14 @@ def test_a_webhook_is_registered_and_pinged(printed: dict[str, str]) -> None:
 
     assert ping["event_type"] == "webhook.test"
     assert str(secret["secret"]).startswith("whsec_")
+
+
+def test_a_task_is_done(printed: dict[str, str]) -> None:
+    job, events = _objects(printed["task"])
+
+    assert isinstance(job["result"], dict) and isinstance(events["events"], list)
+    assert (job["status"], job["result"]["final_result"]) == ("completed", TITLE)
+    assert [event["type"] for event in events["events"]].count("step") == 2
 
 
 def _objects(text: str) -> list[dict[str, object]]:

@@ -137,9 +137,9 @@ def test_a_lost_job_that_was_to_be_cancelled_is(alice: Member) -> None:
 
 
 def test_a_lost_task_is_taken_up_by_another_and_in_the_end_given_up_free_of_charge(
-    alice: Member, settings: LazySettings
+    alice: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.JOB_MAX_ATTEMPTS = 2
+    monkeypatch.setattr(settings, "JOB_MAX_ATTEMPTS", 2)
     job = make_job(alice, "task")
     claimed(job)
 

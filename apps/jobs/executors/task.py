@@ -212,7 +212,7 @@ class Task:
             self._refused = True
             hands.tell(f"Your final answer does not fit the JSON Schema: {unfit}. Call done again.", as_error=True)
             return None
-        return Completed(result=await self._result(answer, success=True, output=output))
+        return Completed(result={**await self._result(answer, success=True), "output": output})
 
     def _ran_out(self) -> str:
         return f"The agent ran out of steps: {self._params['max_steps']} (max_steps) were not enough."
@@ -223,7 +223,7 @@ class Task:
         redact = getattr(self, "_redact", str)
         return Failed(code, task_result.clean(redact(message)), used=used, result=result)
 
-    async def _result(self, answer: str | None, *, success: bool, output: Any = None) -> dict[str, Any]:
+    async def _result(self, answer: str | None, *, success: bool) -> dict[str, Any]:
         tokens = await sync_to_async(selectors.tokens_of_steps)(job_id=self._run.job.id)
         trust_score = await sync_to_async(selectors.trust_score_of)(agent_id=self._run.job.agent_id)
         return task_result.result(
@@ -232,7 +232,6 @@ class Task:
             steps=self._steps,
             trust_score=trust_score,
             tokens=task_result.Tokens(*tokens),
-            output=output,
         )
 
     def _wish(self, library: Any) -> Any:

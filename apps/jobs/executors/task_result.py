@@ -87,15 +87,12 @@ class Tokens:
     output: int = 0
 
 
-def result(
-    *, answer: str | None, success: bool, steps: int, trust_score: int, tokens: Tokens, output: Any = None
-) -> dict[str, Any]:
-    """The job's result. `output` is there when a schema was asked for and the answer fits it."""
-    body: dict[str, Any] = {
+def result(*, answer: str | None, success: bool, steps: int, trust_score: int, tokens: Tokens) -> dict[str, Any]:
+    """The job's result, without the `output` of a task that has a schema."""
+    return {
         "final_result": None if answer is None else clean(answer)[:MAX_ANSWER],
         "success": success,
         "trust_score": trust_score,
         "steps_taken": steps,
         "tokens": {"input": tokens.input, "output": tokens.output},
     }
-    return body if output is None else {**body, "output": output}

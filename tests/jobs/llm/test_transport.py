@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from django.conf import LazySettings
 
-from addresses.policy import AllowRule
+from addresses.policy import parse_allow_list
 from apps.jobs.llm.names import Provider
 from apps.jobs.llm.transport import PatientTransport
 from tests.fakes.model import (
@@ -38,7 +38,7 @@ def model() -> Iterator[ScriptedModel]:
 
 @pytest.fixture(autouse=True)
 def _may_be_reached(settings: LazySettings, model: ScriptedModel) -> None:
-    settings.ALLOW_ADDRESSES = (AllowRule.parse(f"127.0.0.1:{model.port}"),)
+    settings.ALLOW_ADDRESSES = parse_allow_list(f"127.0.0.1:{model.port}")
 
 
 class Caller:
@@ -53,8 +53,12 @@ class Caller:
     async def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
+    async def close(self) -> None:
+        await self.http.aclose()
+        await asyncio.sleep(0)  # an aborted connection is closed in the loop's next turn, and the test's loop ends
+
     async def ask(self, script: str, base_url: str = "") -> Any:
-        url, messages = base_url or self.model.base_url, [{"role": "user", "content": "Hello"}]
+        url, messages = base_url or self.model.base_url, [{"role": "user", "content": "<step_info>Step1 maximum:5"}]
         options: dict[str, Any] = {"api_key": "none", "base_url": url, "http_client": self.http, "max_retries": 0}
         if self.provider == "anthropic":
             from anthropic import AsyncAnthropic  # here, as importing it takes a second of every process that collects
@@ -71,7 +75,7 @@ class Caller:
 async def caller(model: ScriptedModel) -> AsyncIterator[Caller]:
     caller = Caller(model)
     yield caller
-    await caller.http.aclose()
+    await caller.close()
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
@@ -92,7 +96,7 @@ async def test_the_callers_key_is_on_the_wire_and_nothing_of_the_environments(
         b"",
     )
     assert b"theirs" not in b"".join(name + value for name, value in sent.headers)
-    await caller.http.aclose()
+    await caller.close()
 
 
 async def test_what_may_pass_is_tried_again(model: ScriptedModel, caller: Caller) -> None:
@@ -127,7 +131,7 @@ async def test_what_does_not_pass_is_given_up(
 ) -> None:
     model.play("never", [Always(failure)])
 
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(Exception, match=r"\w"):
         await caller.ask("never")
 
     assert len(model.requests) == attempts
@@ -138,12 +142,12 @@ async def test_a_provider_that_says_nothing_is_given_up_after_a_time(model: Scri
     model.play("silent", [Always(Hang())])
     caller = Caller(model, seconds=0.1)
 
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r"\w"):
         await caller.ask("silent")
 
     assert caller.transport.trouble is not None
     assert caller.transport.trouble.message == "The provider gave no answer within 0.1 s."
-    await caller.http.aclose()
+    await caller.close()
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
@@ -151,17 +155,17 @@ async def test_a_key_that_the_provider_repeats_is_not_told(model: ScriptedModel,
     model.play("gossip", [Always(Unauthorized(echo=True))])
     caller = Caller(model, provider)
 
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r"\w"):
         await caller.ask("gossip")
 
     assert caller.transport.trouble is not None
     assert KEY not in caller.transport.trouble.message and "[the key]" in caller.transport.trouble.message
-    await caller.http.aclose()
+    await caller.close()
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "127.0.0.1:1", "[::ffff:127.0.0.1]:1", "localhost:1"])
 async def test_nobody_inside_is_reached(caller: Caller, host: str) -> None:
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r"\w"):
         await caller.ask("hello", base_url=f"http://{host}")
 
     assert caller.transport.trouble is not None and caller.transport.trouble.code == "LLM_ERROR"
