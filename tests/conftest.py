@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if not _brought():
             _running.enter_context(template.begun(home))
         return
+    home.mkdir(mode=0o700)
     gc.disable()  # what is imported stays: looking through it for garbage is a tenth of all the work
     with mock.patch.dict(os.environ, _environment(home), clear=True):
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow by design

@@ -65,7 +65,6 @@ def use(home: Path) -> None:
 def copy_databases(home: Path) -> None:
     """Give `home`, which has none, the template's databases."""
     assert _template
-    home.mkdir(mode=0o700)
     _copy(locate(_template).postgres_data, locate(home).postgres_data)
 
 
