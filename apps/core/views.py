@@ -72,10 +72,11 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 @functools.cache
 def _document(form: str) -> bytes:
-    """Made once for each process: the surface doesn't change while it runs."""
+    """Made once for each process: the surface doesn't change while it runs. Validating it takes seconds."""
+    if form == "yaml":
+        schema = json.loads(_document("json"))
+        rendered: bytes = OpenApiYamlRenderer().render(schema, renderer_context={})  # type: ignore[no-untyped-call]
+        return rendered
     schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     validate_schema(schema)  # type: ignore[no-untyped-call]
-    if form == "json":
-        return json.dumps(schema, indent=2).encode()
-    rendered: bytes = OpenApiYamlRenderer().render(schema, renderer_context={})  # type: ignore[no-untyped-call]
-    return rendered
+    return json.dumps(schema, indent=2).encode()
