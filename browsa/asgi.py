@@ -4,11 +4,14 @@ import os
 
 import django
 
+from browsa import garbage
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
-django.setup(set_prefix=False)
+with garbage.none_yet():
+    django.setup(set_prefix=False)
 
-from browsa.limits import allow_many_sockets  # noqa: E402  needs the settings, as does the next one
-from browsa.serving import Application  # noqa: E402
+    from browsa.limits import allow_many_sockets  # needs the settings, as does the next one
+    from browsa.serving import Application
 
-allow_many_sockets()
-application = Application()
+    allow_many_sockets()
+    application = Application()

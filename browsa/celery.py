@@ -10,16 +10,16 @@ lanes (`apps.jobs.kinds`) come to 44, which leaves some for beat's ticks.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging
+from celery.signals import beat_init, import_modules, setup_logging
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from browsa import beat, broker
+from browsa import beat, broker, garbage
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
 
@@ -60,11 +60,25 @@ def _configured(application: Celery) -> Celery:
     return application
 
 
+_importing = ExitStack()
+
+
+@import_modules.connect  # type: ignore[untyped-decorator]
+def _begin_to_import(**kwargs: Any) -> None:
+    """Before the application connects its own, which imports Django and all apps."""
+    _importing.enter_context(garbage.none_yet())
+
+
 broker.install()
 app = _configured(Celery("browsa"))
 app.conf.include = ["tasks.agents", "tasks.jobs", "tasks.billing", "tasks.webhooks", "tasks.core"]
 # Beat names tasks and knows none: without them, and without Django, it starts in half the time and stays small.
 clock = _configured(Celery("browsa-beat", set_as_current=False, fixups=[]))
+
+
+@import_modules.connect  # type: ignore[untyped-decorator]
+def _all_is_imported(**kwargs: Any) -> None:
+    _importing.close()
 
 
 @beat_init.connect  # type: ignore[untyped-decorator]

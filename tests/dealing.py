@@ -1,6 +1,6 @@
 """Who runs which tests, when a whole run is dealt out to several processes (pytest-xdist).
 
-A group is run by one process, in order: a file, or files that share a stack.
+A group is run by one process, in order: a file, or files that share a stack or what takes long to import.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 HURT, SHARED = "one stack that is hurt", "one stack that is not"
+PROVIDERS = "the providers' own clients, and browser-use"
 TOGETHER = {
     "tests/integration/surviving/": HURT,
     "tests/integration/agents/": SHARED,
     "tests/integration/tasks/": SHARED,
     "tests/integration/jobs/test_pages.py": SHARED,
+    "tests/jobs/llm/test_transport.py": PROVIDERS,
+    "tests/runner/test_clients.py": PROVIDERS,
+    "tests/test_scripted_model": PROVIDERS,
 }
 # The longest first, so that no process has much left when the others are done. What isn't named comes after them.
 FIRST = (
@@ -28,9 +32,11 @@ FIRST = (
     "tests/runner/test_leases.py",
     "tests/integration/jobs/test_faults.py",
     SHARED,
+    "tests/integration/test_stack.py",
+    "tests/webhooks/test_fairness.py",
     "tests/runner/test_process.py",
     "tests/runner/test_live.py",
-    "tests/integration/test_stack.py",
+    "tests/billing/test_under_load.py",
     "tests/runner/test_identity.py",
     "tests/runner/test_network.py",
     "tests/runner/test_host_secrets.py",
@@ -39,6 +45,7 @@ FIRST = (
     "tests/integration/test_readme.py",
     "tests/core/test_idempotency_crashes.py",
     "tests/jobs/test_waiting.py",
+    PROVIDERS,
 )
 
 

@@ -1,4 +1,7 @@
-"""The scripted model, asked by the providers' own clients."""
+"""The scripted model, asked by the providers' own clients.
+
+Those are imported when they are asked for: it takes seconds, and every process of a run collects this file.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import anthropic
 import httpx
-import openai
 import pytest
 import pytest_asyncio
 
@@ -79,9 +80,11 @@ class Anthropic:
 
     name = "anthropic"
     prefix = "claude"
-    errors = anthropic
 
     def __init__(self, model: ScriptedModel) -> None:
+        import anthropic
+
+        self.errors = anthropic
         self.client = anthropic.AsyncAnthropic(api_key=KEY, base_url=model.base_url, max_retries=0)
 
     async def text(self, script: str, prompt: str, **options: Any) -> str:
@@ -110,9 +113,11 @@ class OpenAI:
 
     name = "openai"
     prefix = "gpt"
-    errors = openai
 
     def __init__(self, model: ScriptedModel, *, path: str = "/v1") -> None:
+        import openai
+
+        self.errors = openai
         self.client = openai.AsyncOpenAI(api_key=KEY, base_url=model.base_url + path, max_retries=0)
 
     async def text(self, script: str, prompt: str, **options: Any) -> str:
@@ -355,7 +360,7 @@ async def test_closing_ends_what_hangs() -> None:
         asking = asyncio.create_task(caller.text("silent", step(1)))
         await asyncio.to_thread(model.wait_for, lambda seen: len(seen) == 1)
         assert not asking.done()
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises(caller.errors.APIConnectionError):
         await asking
     await caller.client.close()
 
@@ -371,9 +376,11 @@ async def test_only_scripts_are_models(model: ScriptedModel, caller: Caller) -> 
 
 async def test_a_model_is_of_one_provider(model: ScriptedModel) -> None:
     model.play("known", [Done()])
-    async with OpenAI(model).client as client:
-        with pytest.raises(openai.NotFoundError):
-            await client.chat.completions.create(model="claude-known", messages=[{"role": "user", "content": "Hi"}])
+    caller = OpenAI(model)
+    async with caller.client:
+        with pytest.raises(caller.errors.NotFoundError):
+            said = [{"role": "user", "content": "Hi"}]
+            await caller.client.chat.completions.create(model="claude-known", messages=said)
 
 
 async def test_openai_clients_may_leave_the_version_out(model: ScriptedModel) -> None:

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 import pytest_asyncio
 
@@ -79,6 +77,9 @@ async def test_browser_use_plays_a_script(
             lambda prompt: Done(re.search("<result>\n(.*)\n</result>", prompt)[1]),
         ],
     )
+    import anthropic  # here, as every process of a run collects this file
+    import openai
+
     chat, name, http = {
         "anthropic": (browser_use.ChatAnthropic, "claude-login", anthropic.DefaultAsyncHttpxClient),
         "openai": (browser_use.ChatOpenAI, "gpt-login", openai.DefaultAsyncHttpxClient),

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from browsa.stack.harness import Stack, running_stack
+from browsa.stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
+from tests.template import running_stack
 
 
 @pytest.fixture(scope="package")

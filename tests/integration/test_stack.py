@@ -18,6 +18,7 @@ from browsa.stack.home import StackError, locate
 from browsa.stack.launch import adopt_orphans
 from browsa.stack.servers import embedded_servers
 from tests.integration.driving import answers, until, visit
+from tests.template import running_stack as running_copy
 
 pytestmark = [
     pytest.mark.integration,
@@ -41,7 +42,7 @@ def before() -> frozenset[int]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("stack") / "home", env=SMALL) as stack:
+    with running_copy(tmp_path_factory.mktemp("stack") / "home", env=SMALL) as stack:
         yield stack
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from browsa.stack.harness import Stack, running_stack
+from browsa.stack.harness import Stack
 from tests.fakes.receivers import Receiver, Receivers
 from tests.integration.driving import Database, Member, join, plain_http, runner_status, until
+from tests.template import running_stack
 
 LEASE_WAIT = 5
 STUCK_AFTER = 2 * LEASE_WAIT

@@ -8,9 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from anthropic import AsyncAnthropic
 from django.conf import LazySettings
-from openai import AsyncOpenAI
 
 from addresses.policy import parse_allow_list
 from apps.jobs.llm.names import Provider
@@ -63,8 +61,12 @@ class Caller:
         url, messages = base_url or self.model.base_url, [{"role": "user", "content": "<step_info>Step1 maximum:5"}]
         options: dict[str, Any] = {"api_key": "none", "base_url": url, "http_client": self.http, "max_retries": 0}
         if self.provider == "anthropic":
+            from anthropic import AsyncAnthropic  # here, as importing it takes a second of every process that collects
+
             claude = AsyncAnthropic(**options).messages
             return await claude.create(model=f"claude-{script}", max_tokens=10, messages=messages)  # type: ignore[arg-type]
+        from openai import AsyncOpenAI
+
         gpt = AsyncOpenAI(**options).chat.completions
         return await gpt.create(model=f"gpt-{script}", messages=messages)  # type: ignore[arg-type]
 
