@@ -138,7 +138,7 @@ def _message(asked: Asked, said: str | Json, text: str, tokens: tuple[int, int])
 
 
 def _completion(asked: Asked, text: str, tokens: tuple[int, int]) -> Json:
-    message = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    message: Json = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     return {
         "id": _id("chatcmpl-"),
         "object": "chat.completion",

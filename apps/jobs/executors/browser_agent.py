@@ -378,8 +378,8 @@ class BrowserAgent:
         """No page outside of the task's domains is even asked for, whoever wants it: a link, a redirect, a script."""
         browser = self._session.cdp_client
         browser.register.Fetch.requestPaused(self._judge)
-        documents = [{"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}]
-        await browser.send.Fetch.enable(params={"patterns": documents})
+        documents: Any = {"patterns": [{"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}]}
+        await browser.send.Fetch.enable(params=documents)
 
     def _judge(self, event: Any, session_id: str | None = None) -> None:
         task = asyncio.get_running_loop().create_task(self._let_through(event, session_id))
@@ -387,14 +387,15 @@ class BrowserAgent:
         task.add_done_callback(self._judging.discard)
 
     async def _let_through(self, event: Any, session_id: str | None) -> None:
-        send, request = self._session.cdp_client.send, {"requestId": event["requestId"]}
+        send = self._session.cdp_client.send
+        request: Any = {"requestId": event["requestId"]}
         with suppress(Exception):  # the page or the connection is gone, and the request with it
             pages = await self._pages()
             # A page's main frame has its target's id. What a page embeds may come from anywhere.
             if self._wish.allowed.permit(event["request"]["url"]) or event["frameId"] not in pages:
                 await send.Fetch.continueRequest(params=request, session_id=session_id)
                 return
-            refusal = {**request, "errorReason": "BlockedByClient"}
+            refusal: Any = {**request, "errorReason": "BlockedByClient"}
             await send.Fetch.failRequest(params=refusal, session_id=session_id)
             if len(pages) > 1 and pages[event["frameId"]] in ("", "about:blank"):
                 # A tab that never was anywhere: it answers nothing, and the agent would wait for it.

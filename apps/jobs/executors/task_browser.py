@@ -20,7 +20,6 @@ from apps.agents.services import tasks as agents
 from apps.agents.services.provisioning import Wish
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
 from apps.jobs.execution import Run
-from runner.wire import LeaseGranted
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +105,9 @@ class TaskBrowser:
 
     async def _lease(self, agent: Agent) -> bool:
         """False when there was no browser for it, or it moved meanwhile."""
-        request = provisioning.lease_request(agent)
         loop = asyncio.get_running_loop()
         try:
-            granted: LeaseGranted = await loop.run_in_executor(_waiting, lambda: runner_client().lease(request))
+            granted = await loop.run_in_executor(_waiting, lambda: agents.lease(agent=agent, runner=runner_client()))
         except (UpstreamTimeout, UpstreamUnavailable) as error:
             log.info("no browser for a task yet", extra={"agent_id": agent.id, "cause": error.code})
             return False

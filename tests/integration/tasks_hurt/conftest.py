@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.harness import Stack, running_stack
+from browsa.stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.receivers import Receiver, Receivers
 from tests.fakes.site import Site
@@ -18,6 +18,7 @@ from tests.integration.driving import Database, Member, join, plain_http
 from tests.integration.tasks.giving import Tasks
 from tests.integration.tasks_hurt.errands import lay_out
 from tests.integration.tasks_hurt.workers import Workers
+from tests.template import running_stack
 
 LEASE_SECONDS = 4
 
