@@ -68,6 +68,7 @@ for name in ("browser_use", "bubus", "cdp_use"):
 # What reads or writes files of the worker's, beyond the agent's own notes.
 _EXCLUDED = ["upload_file", "save_as_pdf", "screenshot"]
 _STEP_SECONDS = 600  # an upper bound for what has bounds of its own: the model's answer, each action
+_OPEN_SECONDS = 45
 _CLOSE_SECONDS = 5
 MAX_TEXT = 4000
 MAX_OUTPUT_TOKENS = 8192
@@ -267,11 +268,12 @@ class BrowserAgent:
     async def open(self) -> None:
         """Raises Disconnected."""
         try:
-            await self._session.start()
-            if self._focus and self._focus != self._session.agent_focus_target_id:
-                await self._session.event_bus.dispatch(SwitchTabEvent(target_id=self._focus))
-            if self._wish.allowed.patterns:
-                await self._guard_navigations()
+            async with asyncio.timeout(_OPEN_SECONDS):
+                await self._session.start()
+                if self._focus and self._focus != self._session.agent_focus_target_id:
+                    await self._session.event_bus.dispatch(SwitchTabEvent(target_id=self._focus))
+                if self._wish.allowed.patterns:
+                    await self._guard_navigations()
         except Exception as error:  # whatever the library makes of it, there is no browser to work in
             raise Disconnected(str(error)) from error
 
@@ -294,7 +296,11 @@ class BrowserAgent:
         usage = agent.token_cost_service.usage_history
         usage.clear()
         before = _Before.of(agent.state)
-        await agent.step(AgentStepInfo(step_number=number - 1, max_steps=self._wish.max_steps))
+        try:
+            async with asyncio.timeout(_STEP_SECONDS):
+                await agent.step(AgentStepInfo(step_number=number - 1, max_steps=self._wish.max_steps))
+        except TimeoutError as error:
+            raise Disconnected(f"step {number} hangs") from error
         if self._forbidden is not None:
             raise self._forbidden
         if agent.went_wrong is not None:
