@@ -9,7 +9,7 @@ DEMO_URL := $(if $(findstring command,$(origin URL)),--url '$(URL)')
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench lock clean
+.PHONY: help demo up test hurt check bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,10 @@ up: ## Run the whole stack in the foreground; Ctrl-C ends it
 test: ## Run the tests (ARGS='-k name' to choose)
 	@$(BOOTSTRAP) test
 	@$(BIN)/python -m pytest $(ARGS)
+
+hurt: ## Run the tests that kill workers and browsers during tasks, look for keys and for growth; minutes
+	@$(BOOTSTRAP) test
+	@BROWSA_TEST_HURT=1 $(BIN)/python -m pytest tests/integration/tasks_hurt $(ARGS)
 
 check: ## Run the linters, types, import contracts, API schema and migration checks
 	@$(BOOTSTRAP) check

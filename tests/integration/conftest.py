@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from browsa.stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
 from tests.template import running_stack
+
+# They take minutes and all cores, and have a goal of their own: `make hurt`.
+collect_ignore = [] if "BROWSA_TEST_HURT" in os.environ else ["tasks_hurt"]
 
 
 @pytest.fixture(scope="package")
