@@ -202,7 +202,7 @@ class Emulator:
                 # the page still waits.
                 await self._come_last(target)
             if not target.rendered:
-                # Nothing answers before it is let run; and what is sent before that is there before its first script.
+                # What is sent before it is let run is there before its first script.
                 await self._tell(session, target, [*commands, release])
                 return
             await self._tell(session, target, commands)
@@ -221,7 +221,7 @@ class Emulator:
         """Send commands together, and wait for their replies. Raises CdpError when the target is gone."""
         assert self._cdp is not None
         replies = [await self._cdp.post(c.method, c.params, session=session) for c in commands]
-        if target.kind == "service_worker":
+        if target.kind == "service_worker" or not target.rendered:
             # It starts when all of its sessions let it, and answers nothing before. A client's may be waiting for us.
             return
         for command, reply in zip(commands, await asyncio.gather(*replies, return_exceptions=True), strict=True):
