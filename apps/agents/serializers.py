@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import addresses, durations, identity, targets
+from apps.agents import addresses, durations
+from apps.agents.fields import CountryField, OsTypeField, WebUrlField
 from apps.agents.models import Agent
 from apps.agents.services.provisioning import Wish
-from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField
+from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
 from apps.core.pagination import Page
 from apps.core.times import rfc3339_or_none
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 WARMUP_RECIPES = ["amazon", "google", "social"]
 
@@ -27,31 +24,19 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
     ttl = StrictCharField(required=False, help_text='How long it lives: `"5m"` to `"1h"`. Default 5 minutes.')
     ttl_seconds = StrictIntegerField(required=False, help_text="The same in seconds: 300 to 3600.")
     mode = StrictChoiceField(choices=Agent.Mode.choices, required=False, help_text="Burner unless said otherwise.")
-    initial_url = StrictCharField(required=False, trim_whitespace=False, help_text="The page it opens: http or https.")
-    country = StrictCharField(required=False, help_text="ISO 3166-1 alpha-2, one that the operator has configured.")
-    os_type = StrictChoiceField(
-        choices=[*identity.FAMILIES, ""], required=False, help_text="What it looks like. Empty: macOS."
-    )
+    initial_url = WebUrlField(required=False, help_text="The page it opens: http or https.")
+    country = CountryField()
+    os_type = OsTypeField()
     persona = StrictCharField(
         required=False, allow_blank=True, max_length=200, help_text="A label of yours. Persistent mode."
     )
     warmup_recipe = StrictChoiceField(choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode.")
 
     def validate_ttl(self, value: str) -> int:
-        return _checked(durations.parse, value)
+        return checked_by(durations.parse, value)
 
     def validate_ttl_seconds(self, value: int) -> int:
-        return _checked(durations.check, value)
-
-    def validate_initial_url(self, value: str) -> str:
-        return _checked(targets.web_url, value)
-
-    def validate_country(self, value: str) -> str:
-        country = value.lower()
-        if country not in settings.EGRESS_COUNTRIES:
-            available = ", ".join(settings.EGRESS_COUNTRIES)
-            raise serializers.ValidationError(f"is not available here; there are: {available}")
-        return country
+        return checked_by(durations.check, value)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         ttls = {attrs[name] for name in ("ttl", "ttl_seconds") if name in attrs}
@@ -68,13 +53,6 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-def _checked(check: Callable[[T], R], value: T) -> R:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise serializers.ValidationError(str(error)) from error
-
-
 def _detected_mode(attrs: dict[str, Any], *, has_ttl: bool) -> str:
     """The seed: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner."""
     asks = attrs.get("persona") or attrs.get("warmup_recipe")
@@ -85,8 +63,8 @@ def wish(values: dict[str, Any]) -> Wish:
     """The checked body with its defaults."""
     return Wish(
         ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or durations.DEFAULT_SECONDS,
-        country=values.get("country") or settings.DEFAULT_COUNTRY,
-        os_type=values.get("os_type") or identity.DEFAULT_OS_TYPE,
+        country=CountryField.of(values),
+        os_type=OsTypeField.of(values),
         initial_url=values.get("initial_url", ""),
         persona=values.get("persona", ""),
         warmup_recipe=values.get("warmup_recipe", ""),

@@ -4,9 +4,21 @@ is neither.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from rest_framework import serializers
+
+V = TypeVar("V")
+R = TypeVar("R")
+
+
+def checked_by(check: Callable[[V], R], value: V) -> R:
+    """What `check` makes of the value; a ValueError of its says what is wrong with the field."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from error
 
 
 class StrictCharField(serializers.CharField):

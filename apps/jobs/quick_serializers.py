@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import identity
-from apps.agents.targets import web_url
+from apps.agents.fields import CountryField, OsTypeField, WebUrlField
 from apps.core.fields import (
     StrictBooleanField,
     StrictCharField,
@@ -17,12 +14,10 @@ from apps.core.fields import (
     StrictIntegerField,
     StrictListField,
 )
-from apps.jobs import json_schemas
-from apps.jobs.globs import MAX_PATTERNS, Glob
+from apps.jobs.fields import GlobField, JsonSchemaField
+from apps.jobs.globs import MAX_PATTERNS
 from apps.jobs.pages import FORMATS
 from apps.jobs.serializers import AcceptedJobSerializer
-
-T = TypeVar("T")
 
 MAX_URLS = 500
 MAX_PAGES = 500
@@ -36,40 +31,11 @@ WAIT_UNTIL = ["load", "domcontentloaded", "networkidle"]
 BLOCKABLE = ["image", "media", "font", "stylesheet"]
 
 
-class WebUrlField(StrictCharField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trim_whitespace=False, **kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        return _checked(web_url, super().to_internal_value(data))
-
-
-class GlobField(StrictCharField):
-    """Stays text: a job's params are JSON."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trim_whitespace=False, **kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        _checked(Glob.parse, text)
-        return text
-
-
-def _checked(check: Callable[[str], T], value: str) -> T:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise serializers.ValidationError(str(error)) from error
-
-
 class PageOptionsSerializer(serializers.Serializer[Any]):
     """What every call that reads pages takes."""
 
-    country = StrictCharField(required=False, help_text="ISO 3166-1 alpha-2, one that the operator has configured.")
-    os_type = StrictChoiceField(
-        choices=[*identity.FAMILIES, ""], required=False, help_text="What it looks like. Empty: macOS."
-    )
+    country = CountryField()
+    os_type = OsTypeField()
     max_chars = StrictIntegerField(
         default=100_000, min_value=1, max_value=MAX_TEXT_CHARS, help_text="Where `text` is cut."
     )
@@ -82,18 +48,9 @@ class PageOptionsSerializer(serializers.Serializer[Any]):
         child=StrictChoiceField(choices=BLOCKABLE), required=False, max_length=20, help_text="What is not loaded."
     )
 
-    def validate_country(self, value: str) -> str:
-        country = value.lower()
-        if country not in settings.EGRESS_COUNTRIES:
-            available = ", ".join(settings.EGRESS_COUNTRIES)
-            raise serializers.ValidationError(f"is not available here; there are: {available}")
-        return country
-
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The params of the job."""
-        attrs["country"] = attrs.get("country") or settings.DEFAULT_COUNTRY
-        attrs["os_type"] = attrs.get("os_type") or identity.DEFAULT_OS_TYPE
-        return attrs
+        return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
 
 
 class FormatsMixin(serializers.Serializer[Any]):
@@ -128,17 +85,8 @@ class ScrapeSerializer(AsyncMixin, ScrapeOptionsSerializer):
 
 class ExtractSerializer(AsyncMixin, PageOptionsSerializer):
     url = WebUrlField(help_text="http or https.")
-    schema = serializers.JSONField(required=False, help_text="A JSON Schema. Either this or `prompt`.")
+    schema = JsonSchemaField(required=False, help_text="A JSON Schema. Either this or `prompt`.")
     prompt = StrictCharField(required=False, max_length=MAX_PROMPT_CHARS, help_text="What you are looking for.")
-
-    def validate_schema(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise serializers.ValidationError("must be a JSON Schema: an object")
-        try:
-            json_schemas.check(value)
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from error
-        return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("schema" in attrs) == ("prompt" in attrs):

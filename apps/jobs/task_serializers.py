@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import identity
+from apps.agents.fields import CountryField, OsTypeField, WebUrlField
 from apps.core.fields import (
     StrictBooleanField,
     StrictCharField,
-    StrictChoiceField,
     StrictIntegerField,
     StrictListField,
+    checked_by,
 )
 from apps.core.outgoing import urls
-from apps.jobs import domains, json_schemas
+from apps.jobs import domains
+from apps.jobs.fields import JsonSchemaField
 from apps.jobs.llm import names
 from apps.jobs.llm.names import ModelName
-from apps.jobs.quick_serializers import MAX_TASK_CHARS, WebUrlField
-
-T = TypeVar("T")
+from apps.jobs.quick_serializers import MAX_TASK_CHARS
 
 DEFAULT_STEPS, MAX_STEPS = 20, 100
 DEFAULT_WALLCLOCK, MAX_WALLCLOCK = 900, 3600
@@ -54,10 +52,8 @@ class TaskSerializer(serializers.Serializer[Any]):
         help_text="From when a worker begins. The time that a human is asked does not count.",
     )
     initial_url = WebUrlField(required=False, help_text="The page it starts on.")
-    os_type = StrictChoiceField(
-        choices=[*identity.FAMILIES, ""], required=False, help_text="What it looks like. Empty: macOS."
-    )
-    country = StrictCharField(required=False, help_text="ISO 3166-1 alpha-2, one that the operator has configured.")
+    os_type = OsTypeField()
+    country = CountryField()
     agent_id = StrictCharField(required=False, max_length=24, help_text="Run in this agent of yours, and let it live.")
     allowed_domains = StrictListField(
         child=StrictCharField(max_length=300),
@@ -65,14 +61,14 @@ class TaskSerializer(serializers.Serializer[Any]):
         max_length=domains.MAX_DOMAINS,
         help_text="Pages elsewhere are out of bounds: `example.com` (and www.), `*.example.com`. Default: anywhere.",
     )
-    output_schema = serializers.JSONField(
+    output_schema = JsonSchemaField(
         required=False, help_text="A JSON Schema that the final answer must fit; `result.output` is that answer."
     )
     use_vision = StrictBooleanField(default=True, help_text="Show the model a screenshot of each page.")
     metadata = serializers.JSONField(required=False, help_text="An object of yours, handed back with the job.")
 
     def validate_llm(self, value: str) -> str:
-        return str(_checked(ModelName.parse, value))
+        return str(checked_by(ModelName.parse, value))
 
     def validate_llm_api_key(self, value: str) -> str:
         if not value.isascii() or not value.isprintable() or " " in value:
@@ -80,24 +76,11 @@ class TaskSerializer(serializers.Serializer[Any]):
         return value
 
     def validate_llm_base_url(self, value: str) -> str:
-        _checked(lambda text: urls.check(text, settings.ALLOW_ADDRESSES), value)
+        checked_by(lambda text: urls.check(text, settings.ALLOW_ADDRESSES), value)
         return value.rstrip("/")
 
-    def validate_country(self, value: str) -> str:
-        country = value.lower()
-        if country not in settings.EGRESS_COUNTRIES:
-            available = ", ".join(settings.EGRESS_COUNTRIES)
-            raise serializers.ValidationError(f"is not available here; there are: {available}")
-        return country
-
     def validate_allowed_domains(self, value: list[str]) -> list[str]:
-        return [_checked(domains.checked, pattern) for pattern in value]
-
-    def validate_output_schema(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise serializers.ValidationError("must be a JSON Schema: an object")
-        _checked(json_schemas.check, value)
-        return value
+        return [checked_by(domains.checked, pattern) for pattern in value]
 
     def validate_metadata(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -110,13 +93,4 @@ class TaskSerializer(serializers.Serializer[Any]):
         allowed = domains.Domains.of(attrs["allowed_domains"])
         if not allowed.permit(attrs.get("initial_url", "")):
             raise serializers.ValidationError({"initial_url": ["is outside of allowed_domains"]})
-        attrs["country"] = attrs.get("country") or settings.DEFAULT_COUNTRY
-        attrs["os_type"] = attrs.get("os_type") or identity.DEFAULT_OS_TYPE
-        return attrs
-
-
-def _checked(check: Callable[[Any], T], value: Any) -> T:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise serializers.ValidationError(str(error)) from error
+        return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
