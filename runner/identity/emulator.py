@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Sequence
+from typing import NamedTuple
 
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import Chromium
@@ -34,10 +35,18 @@ AUTO_ATTACH: Params = {
 NEIGHBOURS_SECONDS = 2.0
 
 
+class Told(NamedTuple):
+    """A command that was sent, and its reply to come."""
+
+    method: str
+    reply: asyncio.Future[Params]
+
+
 class Target:
     """Something in the browser that runs script. `last` is the session that keeps its platform, see `outrank`.
 
-    `rendered`: it has a renderer. A page that a link opened in a window without an opener has none before it runs.
+    `rendered`: it has a renderer, its opener's if it has no URL yet. A page that a link opened in a window without an
+    opener has none before it runs.
     """
 
     def __init__(self, target_id: str, kind: str, *, rendered: bool) -> None:
@@ -179,7 +188,8 @@ class Emulator:
             info = params["targetInfo"]
             known = next((target for target in self._sessions.values() if target.id == info["targetId"]), None)
             if known is None:
-                known = Target(info["targetId"], info["type"], rendered=bool(info["url"]))
+                rendered = bool(info["url"]) or info["canAccessOpener"]
+                known = Target(info["targetId"], info["type"], rendered=rendered)
                 self._sessions[params["sessionId"]] = known
             elif not params["waitingForDebugger"]:
                 return  # one of our own second sessions
@@ -189,26 +199,33 @@ class Emulator:
             self._sessions.pop(params["sessionId"], None)
 
     async def _adopt(self, session: str, target: Target) -> None:
-        """Give a new target its identity and let it run. The commands go out together: it costs one round trip."""
+        """Give a new target its identity and let it run. The commands go out together: it costs one round trip.
+
+        And they go out first of all. A client that lets another page run may let this one run, too (see `_neighbours`);
+        its first answer from the network still comes through our egress, behind these commands.
+        """
         assert self._cdp is not None
-        commands = [*target_commands(self._identity, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)]
         release = Command("Runtime.runIfWaitingForDebugger", {})
         try:
-            if target.kind not in PAGES:
-                await self._tell(session, target, [*commands, release])
-                return
-            if self._identity.family.platform != NATIVE_PLATFORM:
-                # Clients that attach to new pages by themselves have done so together with us; now outrank them, while
-                # the page still waits.
-                await self._come_last(target)
-            if not target.rendered:
-                # What is sent before it is let run is there before its first script.
-                await self._tell(session, target, [*commands, release])
-                return
-            await self._tell(session, target, commands)
-            self._is_ready(target)
-            await self._neighbours(target)
-            await self._tell(session, target, [release])
+            told = await self._tell(
+                session, [*target_commands(self._identity, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)]
+            )
+            if target.kind in PAGES:
+                if self._identity.family.platform != NATIVE_PLATFORM:
+                    # Clients that attach to new pages by themselves have done so together with us; now outrank them,
+                    # while the page still waits.
+                    await self._come_last(target)
+                if target.rendered:
+                    await self._answers(target, told)
+                    told = []
+                    self._is_ready(target)
+                    await self._neighbours(target)
+            told += await self._tell(session, [release])
+            # A service worker starts when all of its sessions let it, and answers nothing before. A client's may be
+            # waiting for us. What a page without a renderer is sent before it is let run is there before its first
+            # script.
+            if target.kind != "service_worker" and target.rendered:
+                await self._answers(target, told)
         except CdpError as error:
             log.debug("a %s went away before it had its identity: %s", target.kind, error)
             return
@@ -217,22 +234,22 @@ class Emulator:
         if target.id == self._browser.page_id and not self._first_page.done():
             self._first_page.set_result(session)
 
-    async def _tell(self, session: str, target: Target, commands: Sequence[Command]) -> None:
-        """Send commands together, and wait for their replies. Raises CdpError when the target is gone."""
+    async def _tell(self, session: str, commands: Sequence[Command]) -> list[Told]:
+        """Send commands together. Raises CdpError when the browser is gone."""
         assert self._cdp is not None
-        replies = [await self._cdp.post(c.method, c.params, session=session) for c in commands]
-        if target.kind == "service_worker" or not target.rendered:
-            # It starts when all of its sessions let it, and answers nothing before. A client's may be waiting for us.
-            return
-        for command, reply in zip(commands, await asyncio.gather(*replies, return_exceptions=True), strict=True):
+        return [Told(c.method, await self._cdp.post(c.method, c.params, session=session)) for c in commands]
+
+    async def _answers(self, target: Target, told: Sequence[Told]) -> None:
+        replies = await asyncio.gather(*(command.reply for command in told), return_exceptions=True)
+        for command, reply in zip(told, replies, strict=True):
             if isinstance(reply, CdpError) and not self._browser.gone.done():
                 log.debug("%s of a new %s: %s", command.method, target.kind, reply)
 
     async def _neighbours(self, target: Target) -> None:
         """Wait until pages that were opened together with this one have their identity too.
 
-        Pages of one renderer wait in one loop: who lets one of them run lets all of them run. Those that a script
-        opened at once have all been announced when the first one answers, for it can't answer while the script runs.
+        Pages of one renderer wait in one loop: who lets one of them run lets all of them run, also those that begin to
+        wait just then.
         """
         others = [other.ready for other in self._sessions.values() if other is not target and not other.ready.done()]
         if others:
