@@ -31,6 +31,12 @@ def running_agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
     return found
 
 
+def trust_score(*, agent_id: str) -> int:
+    """0 where there is no such agent."""
+    score: int | None = Agent.objects.filter(id=agent_id).values_list("trust_score", flat=True).first()
+    return score or 0
+
+
 def watched(*, capability: str) -> Agent | None:
     """The agent that a live view's capability is for, also when it is over. It alone is asked for: no workspace."""
     holding = Agent.objects.filter(Q(live_view=capability) | Q(live_control=capability))

@@ -11,7 +11,6 @@ from typing import cast
 from django.db import connection
 from django.db.models import Count, Min, Q, Sum
 
-from apps.agents.models import Agent
 from apps.billing.work import Fate
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
@@ -110,11 +109,6 @@ def tokens_of_steps(*, job_id: uuid.UUID) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def trust_score_of(*, agent_id: str) -> int:
-    score: int | None = Agent.objects.filter(id=agent_id).values_list("trust_score", flat=True).first()
-    return score or 0
-
-
 def screenshot(*, workspace_id: uuid.UUID, job_id: uuid.UUID, step: int) -> bytes:
     """A PNG. Raises NotFound."""
     found = job(workspace_id=workspace_id, job_id=job_id)
@@ -128,6 +122,10 @@ def overdue_tasks(*, before: datetime, limit: int) -> list[uuid.UUID]:
     """Tasks whose time is up, and that nobody has ended."""
     late = TaskRun.objects.filter(deadline_at__lt=before).order_by("deadline_at")
     return list(late.values_list("job_id", flat=True)[:limit])
+
+
+def is_overdue(*, job_id: uuid.UUID, before: datetime) -> bool:
+    return TaskRun.objects.filter(job_id=job_id, deadline_at__lt=before).exists()
 
 
 def asking() -> list[Job]:

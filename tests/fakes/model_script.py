@@ -6,6 +6,7 @@ goes wrong before it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +18,14 @@ Json = dict[str, Any]
 
 # --- Actions -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
+class Action(ABC):
     """What the agent shall do. `goal` is shown as its next goal."""
 
     goal: str = ""
 
+    @abstractmethod
     def on(self, prompt: str) -> Json:
         """The action as browser-use reads it. Raises NotShown."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

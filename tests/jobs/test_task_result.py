@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from apps.jobs.executors import task_result
-from apps.jobs.executors.task_result import Tokens, Unfit
+from apps.jobs.executors.task_result import Unfit
 
 
 class Step:
@@ -91,7 +91,7 @@ def test_the_schema_is_told_to_the_model() -> None:
 
 
 def test_a_result_is_bounded() -> None:
-    plain = task_result.result(answer="x" * 200_000, success=True, steps=3, trust_score=900, tokens=Tokens(5, 6))
+    plain = task_result.result(answer="x" * 200_000, success=True, steps=3, trust_score=900, tokens=(5, 6))
 
     assert len(plain["final_result"]) == task_result.MAX_ANSWER
     assert (plain["steps_taken"], plain["trust_score"], plain["tokens"]) == (3, 900, {"input": 5, "output": 6})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from apps.agents.models import Agent
+from apps.agents.selectors import live_burners
 from apps.agents.services import tasks as agents
 from apps.agents.services.provisioning import Wish
 from apps.billing import services as billing
@@ -201,7 +202,7 @@ def test_a_task_has_one_browser_which_ends_with_it_and_is_in_nobodys_way(alice: 
     agent = admitted(alice, job)
     assert admitted(alice, job) == agent
     Agent.objects.filter(id=agent.id).update(status="running", started_at=now(), expires_at=now() + MINUTE)
-    alice.workspace.__class__.objects.filter(id=alice.workspace.id).update(max_burners=0)
+    assert live_burners(workspace_id=alice.workspace.id) == 0
 
     ending.complete(claim, used=0, result={})
 

@@ -46,6 +46,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel, Field
 
 from apps.jobs.domains import Domains
+from apps.jobs.executors.navigation_guard import NavigationGuard
 from apps.jobs.llm.names import ModelName
 from apps.jobs.llm.transport import DEFAULT_BASE_URLS, PatientTransport
 from apps.jobs.llm.verdicts import Trouble
@@ -221,7 +222,7 @@ class BrowserAgent:
         self._model = model
         self._about_to_act = about_to_act
         self._question = ""
-        self._judging: set[asyncio.Task[None]] = set()
+        self._guard = NavigationGuard(wish.allowed)
         saved = json.loads(state) if state else {}
         self._focus: str | None = saved.get("focus")
         self._forbidden: BaseException | None = None
@@ -238,9 +239,6 @@ class BrowserAgent:
                 enable_default_extensions=False,
                 captcha_solver=False,
                 highlight_elements=False,
-                minimum_wait_page_load_time=0.25,
-                wait_for_network_idle_page_load_time=0.5,
-                wait_between_actions=0.1,
             )
         )
         self._agent = _Agent(
@@ -257,7 +255,6 @@ class BrowserAgent:
             final_response_after_failure=False,
             extend_system_message=_INSTRUCTIONS,
             llm_timeout=_STEP_SECONDS,
-            step_timeout=_STEP_SECONDS,
             register_new_step_callback=self._decided,
             calculate_cost=False,
         )
@@ -272,8 +269,7 @@ class BrowserAgent:
                 await self._session.start()
                 if self._focus and self._focus != self._session.agent_focus_target_id:
                     await self._session.event_bus.dispatch(SwitchTabEvent(target_id=self._focus))
-                if self._wish.allowed.patterns:
-                    await self._guard_navigations()
+                await self._guard.watch(self._session.cdp_client)
         except Exception as error:  # whatever the library makes of it, there is no browser to work in
             raise Disconnected(str(error)) from error
 
@@ -380,40 +376,9 @@ class BrowserAgent:
             self._forbidden = error
             raise
 
-    async def _guard_navigations(self) -> None:
-        """No page outside of the task's domains is even asked for, whoever wants it: a link, a redirect, a script."""
-        browser = self._session.cdp_client
-        browser.register.Fetch.requestPaused(self._judge)
-        documents: Any = {"patterns": [{"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}]}
-        await browser.send.Fetch.enable(params=documents)
-
-    def _judge(self, event: Any, session_id: str | None = None) -> None:
-        task = asyncio.get_running_loop().create_task(self._let_through(event, session_id))
-        self._judging.add(task)
-        task.add_done_callback(self._judging.discard)
-
-    async def _let_through(self, event: Any, session_id: str | None) -> None:
-        send = self._session.cdp_client.send
-        request: Any = {"requestId": event["requestId"]}
-        with suppress(Exception):  # the page or the connection is gone, and the request with it
-            pages = await self._pages()
-            # A page's main frame has its target's id. What a page embeds may come from anywhere.
-            if self._wish.allowed.permit(event["request"]["url"]) or event["frameId"] not in pages:
-                await send.Fetch.continueRequest(params=request, session_id=session_id)
-                return
-            refusal: Any = {**request, "errorReason": "BlockedByClient"}
-            await send.Fetch.failRequest(params=refusal, session_id=session_id)
-            if len(pages) > 1 and pages[event["frameId"]] in ("", "about:blank"):
-                # A tab that never was anywhere: it answers nothing, and the agent would wait for it.
-                await send.Target.closeTarget(params={"targetId": event["frameId"]})
-
-    async def _pages(self) -> dict[str, str]:
-        """The addresses of all tabs, by target."""
-        told = await self._session.cdp_client.send.Target.getTargets()
-        return {one["targetId"]: one["url"] for one in told["targetInfos"] if one["type"] == "page"}
-
     async def _stay_inside(self) -> None:
         """No step begins on a page outside of the domains that the task may work in, however it got there."""
+        await self._guard.watch(self._session.cdp_client)  # another one after it connected again
         url = await self._session.get_current_page_url()
         if self._wish.allowed.permit(url):
             return

@@ -12,7 +12,7 @@ import functools
 import gc
 import importlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.agents import addresses
+from apps.agents import selectors as agents
 from apps.agents.models import Agent
 from apps.core.sealing import Unreadable
 from apps.jobs import fitting, selectors
@@ -59,18 +60,22 @@ class Task:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._params = run.params
+        self._wallclock = timedelta(seconds=run.params["wallclock_seconds"])
         self._steps: int = run.job.step_count
+        self._redact: Callable[[str], str] = str  # until there is a key
         self._agent: Agent | None = None
         self._refused = False
 
     async def go(self) -> Outcome:
         """Raises LeaseLost."""
-        wallclock = timedelta(seconds=self._params["wallclock_seconds"])
         try:
-            situation = await sync_to_async(tasks.take_up)(self._run.claim, wallclock=wallclock)
+            situation = await self._take_up()
             key = await sync_to_async(keys.get)(job_id=self._run.job.id)
-        except (keys.KeyGone, Unreadable) as error:
+        except keys.KeyGone as error:
             message = f"The LLM key of this task is gone ({error}): it is never stored. Send the task again."
+            return await self._failed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0)
+        except Unreadable as error:
+            message = f"What the task had done so far can't be read any more ({error}). Send the task again."
             return await self._failed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0)
         if not situation.paid_for:
             return Failed("INSUFFICIENT_CREDIT", "The credits that were set aside for this task are gone.")
@@ -82,7 +87,7 @@ class Task:
         except TimeoutError:
             if not limit.expired():
                 raise
-            message = f"The task took longer than its {wallclock.total_seconds():g} s (wallclock_seconds)."
+            message = f"The task took longer than its {self._wallclock.total_seconds():g} s (wallclock_seconds)."
             return await self._failed("TIMEOUT", message)
 
     async def _work(self, situation: Situation, key: str) -> Outcome:
@@ -123,12 +128,11 @@ class Task:
                     await asyncio.sleep(1)
             finally:
                 await hands.close()
-            situation = await self._again(situation)
+            situation = await self._take_up()
         return await self._failed("INTERNAL_ERROR", "The browser could not be held. Nothing was charged.", used=0)
 
-    async def _again(self, situation: Situation) -> Situation:
-        wallclock = timedelta(seconds=self._params["wallclock_seconds"])
-        return await sync_to_async(tasks.take_up)(self._run.claim, wallclock=wallclock)
+    async def _take_up(self) -> Situation:
+        return await sync_to_async(tasks.take_up)(self._run.claim, wallclock=self._wallclock)
 
     async def _drive(self, hands: BrowserAgent, browser: TaskBrowser, situation: Situation, model: Model) -> Outcome:
         library = await _library()
@@ -220,18 +224,17 @@ class Task:
     async def _failed(self, code: str, message: str, *, used: int | None = None, answer: str | None = None) -> Failed:
         """With what was done so far; the completed steps are charged unless it says otherwise."""
         result = await self._result(answer, success=False) if self._steps else None
-        redact = getattr(self, "_redact", str)
-        return Failed(code, task_result.clean(redact(message)), used=used, result=result)
+        return Failed(code, task_result.clean(self._redact(message)), used=used, result=result)
 
     async def _result(self, answer: str | None, *, success: bool) -> dict[str, Any]:
         tokens = await sync_to_async(selectors.tokens_of_steps)(job_id=self._run.job.id)
-        trust_score = await sync_to_async(selectors.trust_score_of)(agent_id=self._run.job.agent_id)
+        trust_score = await sync_to_async(agents.trust_score)(agent_id=self._run.job.agent_id)
         return task_result.result(
             answer=answer,
             success=success,
             steps=self._steps,
             trust_score=trust_score,
-            tokens=task_result.Tokens(*tokens),
+            tokens=tokens,
         )
 
     def _wish(self, library: Any) -> Any:
@@ -271,7 +274,9 @@ async def _library() -> Any:
 def _import() -> Any:
     """Whoever comes while another thread imports it waits: in `sys.modules` it is there before it is whole."""
     sweep()
-    gc.disable()  # it would go through ten thousand classes again and again: a third of the time
+    # It would go through ten thousand classes again and again: a third of the time. Not `browsa.garbage`: other jobs
+    # run meanwhile, and what is theirs now must be garbage later.
+    gc.disable()
     try:
         return importlib.import_module(_MODULE)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,18 +80,14 @@ def with_schema(task: str, schema: dict[str, Any] | None) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    input: int = 0
-    output: int = 0
-
-
-def result(*, answer: str | None, success: bool, steps: int, trust_score: int, tokens: Tokens) -> dict[str, Any]:
-    """The job's result, without the `output` of a task that has a schema."""
+def result(
+    *, answer: str | None, success: bool, steps: int, trust_score: int, tokens: tuple[int, int]
+) -> dict[str, Any]:
+    """The job's result, without the `output` of a task that has a schema. `tokens`: input and output."""
     return {
         "final_result": None if answer is None else clean(answer)[:MAX_ANSWER],
         "success": success,
         "trust_score": trust_score,
         "steps_taken": steps,
-        "tokens": {"input": tokens.input, "output": tokens.output},
+        "tokens": {"input": tokens[0], "output": tokens[1]},
     }

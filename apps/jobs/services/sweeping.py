@@ -57,8 +57,8 @@ def _take_away(job_id: uuid.UUID, now: datetime) -> bool:
     if job.cancel_requested_at is not None:
         ending.end_abandoned(job, now=now)
     elif job.attempts + 1 >= settings.JOB_MAX_ATTEMPTS:
-        message = f"The job was lost {settings.JOB_MAX_ATTEMPTS} times in a row. Only finished pages were charged."
-        used = 0 if job.kind == Job.Kind.TASK else None
+        used, charged = (0, "Nothing was") if job.kind == Job.Kind.TASK else (None, "Only finished pages were")
+        message = f"The job was lost {settings.JOB_MAX_ATTEMPTS} times in a row. {charged} charged."
         ending.end_failed(job, code="INTERNAL_ERROR", message=message, used=used, now=now)
     else:
         requeued = Happened("requeued", {"reason": "lease_expired"})

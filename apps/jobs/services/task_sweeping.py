@@ -42,7 +42,7 @@ def _is_late(job: Job, now: datetime) -> bool:
     """As it is now, under the lock: it may have gone on, or asked, or been answered."""
     if job.status == Job.Status.INPUT_REQUIRED:
         return _asked_until(job) <= now
-    return job.id in selectors.overdue_tasks(before=now - GRACE, limit=_AT_ONCE)
+    return selectors.is_overdue(job_id=job.id, before=now - GRACE)
 
 
 def _asked_until(job: Job) -> datetime:

@@ -10,7 +10,7 @@ from browsa.stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site, html
 from tests.integration.driving import Member, join, plain_http
-from tests.integration.tasks.giving import FORM, Tasks
+from tests.integration.tasks.giving import FORM, Tasks, tasks_of
 
 
 @pytest.fixture(scope="package")
@@ -27,9 +27,8 @@ def member(_members: Iterator[Member]) -> Iterator[Member]:
 
 
 @pytest.fixture
-def tasks(member: Member, stack: Stack, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
+def tasks(member: Member, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
     site.pages["/form"] = lambda query: html(FORM)
     site.pages["/found"] = lambda query: html(f"<!doctype html><title>Found</title><h1>{query['name']} is here</h1>")
-    options = {"base_url": stack.api_url, "headers": {"X-API-Key": member.key}}
-    with plain_http(130, **options) as http:
-        yield Tasks(http, model, site)
+    with tasks_of(member, model, site) as tasks:
+        yield tasks

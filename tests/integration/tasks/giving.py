@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
-from tests.integration.driving import until
+from tests.integration.driving import Member, plain_http, until
 
 KEY = "sk-test-0123456789abcdef"
 
 # A form, and what it leads to.
 FORM = """<!doctype html><title>Search</title><form action="/found">
 <label>Name <input name="name"></label><button>Go</button></form>"""
+
+
+@contextmanager
+def tasks_of(member: Member, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
+    options = {"base_url": member.stack.api_url, "headers": {"X-API-Key": member.key}}
+    with plain_http(130, **options) as http:
+        yield Tasks(http, model, site)
 
 
 class Tasks:

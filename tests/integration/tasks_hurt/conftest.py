@@ -15,7 +15,7 @@ from tests.fakes.model import ScriptedModel
 from tests.fakes.receivers import Receiver, Receivers
 from tests.fakes.site import Site
 from tests.integration.driving import Database, Member, join, plain_http
-from tests.integration.tasks.giving import Tasks
+from tests.integration.tasks.giving import Tasks, tasks_of
 from tests.integration.tasks_hurt.errands import lay_out
 from tests.integration.tasks_hurt.workers import Workers
 from tests.template import running_stack
@@ -90,10 +90,9 @@ def member(_members: Iterator[Member]) -> Iterator[Member]:
 
 
 @pytest.fixture
-def tasks(member: Member, stack: Stack, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
-    options = {"base_url": stack.api_url, "headers": {"X-API-Key": member.key}}
-    with plain_http(130, **options) as http:
-        yield Tasks(http, model, site)
+def tasks(member: Member, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
+    with tasks_of(member, model, site) as tasks:
+        yield tasks
 
 
 @pytest.fixture

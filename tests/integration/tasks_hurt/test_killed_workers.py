@@ -65,7 +65,7 @@ def test_a_worker_killed_at_a_random_moment_costs_no_step_and_no_credit(
         of, where = f"{seed}x{number}", {"agent_id": agents[number]} if number < len(agents) else {}
         given[crowd.give("errand", task=errands.text(of), **where)["id"]] = of
     until(lambda: asked(crowd) >= before + answers, 90, what=f"{answers} answers")
-    time.sleep(more)
+    time.sleep(more)  # the random moment of the seed
 
     if kills_own:
         workers.kill_own()
