@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +76,8 @@ class Launcher:
 
     def close(self) -> None:
         self._factory.close()
+        with suppress(OSError):  # there is none, or a browser has not quite gone
+            self._profiles.rmdir()
 
     async def launch(self) -> Chromium:
         """Start a browser and wait for its DevTools port and its first page. Raises ChromiumError."""
@@ -137,7 +140,12 @@ class Launcher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={"HOME": str(profile), "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "en_US.UTF-8"},
+            env={
+                "HOME": str(profile),
+                "TMPDIR": _temporary(profile),
+                "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+                "LANG": "en_US.UTF-8",
+            },
         )
         return Started(process, listener=listener, profile=profile)
 
@@ -160,6 +168,11 @@ def _bare_prefix(uid: int | None) -> list[str]:
         return []
     user = [] if uid is None else ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
     return ["setpriv", "--pdeathsig", "KILL", *user, "--"]
+
+
+def _temporary(profile: Path) -> str:
+    """Where a bare Chromium makes its sockets: with its profile, to go with it, unless their paths get too long."""
+    return str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
 
 
 def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:

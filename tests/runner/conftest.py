@@ -10,7 +10,7 @@ from playwright.async_api import Playwright, async_playwright
 
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
-from tests.runner.harness import Lease, RunnerProcess
+from tests.runner.harness import POOL_SIZE, Lease, RunnerProcess
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def reports() -> Iterator[ReportApi]:
 async def runner(site: Site, reports: ReportApi) -> AsyncIterator[RunnerProcess]:
     """The runner that all tests share. It may reach `site` on loopback and nothing else there."""
     process = RunnerProcess(
-        BROWSA_POOL_SIZE="3",
+        BROWSA_POOL_SIZE=str(POOL_SIZE),
         BROWSA_MAX_BROWSERS="12",
         BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}",
         BROWSA_REPORT_URL=reports.url,

@@ -24,6 +24,7 @@ from runner import wire
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "rt_test"  # what the fake API hears
+POOL_SIZE = 3  # of the runner that tests share
 
 
 class Refused(Exception):

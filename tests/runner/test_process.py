@@ -283,6 +283,7 @@ async def test_without_a_jail_it_warns_loudly_and_works(start: Callable[..., Run
             for word in command_line(pid)
             if word.startswith("--user-data-dir=")
         }
+        assert all([*Path(profile).glob("org.chromium.Chromium.*/SingletonSocket")] for profile in profiles)
     runner.process.kill()
     runner.process.wait()
     await nothing_left(runner, family)
@@ -290,6 +291,8 @@ async def test_without_a_jail_it_warns_loudly_and_works(start: Callable[..., Run
     await runner.start().ready()
     assert profiles
     assert [folder for folder in profiles if os.path.exists(folder)] == []
+    runner.stop(signal.SIGTERM)
+    assert not any(Path(folder).parent.exists() for folder in profiles)
 
 
 async def test_a_user_who_is_not_root_can_run_it(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:

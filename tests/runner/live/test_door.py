@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from runner.live.viewer import ENDED
 from tests.fakes.site import Site, html
 from tests.runner.client import Cdp
-from tests.runner.harness import Lease, RunnerProcess, until
+from tests.runner.harness import POOL_SIZE, Lease, RunnerProcess, until
 from tests.runner.live.agent import Agent
 from tests.runner.live.watcher import (
     Watcher,
@@ -65,7 +65,7 @@ async def test_without_an_upgrade_it_says_what_is_spoken_here(runner: RunnerProc
 
 
 def connections(runner: RunnerProcess) -> int:
-    """Sockets that the runner has open, but for those that it keeps ready in batches of eight."""
+    """What the runner has open: each browser's files, and sockets of which it keeps batches of eight ready."""
     return len(os.listdir(f"/proc/{runner.pid}/fd"))
 
 
@@ -97,6 +97,7 @@ async def test_they_are_told_why_it_ended(runner: RunnerProcess) -> None:
 
 async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, lease: Lease, agent: Agent) -> None:
     await agent.look("1")
+    await runner.ready(warm=POOL_SIZE)  # what other tests took is made again, and opens files
     before = connections(runner)
     for _ in range(12):
         async with Watcher(lease) as one, Watcher(lease, "control") as other:

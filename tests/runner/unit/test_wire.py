@@ -22,7 +22,8 @@ messages = st.one_of(
         initial_url=st.none() | st.text(),
         wait_seconds=numbers,
     ),
-    st.builds(wire.LeaseGranted, *[st.text()] * 5, numbers, numbers),
+    st.builds(wire.LeaseGranted, *[st.text()] * 7, numbers, numbers),
+    st.builds(wire.LeaseExtension, st.integers()),
     st.builds(
         wire.RunnerReport,
         st.text(),
