@@ -209,6 +209,16 @@ def short_lived(member: Member, *, ttl: float, count: int = 1) -> list[str]:
     return ids
 
 
+def gateway_connections(stack: Stack) -> int:
+    """TCP connections to its CDP gateway that one end has not closed."""
+    gateway, open_states = f":{stack.port + 1:04X}", ("01", "08")  # ESTABLISHED, CLOSE_WAIT
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(
+        state in open_states and (local.endswith(gateway) or remote.endswith(gateway))
+        for _, local, remote, state, *_ in lines
+    )
+
+
 def verify_ledger(stack: Stack) -> None:
     assert manage(stack, "verify_ledger") == "The ledger adds up.\n"
 

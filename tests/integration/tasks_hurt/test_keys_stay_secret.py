@@ -27,7 +27,7 @@ from tests.fakes.model import (
     Unauthorized,
 )
 from tests.fakes.receivers import Receiver
-from tests.integration.driving import chromium_of, chromiums, manage, until, visit
+from tests.integration.driving import chromium_of, chromiums, gateway_connections, manage, until, visit
 from tests.integration.surviving.hurting import stopped
 from tests.integration.tasks.giving import Tasks
 from tests.integration.tasks_hurt import errands, searching
@@ -151,11 +151,14 @@ class Story:
         job_id = self._give("orphan")
         gate.until_reached()
         browser = chromium_of(self._stack, self._tasks.agent(self._tasks.job(job_id)["agent_id"]))
+        notice = "a task lost its browser"
+        lost = self._stack.log("worker").count(notice)
         with stopped(self._stack.pids["api"]):
             os.kill(browser, signal.SIGKILL)
             until(lambda: browser not in chromiums(self._stack), what="the end of the browser")
+            until(lambda: not gateway_connections(self._stack), what="the end of the task's connection to it")
             gate.open()
-            until(lambda: "a task lost its browser" in self._stack.log("worker"), what="the task's notice of it")
+            until(lambda: self._stack.log("worker").count(notice) > lost, what="the task's notice of it")
         self._end(job_id, "INTERNAL_ERROR")
 
     def _waiting(self) -> None:

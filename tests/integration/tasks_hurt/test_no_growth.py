@@ -17,7 +17,15 @@ import pytest
 from browsa.stack.harness import Stack
 from tests.fakes.model import Done, ScriptedModel
 from tests.fakes.site import Site
-from tests.integration.driving import Database, chromium_of, leases, plain_http, pool_is_whole, until
+from tests.integration.driving import (
+    Database,
+    chromium_of,
+    gateway_connections,
+    leases,
+    plain_http,
+    pool_is_whole,
+    until,
+)
 from tests.integration.tasks.giving import Tasks
 from tests.integration.tasks_hurt import errands, searching
 from tests.integration.tasks_hurt.errands import Gate
@@ -69,7 +77,7 @@ class Watch:
             temporary={path.name for path in self._scratch.glob("brows*-*") if not _of_the_runner(path)},
             config=len(list((self._scratch / "config").rglob("*"))),
             leases=leases(self._stack),
-            gateway=self._gateway(),
+            gateway=gateway_connections(self._stack),
             redis={name for name in searching.redis_keys(self._stack) if b"llm" in name or b"job" in name},
             rows=len(Database(self._stack).rows("SELECT 1 FROM jobs_taskrun")),
             sockets=sum(link.startswith("socket:") for link in links),
@@ -96,12 +104,6 @@ class Watch:
         for entry in Path(f"/proc/{self._worker.pid}/fd").iterdir():
             found.append(os.readlink(entry))
         return found
-
-    def _gateway(self) -> int:
-        """Connections that clients have to the runner's gateway."""
-        port = f":{self._stack.port + 1:04X}"
-        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(local.endswith(port) and state == "01" for _, local, _, state, *_ in lines)
 
     def _rss(self) -> float:
         pages = int(Path(f"/proc/{self._worker.pid}/statm").read_text().split()[1])
