@@ -65,6 +65,8 @@ with suppress(OSError):
 # They say what pages hold, and a task's log is its events.
 for name in ("browser_use", "bubus", "cdp_use"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
+# The library would name one after each agent, browser and tab, and loggers live as long as the process.
+_silent = logging.getLogger("browser_use.task")
 
 # What reads or writes files of the worker's, beyond the agent's own notes.
 _EXCLUDED = ["upload_file", "save_as_pdf", "screenshot"]
@@ -173,12 +175,22 @@ class AskHuman(BaseModel):
     question: str = Field(description="Everything that the human needs to know to answer, in one or two sentences.")
 
 
+class _Session(BrowserSession):
+    @property
+    def logger(self) -> logging.Logger:
+        return _silent
+
+
 class _Agent(Agent[Any, Any]):
     """Keeps nothing on the disk and hands what a step saw, or what went wrong in it, to BrowserAgent."""
 
     seen: BrowserStateSummary | None = None
     went_wrong: Exception | None = None
     before_reading: Callable[[], Awaitable[None]]
+
+    @property
+    def logger(self) -> logging.Logger:
+        return _silent
 
     def _set_screenshot_service(self) -> None:
         pass
@@ -226,7 +238,7 @@ class BrowserAgent:
         saved = json.loads(state) if state else {}
         self._focus: str | None = saved.get("focus")
         self._forbidden: BaseException | None = None
-        self._session = BrowserSession(
+        self._session = _Session(
             browser_profile=BrowserProfile(
                 cdp_url=cdp_url,
                 keep_alive=True,

@@ -46,6 +46,7 @@ class Holdings:
 
     asyncio: Counter[str]
     objects: dict[str, int]
+    loggers: int
     temporary: set[str]
     config: int
     leases: set[str]
@@ -74,6 +75,7 @@ class Watch:
         return Holdings(
             asyncio=Counter(told["asyncio"]),
             objects=told["objects"],
+            loggers=told["loggers"],
             temporary={path.name for path in self._scratch.glob("brows*-*") if not _of_the_runner(path)},
             config=len(list((self._scratch / "config").rglob("*"))),
             leases=leases(self._stack),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from types import FrameType
 from celery.__main__ import main
 
 OURS = ("apps.jobs", "browser_use", "bubus", "httpcore")
-OF_TASKS = {"BrowserSession", "_Agent", "EventBus", "BrowserAgent", "Task", "Model", "PatientTransport"}
+OF_TASKS = {"_Session", "_Agent", "EventBus", "BrowserAgent", "Task", "Model", "PatientTransport"}
 
 
 def report(signal_number: int, frame: FrameType | None) -> None:
@@ -33,6 +34,7 @@ def report(signal_number: int, frame: FrameType | None) -> None:
         "asyncio": sorted(getattr(one.get_coro(), "__qualname__", "?") for one in working),
         "where": ["  <  ".join(where(one.get_coro())) for one in working],
         "threads": sorted(thread.name for thread in threading.enumerate()),
+        "loggers": len(logging.Logger.manager.loggerDict),
         "objects": {name: kinds[name] for name in OF_TASKS},
     }
     path = Path(os.environ["WATCHED_REPORT"])
