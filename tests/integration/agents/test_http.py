@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -293,3 +294,13 @@ def test_head_answers_without_a_body(wire: Wire) -> None:
 
     assert (reply.status, reply.content) == (200, b"")
     assert int(reply.headers["Content-Length"]) > 0
+
+
+def test_a_connection_outlives_what_clients_keep_idle(stack: Stack, wire: Wire) -> None:
+    """Were the server to close it first, a client's next request could be on its way already, and be lost."""
+    usual = 5  # seconds, of httpx and requests' like
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as sock, sock.makefile("rb") as stream:
+        for last in (False, True):
+            sock.sendall(wire.head("GET", "/healthz"))
+            assert wire._read(stream, "GET").status == 200
+            assert last or select.select([sock], [], [], usual + 2)[0] == []  # else it was closed
