@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`value` and `baseline` in `unit`; `target` bounds `value` or, if `of_ratio`, value/baseline, from above."""
+    """`value` and `baseline` in `unit`; `target` bounds `value` or, if `of_ratio`, value/baseline, from above.
+
+    `of_pairs`: the ratio, where both were measured in turns and each turn has its own.
+    """
 
     name: str
     value: float
@@ -19,9 +22,12 @@ class Row:
     target: float | None = None
     of_ratio: bool = False
     at_least: bool = False  # then the target bounds from below
+    of_pairs: float | None = None
 
     @property
     def ratio(self) -> float | None:
+        if self.of_pairs is not None:
+            return self.of_pairs
         return self.value / self.baseline if self.baseline else None
 
     @property

@@ -102,8 +102,8 @@ def _api_command(port: int) -> tuple[str, ...]:
     uvicorn = [*_PYTHON, "uvicorn", "browsa.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
     uvicorn += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--lifespan", "on"]
     uvicorn += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
-    # Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): who closes first must not be the one
-    # who can't know that a request is on its way.
+    # Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): it must not be us who close first,
+    # for we can't know that a request is on its way.
     uvicorn += ["--timeout-keep-alive", "75"]
     return (*uvicorn, "--timeout-graceful-shutdown", "15")
 
