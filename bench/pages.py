@@ -154,7 +154,7 @@ def _cpu(processes: list[psutil.Process]) -> float:
     for process in processes:
         try:
             times = process.cpu_times()
-            total += times.user + times.system
+            total += times.user + times.system + times.children_user + times.children_system
         except psutil.NoSuchProcess:
             continue
     return total
