@@ -283,7 +283,11 @@ async def test_without_a_jail_it_warns_loudly_and_works(start: Callable[..., Run
             for word in command_line(pid)
             if word.startswith("--user-data-dir=")
         }
-        assert all([*Path(profile).glob("org.chromium.Chromium.*/SingletonSocket")] for profile in profiles)
+
+        def have_sockets() -> bool:
+            return all([*Path(profile).glob("org.chromium.Chromium.*/SingletonSocket")] for profile in profiles)
+
+        await until(have_sockets, what="every browser's own socket")  # also of those that are just starting
     runner.process.kill()
     runner.process.wait()
     await nothing_left(runner, family)
