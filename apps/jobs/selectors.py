@@ -38,7 +38,7 @@ _NEXT = """
     ) running ON true
     WHERE waiting.status = 'queued' AND waiting.kind = ANY(%(kinds)s)
       AND (%(cap)s IS NULL OR running.jobs < %(cap)s OR waiting.agent_id <> '')
-    ORDER BY running.jobs, waiting.enqueued_at LIMIT 1
+    ORDER BY running.jobs, waiting.created_at LIMIT 1
 """
 
 
@@ -186,7 +186,7 @@ def next_waiting(*, lane: Lane) -> uuid.UUID | None:
 def unheard(*, before: datetime, limit: int) -> list[uuid.UUID]:
     """Queued jobs for which no message was sent since `before`."""
     waiting = Job.objects.filter(status=Job.Status.QUEUED, enqueued_at__lt=before)
-    return list(waiting.order_by("enqueued_at").values_list("id", flat=True)[:limit])
+    return list(waiting.order_by("enqueued_at", "created_at").values_list("id", flat=True)[:limit])
 
 
 def abandoned(*, now: datetime, limit: int) -> list[uuid.UUID]:

@@ -164,6 +164,18 @@ def test_a_sync_job_whose_api_died_is_finished_by_a_worker_and_tells_nobody(alic
     assert story(job) == ["queued", "started", "requeued", "started", "page", "completed"]
 
 
+def test_reminders_and_losses_cost_no_job_its_place(alice: Member) -> None:
+    first, *others = (make_job(alice) for _ in range(8))
+    claimed(first)
+    sweeping.reap(now=after_the_lease())
+    assert selectors.next_waiting(lane=BATCHES) == first.id
+    assert sweeping.relay(now=after_the_lease() + LATER) == 8
+
+    for job in (first, *others):
+        assert selectors.next_waiting(lane=BATCHES) == job.id
+        ending.complete(claimed(job), used=0, result={})
+
+
 def test_the_next_is_the_oldest_of_the_workspace_with_the_fewest_running(alice: Member, bob: Member) -> None:
     busy, waiting = make_job(alice), make_job(alice)
     claimed(busy)
