@@ -10,6 +10,7 @@ import pytest
 from browsa.stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
+from tests.integration.driving import Database, Member
 from tests.template import running_stack
 
 # They take minutes and all cores, and have a goal of their own: `make hurt`.
@@ -38,3 +39,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory, site: Site, model: ScriptedM
     }
     with running_stack(tmp_path_factory.mktemp("shared") / "home", env=settings) as stack:
         yield stack
+
+
+@pytest.fixture
+def member(_members: Iterator[Member]) -> Iterator[Member]:
+    """Somebody new, whose ledger holds nothing but the signup grant. Each folder makes its own `_members`."""
+    member = next(_members)
+    yield member
+    member.leave()
+
+
+@pytest.fixture
+def database(stack: Stack) -> Database:
+    return Database(stack)

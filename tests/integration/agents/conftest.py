@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from browsa.stack.harness import Stack
-from tests.integration.driving import Database, Member, join, plain_http
+from tests.integration.driving import Member, join, plain_http
 
 
 @pytest.fixture(scope="package")
@@ -23,20 +23,7 @@ def _members(stack: Stack, http: httpx.Client) -> Iterator[Member]:
 
 
 @pytest.fixture
-def member(_members: Iterator[Member]) -> Iterator[Member]:
-    """Somebody new, whose ledger holds nothing but the signup grant."""
-    member = next(_members)
-    yield member
-    member.leave()
-
-
-@pytest.fixture
 def outsider(_members: Iterator[Member]) -> Iterator[Member]:
     member = next(_members)
     yield member
     member.leave()
-
-
-@pytest.fixture
-def database(stack: Stack) -> Database:
-    return Database(stack)

@@ -9,7 +9,7 @@ import pytest
 
 from browsa.stack.harness import Stack
 from tests.fakes.receivers import Receiver, Receivers
-from tests.integration.driving import Database, Member, join, plain_http, runner_status, until
+from tests.integration.driving import Member, join, plain_http, runner_status, until
 from tests.template import running_stack
 
 LEASE_WAIT = 5
@@ -54,8 +54,3 @@ def member(_members: Iterator[Member]) -> Iterator[Member]:
     until(lambda: runner_status(member.stack)["warm"] >= 1, what="a warm browser")
     yield member
     member.leave()
-
-
-@pytest.fixture
-def database(stack: Stack) -> Database:
-    return Database(stack)

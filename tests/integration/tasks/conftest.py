@@ -20,13 +20,6 @@ def _members(stack: Stack) -> Iterator[Iterator[Member]]:
 
 
 @pytest.fixture
-def member(_members: Iterator[Member]) -> Iterator[Member]:
-    member = next(_members)
-    yield member
-    member.leave()
-
-
-@pytest.fixture
 def tasks(member: Member, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
     site.pages["/form"] = lambda query: html(FORM)
     site.pages["/found"] = lambda query: html(f"<!doctype html><title>Found</title><h1>{query['name']} is here</h1>")

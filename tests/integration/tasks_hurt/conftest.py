@@ -14,7 +14,7 @@ from browsa.stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.receivers import Receiver, Receivers
 from tests.fakes.site import Site
-from tests.integration.driving import Database, Member, join, plain_http
+from tests.integration.driving import Member, join, plain_http
 from tests.integration.tasks.giving import Tasks, tasks_of
 from tests.integration.tasks_hurt.errands import lay_out
 from tests.integration.tasks_hurt.workers import Workers
@@ -83,18 +83,6 @@ def _members(stack: Stack) -> Iterator[Iterator[Member]]:
 
 
 @pytest.fixture
-def member(_members: Iterator[Member]) -> Iterator[Member]:
-    member = next(_members)
-    yield member
-    member.leave()
-
-
-@pytest.fixture
 def tasks(member: Member, model: ScriptedModel, site: Site) -> Iterator[Tasks]:
     with tasks_of(member, model, site) as tasks:
         yield tasks
-
-
-@pytest.fixture
-def database(stack: Stack) -> Database:
-    return Database(stack)

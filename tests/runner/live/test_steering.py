@@ -115,19 +115,23 @@ async def test_only_who_asks_gets_the_selection_and_no_password_is_told(lease: L
         assert all(message["type"] != "clipboard" for message in other.said)
 
 
+async def a_new_form_is_typed_into(agent: Agent, operator: Watcher, site: Site) -> None:
+    form = await agent.new_page(site.url("/form"))
+    await operator.sees(BLUE)
+    await operator.click(*INPUT["name"])
+    await operator.press("z", "KeyZ", 90)
+
+    async def typed() -> bool:
+        return bool(await agent.run("document.all.name.value", session=form) == "z")
+
+    await until(typed, what="the typing", seconds=30)
+
+
 async def test_input_goes_to_the_page_in_front(lease: Lease, agent: Agent, site: Site) -> None:
     await agent.show(site.url("/colour?of=red"))
     async with Watcher(lease, "control") as operator:
         await operator.sees(RED)
-        form = await agent.new_page(site.url("/form"))
-        await operator.sees(BLUE)
-        await operator.click(*INPUT["name"])
-        await operator.press("z", "KeyZ", 90)
-
-        async def typed() -> bool:
-            return bool(await agent.run("document.all.name.value", session=form) == "z")
-
-        await until(typed, what="the typing")
+        await a_new_form_is_typed_into(agent, operator, site)
 
 
 async def test_a_page_that_hangs_keeps_nobody_from_another_one(lease: Lease, agent: Agent, site: Site) -> None:
@@ -137,15 +141,7 @@ async def test_a_page_that_hangs_keeps_nobody_from_another_one(lease: Lease, age
         hanging = asyncio.create_task(agent.look("for (;;);"))
         await operator.click(0.5, 0.5)
         await operator.send("copy")
-        form = await agent.new_page(site.url("/form"))
-        await operator.sees(BLUE)
-        await operator.click(*INPUT["name"])
-        await operator.press("z", "KeyZ", 90)
-
-        async def typed() -> bool:
-            return bool(await agent.run("document.all.name.value", session=form) == "z")
-
-        await until(typed, what="the typing", seconds=30)
+        await a_new_form_is_typed_into(agent, operator, site)
         hanging.cancel()
 
 
