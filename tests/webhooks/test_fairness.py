@@ -6,31 +6,37 @@ import statistics
 import time
 
 from apps.webhooks.delivering import Deliverer
+from apps.webhooks.services import endpoints
 from tests.cast import Member, join
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
 from tests.webhooks.making import happen, listen, until
 
-EVENTS = 500
+ROUNDS = 5
+EVENTS = 100
 HEALTHY = 12
 
 
 def median_delay(member: Member, healthy: list[Receiver], sick: list[Receiver]) -> float:
     """Seconds from an event to its arrival at a healthy receiver. Every one of them gets every event."""
+    listening = []
     for receiver in (*sick, *healthy):
         receiver.got.clear()
-        listen(member, receiver.url())
+        listening.append(listen(member, receiver.url()))
     happened = time.time()
     events = set(happen(member, count=EVENTS))
     for receiver in healthy:
         until(lambda receiver=receiver: {got.headers["webhook-id"] for got in receiver.got} >= events, seconds=60)
+    for endpoint in listening:  # what is to be tried again must not fall into the next round
+        endpoints.delete(workspace_id=member.workspace.id, endpoint_id=endpoint.id)
     return statistics.median(got.at - happened for receiver in healthy for got in receiver.got)
 
 
 def test_ten_thousand_deliveries_of_which_some_go_to_sick_receivers(
     carol: Member, receivers: Receivers, loopback: None
 ) -> None:
-    """500 events for 20 receivers, beside the same without the eight sick ones."""
+    """500 events for 20 receivers, beside the same without the eight sick ones, in turns: the machine is not the same
+    from one second to the next."""
     healthy = [receivers.answering(200) for _ in range(HEALTHY)]
     inside = receivers.answering(200)
     sick = [
@@ -39,20 +45,23 @@ def test_ten_thousand_deliveries_of_which_some_go_to_sick_receivers(
         receivers.new(tempers.hang),
         receivers.answering(302, Location=inside.url()),
     ]
+    ratios = []
     deliverer = Deliverer()
     deliverer.start()
     try:
-        alone = median_delay(carol, healthy, [])
-        beside = median_delay(join("dave"), healthy, sick)
+        for number in range(ROUNDS):
+            alone = median_delay(join(f"alone{number}"), healthy, [])
+            beside = median_delay(join(f"beside{number}"), healthy, sick)
+            assert all(receiver.got for receiver in sick)
+            print(f"\nmedian delay of healthy receivers: {alone:.2f} s alone, {beside:.2f} s beside sick ones")
+            ratios.append(beside / alone)
     finally:
         deliverer.stop(grace=0)
         for receiver in sick:
             receiver.temper = tempers.status(200)
 
-    print(f"\nmedian delay of healthy receivers: {alone:.2f} s alone, {beside:.2f} s beside sick ones")
-    assert beside < 2 * alone + 0.5
+    assert statistics.median(ratios) < 2
     assert inside.got == []
-    assert all(receiver.got for receiver in sick)
 
 
 def test_ten_thousand_events_of_one_workspace_do_not_delay_anothers(
