@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.cdp import CdpConnection, EventListener
-from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES
+from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES, SHELL_SCREEN
 from runner.netns import SocketFactory
 
 SPARE_SOCKETS = 8
@@ -84,9 +84,16 @@ def full_flags(proxy: str, profile: str) -> list[str]:
 
 
 def shell_flags(proxy: str, profile: str) -> list[str]:
-    """The command line of a headless shell that loads pages for us alone; the same full Chromium may stand in."""
+    """The command line of a headless shell that loads pages for us alone; the same full Chromium may stand in.
+
+    A shell's window has no bars: its size is what a page has of the screen. Most pages want just that, and what the
+    shell has by itself costs nothing to emulate.
+    """
+    screen, flags = SHELL_SCREEN, full_flags(proxy, profile)
     return [
-        *(flag for flag in full_flags(proxy, profile) if not flag.startswith(("--screen-info", "--window-size"))),
+        *(flag for flag in flags if not flag.startswith(("--screen-info", "--window-size"))),
+        f"--screen-info={{{screen.width}x{screen.height} workAreaTop={screen.top} workAreaBottom={screen.bottom}}}",
+        f"--window-size={screen.viewport.width},{screen.viewport.height}",
         "--block-new-web-contents",  # no popups: nobody would look at them
         "--hide-scrollbars",
     ]

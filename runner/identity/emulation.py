@@ -19,6 +19,16 @@ class Command(NamedTuple):
     params: dict[str, Any]
 
 
+WINDOW_BARS = 87  # CSS pixels of Chrome's own tab strip and toolbar
+
+
+class Size(NamedTuple):
+    """CSS pixels."""
+
+    width: int
+    height: int
+
+
 class Screen(NamedTuple):
     """CSS pixels. `top` and `bottom` are what the desktop keeps for its own bars."""
 
@@ -26,6 +36,11 @@ class Screen(NamedTuple):
     height: int
     top: int
     bottom: int
+
+    @property
+    def viewport(self) -> Size:
+        """What a page has of it in a maximised window."""
+        return Size(self.width, self.height - self.top - self.bottom - WINDOW_BARS)
 
 
 class Family(NamedTuple):
@@ -49,6 +64,7 @@ FAMILIES: dict[OsFamily, Family] = {
 }
 NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium says here without being told
 DEFAULT_FAMILY: OsFamily = "macos"
+SHELL_SCREEN = FAMILIES[DEFAULT_FAMILY].screen  # what the shells that load pages are started with
 
 # Targets that run script of their own and have an Emulation domain; the others inherit from their frame.
 PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page"})

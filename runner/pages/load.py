@@ -85,6 +85,8 @@ async def _navigate(tab: Tab, request: PageRequest) -> str:
             for name in request.block_resources
         ]
         await tab.call("Fetch.enable", {"patterns": patterns})
+    if request.wait_until == "networkidle":
+        await tab.watch_network()
     try:
         reply = await tab.call("Page.navigate", {"url": request.url}, timeout=request.timeout_ms / 1000 + 1)
     except CdpError as error:

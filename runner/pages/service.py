@@ -245,9 +245,10 @@ def _host(url: str) -> str:
 
 
 def _memory(pid: int) -> int:
-    """Resident bytes that only these processes have (USS), of a shell and its children."""
+    """Bytes that a shell and its children have for themselves. The kernel counts those by itself; what is exact (USS)
+    means a walk through every page of every process."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        return sum(member.memory_full_info().uss for member in family)
+        return sum(used.rss - used.shared for used in (member.memory_info() for member in family))
     except psutil.Error:
         return 0

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
-from runner.identity.emulation import Identity, target_commands
+from runner.identity.emulation import SHELL_SCREEN, Identity, Screen, target_commands
 from runner.wire import WaitUntil
 
-LIFECYCLE: dict[WaitUntil, str] = {
-    "load": "load",
-    "domcontentloaded": "DOMContentLoaded",
-    "networkidle": "networkIdle",
-}
-WINDOW_BARS = 87  # CSS pixels of Chrome's own tab strip and toolbar
+# What tells that the document has reached a state. Lifecycle events tell of all of them, and of much that nobody asked
+# for: they are switched on only for the one that nothing else tells of.
+EVENTS: dict[str, WaitUntil] = {"Page.loadEventFired": "load", "Page.domContentEventFired": "domcontentloaded"}
+LIFECYCLE: dict[str, WaitUntil] = {"networkIdle": "networkidle"}
 SAME_DOCUMENT = frozenset({"sameDocument", "historySameDocument"})
 
 
@@ -30,11 +28,12 @@ class Tab:
         self.session = session
         self.identity: Identity | None = None
         self.country = ""
+        self._screen = SHELL_SCREEN
         self.download: str | None = None  # the file's name, once one was offered
         self._cdp = cdp
         self._loader = ""
         self._navigating = False
-        self._reached: set[str] = set()
+        self._reached: set[WaitUntil] = set()
         self._gone = False
         self._changed = asyncio.Event()
         self._answers: set[asyncio.Task[asyncio.Future[Params]]] = set()
@@ -52,36 +51,47 @@ class Tab:
 
     async def prepare(self) -> None:
         """Switch on the events that `on_event` reads. Raises CdpError."""
-        for method, params in (
-            ("Page.enable", {}),
-            ("Page.setLifecycleEventsEnabled", {"enabled": True}),
-        ):
-            await self._cdp.post(method, params, session=self.session)
+        await self._cdp.post("Page.enable", session=self.session)
+
+    async def watch_network(self) -> None:
+        """From now on `reach` also knows of "networkidle". Raises CdpError."""
+        await self._cdp.post("Page.setLifecycleEventsEnabled", {"enabled": True}, session=self.session)
 
     async def become(self, identity: Identity) -> None:
         """Take on an identity; nothing to send when it is the one that the tab was made with. Raises CdpError."""
         if identity == self.identity:
             return
-        screen = identity.family.screen
-        size = {"width": screen.width, "height": screen.height - screen.top - screen.bottom - WINDOW_BARS}
         replies = [
             await self._cdp.post(command.method, command.params, session=self.session)
             for command in target_commands(identity, "page")
         ]
-        metrics = {**size, "deviceScaleFactor": 1, "mobile": False}
-        metrics |= {"screenWidth": screen.width, "screenHeight": screen.height}
-        replies.append(await self._cdp.post("Emulation.setDeviceMetricsOverride", metrics, session=self.session))
+        if identity.family.screen != self._screen:
+            replies += await self._resize(identity.family.screen)
         await asyncio.gather(*replies)
         self.identity = identity
 
+    async def _resize(self, screen: Screen) -> list[asyncio.Future[Params]]:
+        """The window too: one that is smaller than its page is nobody's."""
+        window = (await self.call("Browser.getWindowForTarget"))["windowId"]
+        size = screen.viewport._asdict()
+        metrics = {**size, "deviceScaleFactor": 1, "mobile": False}
+        metrics |= {"screenWidth": screen.width, "screenHeight": screen.height}
+        self._screen = screen
+        return [
+            await self._cdp.post("Browser.setWindowBounds", {"windowId": window, "bounds": size}, session=self.session),
+            await self._cdp.post("Emulation.setDeviceMetricsOverride", metrics, session=self.session),
+        ]
+
     def on_event(self, method: str, params: Params) -> None:
         """Called with every event of this page's session."""
-        if method == "Page.lifecycleEvent" and params["frameId"] == self.frame:
-            if params["name"] == "init" or params["loaderId"] != self._loader:
-                self._loader = params["loaderId"]
-                self._reached = set()
-                self._navigating = False
-            self._reached.add(params["name"])
+        if method == "Page.frameNavigated" and params["frame"]["id"] == self.frame:
+            self._loader = params["frame"]["loaderId"]
+            self._reached = set()
+            self._navigating = False
+        elif method in EVENTS:
+            self._reached.add(EVENTS[method])
+        elif method == "Page.lifecycleEvent" and params["loaderId"] == self._loader and params["name"] in LIFECYCLE:
+            self._reached.add(LIFECYCLE[params["name"]])
         elif method == "Page.frameStartedNavigating" and params["frameId"] == self.frame:
             self._navigating = params["navigationType"] not in SAME_DOCUMENT or self._navigating
         elif method == "Page.frameStoppedLoading" and params["frameId"] == self.frame:
@@ -110,7 +120,7 @@ class Tab:
     async def reach(self, state: WaitUntil) -> None:
         """Wait until the document that the tab ends up with reaches `state`. Raises TabGone."""
         while not self._gone:
-            if LIFECYCLE[state] in self._reached and not self._navigating:
+            if state in self._reached and not self._navigating:
                 return
             self._changed.clear()
             await self._changed.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -109,6 +110,27 @@ async def test_a_page_comes_with_everything_that_was_asked_for(runner: RunnerPro
     assert found.text is not None and "Seen" in found.text and "Unseen" not in found.text
     assert found.links == [site.url("/x")]
     assert png_size(found.screenshot_png_b64) == (1512, 862)
+
+
+# A new page learns of its window a moment after its first script has run.
+WINDOW = """<!doctype html><script>
+  const look = () => outerWidth ? document.body.append(Object.assign(document.createElement('output'), {value:
+    JSON.stringify([[screen.width, screen.height], [outerWidth, outerHeight], [innerWidth, innerHeight]])
+  })) : setTimeout(look, 5);
+  onload = look;
+</script>"""
+
+
+@pytest.mark.parametrize(
+    ("os_family", "screen", "viewport"),
+    [("macos", [1512, 982], [1512, 862]), ("windows", [1920, 1080], [1920, 945]), ("linux", [1920, 1080], [1920, 966])],
+)
+async def test_a_page_fills_a_window_on_the_screen_of_its_identity(
+    runner: RunnerProcess, site: Site, os_family: str, screen: list[int], viewport: list[int]
+) -> None:
+    with page(site, "/window", WINDOW) as url:
+        found = await fetch(runner, url, os_family=os_family, wait_for="output", formats=["text"])
+    assert json.loads(found.text or "") == [screen, viewport, viewport]
 
 
 async def test_what_was_not_asked_for_is_left_out(runner: RunnerProcess, site: Site) -> None:

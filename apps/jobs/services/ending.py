@@ -28,7 +28,7 @@ MAX_RESULT_BYTES = 256 * 1024
 MAX_MESSAGE = 2000
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # a refusal undoes what the caller wrote, too
 def complete(
     claim: Claim, *, used: int | None = None, result: dict[str, Any] | None = None, page: PageRecord | None = None
 ) -> Job:
@@ -43,7 +43,7 @@ def complete(
     return _end(job, "completed", used, {"result": result})
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # a refusal undoes what the caller wrote, too
 def fail(
     claim: Claim,
     *,
