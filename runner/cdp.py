@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import logging
 import socket
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from runner.websocket import CLOSE, PING, PONG, TEXT, Messages, client_frame, client_handshake
 
-log = logging.getLogger("browsa.runner.cdp")
+OPEN_SECONDS = 10.0
 
 Params = dict[str, Any]
 EventListener = Callable[[str, Params, str | None], None]
@@ -28,32 +25,41 @@ class CdpClosed(CdpError):
     """The connection is gone, and with it, most likely, the browser."""
 
 
-class CdpConnection:
-    """One browser-level connection. Events go to `on_event(method, params, session_id)`, which must not block."""
+class CdpConnection(asyncio.Protocol):
+    """One browser-level connection. Events go to `on_event(method, params, session_id)`, which must not block.
 
-    def __init__(self, websocket: ClientConnection, on_event: EventListener) -> None:
-        self._websocket = websocket
+    A protocol and no library's connection, because it carries fifty messages for each page that is read: what arrives
+    is given to `on_event` and to who waits for it at once, without a queue and a task between.
+    """
+
+    def __init__(self, on_event: EventListener) -> None:
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._replies: dict[int, tuple[asyncio.Future[Params], str | None]] = {}  # with the command's session
-        self._reader = asyncio.create_task(self._read(), name="cdp-reader")
+        self._messages = Messages()
+        self._head: bytes | None = b""  # of the answer to our handshake; None once it was read
+        self._transport: asyncio.Transport | None = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, sock: socket.socket, url: str, on_event: EventListener) -> CdpConnection:
-        """Finish the WebSocket handshake on the connected `sock`. Raises CdpError."""
+    async def open(cls, sock: socket.socket, *, port: int, path: str, on_event: EventListener) -> CdpConnection:
+        """Shake hands on the connected `sock`, which is the connection's from now on. Raises CdpError."""
+        connection = cls(on_event)
         try:
-            websocket = await connect(
-                url,
-                sock=sock,
-                compression=None,
-                max_size=None,
-                ping_interval=None,
-                open_timeout=10,
-                proxy=None,
-            )
-        except (OSError, TimeoutError, WebSocketException) as error:
-            raise CdpError(f"no CDP connection: {error}") from error
-        return cls(websocket, on_event)
+            async with asyncio.timeout(OPEN_SECONDS):
+                transport, _ = await asyncio.get_running_loop().create_connection(lambda: connection, sock=sock)
+                transport.write(client_handshake(path, port))
+                await connection._opened
+        except BaseException as error:
+            if connection._transport is None:
+                sock.close()
+            else:
+                connection._transport.abort()
+            if isinstance(error, OSError):  # a timeout is one
+                raise CdpError(f"no CDP connection: {str(error) or 'no answer'}") from error
+            raise
+        return connection
 
     async def call(
         self, method: str, params: Params | None = None, *, session: str | None = None, timeout: float = 10.0
@@ -71,6 +77,8 @@ class CdpConnection:
         self, method: str, params: Params | None = None, *, session: str | None = None
     ) -> asyncio.Future[Params]:
         """Send a command; the future is its result, for callers that send several before they look. Raises CdpError."""
+        if self._transport is None:
+            raise CdpClosed(f"{method}: the connection is closed")
         number = next(self._ids)
         message: Params = {"id": number, "method": method, "params": params or {}}
         if session is not None:
@@ -79,35 +87,56 @@ class CdpConnection:
         # An error that nobody waits for is no news: the target went away while we spoke to it.
         reply.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._replies[number] = reply, session
-        try:
-            await self._websocket.send(json.dumps(message))
-        except ConnectionClosed as error:
-            self._replies.pop(number, None)
-            raise CdpClosed(f"{method}: the connection is closed") from error
+        self._transport.write(client_frame(TEXT, json.dumps(message).encode()))
         return reply
 
     @property
     def closed(self) -> bool:
         """True once Chromium, or we, hung up."""
-        return self._reader.done()
+        return self._lost.done()
 
     async def close(self) -> None:
-        self._reader.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reader
-        self._websocket.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
+            await asyncio.shield(self._lost)
 
-    async def _read(self) -> None:
-        try:
-            async for raw in self._websocket:
-                self._dispatch(json.loads(raw))
-        except ConnectionClosed:
-            log.debug("a browser hung up on its control connection")
-        finally:
-            for reply, _session in self._replies.values():
-                if not reply.done():
-                    reply.set_exception(CdpClosed("the connection is closed"))
-            self._replies.clear()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is not None:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            if self._head.split(b" ", 2)[1:2] != [b"101"]:
+                self._give_up(CdpError("Chromium refused the connection"))
+                return
+            data, self._head = self._head[end + 4 :], None
+            if not self._opened.done():
+                self._opened.set_result(None)
+        for opcode, payload in self._messages.feed(data):
+            if opcode == TEXT:
+                self._dispatch(json.loads(payload))
+            elif opcode == CLOSE:
+                self._give_up(CdpClosed("the connection is closed"))
+            elif opcode == PING and self._transport is not None:
+                self._transport.write(client_frame(PONG, bytes(payload)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._give_up(CdpClosed("the connection is closed"))
+        self._lost.set_result(None)
+        for reply, _session in self._replies.values():
+            if not reply.done():
+                reply.set_exception(CdpClosed("the connection is closed"))
+        self._replies.clear()
+
+    def _give_up(self, error: CdpError) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(error)
+        if self._transport is not None:
+            self._transport.abort()
 
     def _dispatch(self, message: Params) -> None:
         if "id" not in message:

@@ -139,7 +139,7 @@ class Chromium:
 
     async def connect(self, on_event: EventListener) -> CdpConnection:
         """A browser-level CDP connection. Raises ChromiumError or CdpError."""
-        return await CdpConnection.open(await self.dial(), f"ws://127.0.0.1:{self.port}{self.path}", on_event)
+        return await CdpConnection.open(await self.dial(), port=self.port, path=self.path, on_event=on_event)
 
     async def listen(self, port: int) -> socket.socket:
         """Another listener that only this browser can reach; without a jail, on a free port. Raises OSError."""

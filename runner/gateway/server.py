@@ -18,6 +18,7 @@ from runner.chromium import ChromiumError
 from runner.gateway import http, routes, websocket
 from runner.live.service import LiveViews
 from runner.splice import Half, notice_dead_peers
+from runner.websocket import CLOSE, PING, PONG, client_handshake
 
 log = logging.getLogger("browsa.runner.gateway")
 
@@ -256,10 +257,10 @@ class ClientEnd(Half):
         # Nobody else is there yet to answer a client that pings, or that leaves without having said anything.
         control, self._buffer = websocket.leading_control(self._buffer)
         for opcode, payload in control:
-            if opcode == websocket.PING:
-                self._write(websocket.server_frame(websocket.PONG, payload[:125]))
-            elif opcode == websocket.CLOSE:
-                self._write(websocket.server_frame(websocket.CLOSE, payload[:125]))
+            if opcode == PING:
+                self._write(websocket.server_frame(PONG, payload[:125]))
+            elif opcode == CLOSE:
+                self._write(websocket.server_frame(CLOSE, payload[:125]))
                 self.close()
                 return
         level = "browser" if self._route.kind == "browser" else websocket.level_of(self._buffer)
@@ -284,7 +285,7 @@ class ClientEnd(Half):
                     lambda: ChromiumEnd(self._gateway, browser), sock=sock
                 )
                 assert end.transport is not None
-                end.transport.write(websocket.client_handshake(path, browser.chromium.port))
+                end.transport.write(client_handshake(path, browser.chromium.port))
                 early = await end.ready
             if path != browser.chromium.path:  # a page-level connection is itself a session
                 end.targets.add(self._route.target)

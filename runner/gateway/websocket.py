@@ -1,15 +1,15 @@
-"""As much WebSocket (RFC 6455) as a gateway needs that never touches a frame after the first. No I/O here."""
+"""What a gateway says in WebSocket (RFC 6455) and reads of it: nothing after the first message. No I/O here."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-import os
 import re
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from runner.gateway.http import Request
+from runner.websocket import CLOSE, frame_head
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _METHOD = re.compile(rb'"method"\s*:\s*"([A-Za-z]+)\.')
@@ -18,9 +18,6 @@ _SESSION = re.compile(rb'"sessionId"\s*:\s*"')
 # Domains that only a browser-level DevTools session has; everything else is about one page.
 BROWSER_DOMAINS = frozenset({"Browser", "Target", "SystemInfo", "Tethering"})
 MAX_SNIFF = 256 * 1024
-
-# Opcodes from CLOSE up are control frames (RFC 6455, 5.5).
-CLOSE, PING, PONG = 8, 9, 10
 
 Level = Literal["browser", "page"]
 
@@ -54,15 +51,6 @@ def switching_protocols(accept: str, request_id: str) -> bytes:
     ).encode()
 
 
-def client_handshake(path: str, port: int) -> bytes:
-    """Our own handshake with Chromium. No Origin header: Chromium would refuse most of them."""
-    key = base64.b64encode(os.urandom(16)).decode()
-    return (
-        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    ).encode()
-
-
 def server_frame(opcode: int, payload: bytes) -> bytes:
     """A control frame; `payload` is at most 125 bytes."""
     return bytes([0x80 | opcode, len(payload)]) + payload
@@ -77,7 +65,7 @@ def close_frame(code: int, reason: str) -> bytes:
 def leading_control(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     """The control frames (opcode and payload) that `data` begins with, and what follows them."""
     frames = []
-    while (head := _frame_head(data, 0)) is not None and head.opcode >= CLOSE:
+    while (head := frame_head(data, 0)) is not None and head.opcode >= CLOSE:
         if len(data) < head.start + head.length:
             break
         end = head.start + head.length
@@ -115,7 +103,7 @@ def _first_message(data: bytes) -> tuple[bytes, bool]:
     """The unmasked payload of the first data message as far as it is here, and whether that is all of it."""
     payload = b""
     at = 0
-    while (head := _frame_head(data, at)) is not None:
+    while (head := frame_head(data, at)) is not None:
         end = head.start + head.length
         if head.opcode < CLOSE:
             payload += _unmask(data[head.start : end], head.mask)
@@ -125,32 +113,6 @@ def _first_message(data: bytes) -> tuple[bytes, bool]:
             return payload, True
         at = end
     return payload, False
-
-
-class _Head(NamedTuple):
-    """A frame's head; `start` is where its payload begins."""
-
-    final: bool
-    opcode: int
-    start: int
-    length: int
-    mask: bytes
-
-
-def _frame_head(data: bytes, at: int) -> _Head | None:
-    if len(data) < at + 2:
-        return None
-    first, second = data[at], data[at + 1]
-    masked, length = second & 0x80, second & 0x7F
-    at += 2
-    extra = {126: 2, 127: 8}.get(length, 0)
-    if len(data) < at + extra + (4 if masked else 0):
-        return None
-    if extra:
-        length = int.from_bytes(data[at : at + extra], "big")
-        at += extra
-    mask = data[at : at + 4] if masked else b""
-    return _Head(bool(first & 0x80), first & 0x0F, at + len(mask), length, mask)
 
 
 def _unmask(payload: bytes, mask: bytes) -> bytes:

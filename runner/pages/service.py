@@ -36,7 +36,7 @@ T = TypeVar("T")
 SPARE_TABS = 2
 # A tab that is thrown away, or made, takes a core for a while, which the answer has a better use for.
 TIDY_AFTER_SECONDS = 0.04
-RECYCLE_PAGES = 500
+RECYCLE_PAGES = 1000
 RECYCLE_BYTES = 1200 * 2**20
 LOOK_AT_MEMORY_EVERY = 50
 MAX_BACKOFF_SECONDS = 10.0

@@ -54,8 +54,12 @@ class Tab:
         await self._cdp.post("Page.enable", session=self.session)
 
     async def watch_network(self) -> None:
-        """From now on `reach` also knows of "networkidle". Raises CdpError."""
-        await self._cdp.post("Page.setLifecycleEventsEnabled", {"enabled": True}, session=self.session)
+        """From now on `reach` also knows of "networkidle". Raises TabGone and CdpError.
+
+        With the answer: a command that meets a navigation is given to the new document too, and then Chromium makes up
+        for the events that it takes to be past, idleness among them.
+        """
+        await self.call("Page.setLifecycleEventsEnabled", {"enabled": True})
 
     async def become(self, identity: Identity) -> None:
         """Take on an identity; nothing to send when it is the one that the tab was made with. Raises CdpError."""

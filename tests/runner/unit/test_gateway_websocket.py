@@ -15,11 +15,11 @@ from runner.gateway.websocket import (
     MAX_SNIFF,
     HandshakeError,
     accept_key,
-    client_handshake,
     close_frame,
     level_of,
     switching_protocols,
 )
+from runner.websocket import client_handshake
 
 MASK = b"\x11\x22\x33\x44"
 

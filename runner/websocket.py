@@ -1,0 +1,102 @@
+"""WebSocket (RFC 6455) between the runner and Chromium, and the frames of anybody. No I/O here."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import NamedTuple
+
+CONTINUATION, TEXT = 0, 1
+# Opcodes from CLOSE up are control frames (RFC 6455, 5.5).
+CLOSE, PING, PONG = 8, 9, 10
+
+Bytes = bytes | bytearray
+
+
+def client_handshake(path: str, port: int) -> bytes:
+    """Our own handshake with Chromium. No Origin header: Chromium would refuse most of them."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """A whole message. The mask, which is there to keep strangers' proxies from being fooled, is zero: between us and
+    Chromium there is nobody, and XOR with zero need not be done.
+    """
+    length = len(payload)
+    if length < 126:
+        head = bytes((0x80 | opcode, 0x80 | length))
+    elif length < 2**16:
+        head = bytes((0x80 | opcode, 0x80 | 126)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 0x80 | 127)) + length.to_bytes(8, "big")
+    return head + b"\0\0\0\0" + payload
+
+
+class Head(NamedTuple):
+    """A frame's head; `start` is where its payload begins."""
+
+    final: bool
+    opcode: int
+    start: int
+    length: int
+    mask: bytes
+
+
+def frame_head(data: Bytes, at: int) -> Head | None:
+    if len(data) < at + 2:
+        return None
+    first, second = data[at], data[at + 1]
+    masked, length = second & 0x80, second & 0x7F
+    at += 2
+    extra = {126: 2, 127: 8}.get(length, 0)
+    if len(data) < at + extra + (4 if masked else 0):
+        return None
+    if extra:
+        length = int.from_bytes(data[at : at + extra], "big")
+        at += extra
+    mask = bytes(data[at : at + 4]) if masked else b""
+    return Head(bool(first & 0x80), first & 0x0F, at + len(mask), length, mask)
+
+
+class Messages:
+    """Puts messages together again from what a server sends (unmasked), in whatever pieces it arrives."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._needed = 0  # bytes of `_rest` before there is another frame in it
+        self._begun: tuple[int, bytearray] | None = None  # a message of several frames
+
+    def feed(self, data: bytes) -> list[tuple[int, Bytes]]:
+        """Opcode and payload of the messages and control frames that `data` completes."""
+        source: Bytes = data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return []
+            source = self._rest
+        found: list[tuple[int, Bytes]] = []
+        at = self._needed = 0
+        while (head := frame_head(source, at)) is not None:
+            end = head.start + head.length
+            if len(source) < end:
+                self._needed = end - at
+                break
+            self._add(head, source[head.start : end], found)
+            at = end
+        self._rest = bytearray(source[at:])
+        return found
+
+    def _add(self, head: Head, payload: Bytes, found: list[tuple[int, Bytes]]) -> None:
+        if head.opcode >= CLOSE or (head.final and self._begun is None):
+            found.append((head.opcode, payload))
+            return
+        if self._begun is None:
+            self._begun = head.opcode, bytearray()
+        self._begun[1].extend(payload)
+        if head.final:
+            found.append(self._begun)
+            self._begun = None
