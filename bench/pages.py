@@ -74,20 +74,19 @@ async def _throughput(subject: Subject, raw: RawShell, site: str) -> list[Row]:
     runs = [(f"small pages, {count} at once", small, count) for count in CONCURRENCIES]
     runs.append(("medium pages (190 kB, 30 resources), 4 at once", medium, 4))
     turns: dict[str, list[tuple[float, float]]] = {name: [] for name, _url, _count in runs}
-    stack = psutil.Process(subject.stack.process.pid)
     spent = {"ours": 0.0, "raw": 0.0}
     for _ in range(TURNS):
         for name, url, count in runs:
-            before = _cpu(raw.processes())
+            begun = _cpu()
             baseline = await _rate(raw.fetch, url, RAW_CONCURRENCY)
-            between = _cpu(raw.processes()), _cpu(_family(stack))
+            between = _cpu()
             turns[name].append((await _rate(lambda url: _scrape(subject, url), url, count), baseline))
             if url == small:
-                spent["raw"] += between[0] - before
-                spent["ours"] += _cpu(_family(stack)) - between[1]
+                spent["raw"] += between - begun
+                spent["ours"] += _cpu() - between
     rows = [_at_least(name, rates, 0.8) for name, rates in turns.items()]
     pages = TURNS * PAGES_A_TURN * len(CONCURRENCIES)
-    cpu = Row("CPU of a small page, whole stack", spent["ours"] / pages, "s", spent["raw"] / pages, "raw shell")
+    cpu = Row("CPU of a small page, whole machine", spent["ours"] / pages, "s", spent["raw"] / pages, "raw shell")
     rows.append(cpu)
     rows.append(
         Row(
@@ -148,16 +147,10 @@ def _family(root: psutil.Process) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def _cpu(processes: list[psutil.Process]) -> float:
-    """CPU seconds that these processes, and children that they have waited for, have used."""
-    total = 0.0
-    for process in processes:
-        try:
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-        except psutil.NoSuchProcess:
-            continue
-    return total
+def _cpu() -> float:
+    """CPU seconds that all of this machine has used: what ended processes have used can't be asked of anybody else."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
 
 
 def _pss(processes: list[psutil.Process]) -> float:

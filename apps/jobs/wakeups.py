@@ -1,6 +1,6 @@
 """Who waits for a job learns that something happened to it.
 
-Each commit that appends an event publishes the job's id on Redis. In each event loop one `Board` listens, and reads
+Each commit that appends an event to a job publishes its id on Redis. In each event loop one `Board` listens, and reads
 from Postgres, for all who wait and in one query, the heads of the jobs that were named; and once a second those of all
 jobs that are waited for. So without Redis news comes a second later, and a thousand who wait cost as much as one.
 """

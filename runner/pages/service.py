@@ -34,7 +34,8 @@ log = logging.getLogger("browsa.runner.pages")
 T = TypeVar("T")
 
 SPARE_TABS = 2
-# A tab that is thrown away, or made, takes a core for a while, which the answer has a better use for.
+# A tab that is thrown away, or made, takes a core for a while, which the answer has a better use for. With more pages
+# under way it is thrown away at once: until then it would go on painting itself.
 TIDY_AFTER_SECONDS = 0.04
 RECYCLE_PAGES = 1000
 RECYCLE_BYTES = 1200 * 2**20
@@ -139,7 +140,7 @@ class PageService:
             self._after_page(shell)
 
     async def _tidy(self, shell: Shell, tab: Tab) -> None:
-        if not self._turns.waiting:
+        if not self.busy:
             await asyncio.sleep(TIDY_AFTER_SECONDS)
         await shell.dispose(tab)
 

@@ -53,12 +53,11 @@ def lock(job_id: uuid.UUID) -> Job:
 
 
 def begin(job: Job, *happened: Happened, now: datetime) -> None:
-    """Inserts a new job, whose unprojected fields are set, with its first events."""
+    """Inserts a new job, whose unprojected fields are set, with its first events. Nobody can wait for it yet."""
     events, state = _follow(None, happened, now)
     _show(job, state)
     _in_transaction()
     statements.insert(job, events)
-    wakeups.publish_on_commit(job.id)
 
 
 def append(job: Job, *happened: Happened, now: datetime | None = None, **columns: Any) -> None:
