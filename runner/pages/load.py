@@ -95,7 +95,9 @@ async def _navigate(tab: Tab, request: PageRequest) -> str:
         raise Failed("download", f"the URL is a file to download ({tab.download or 'unnamed'}), not a page")
     if "errorText" in reply:
         raise Failed("unreachable", reply["errorText"])
-    return str(reply.get("loaderId", ""))
+    document = str(reply.get("loaderId", ""))
+    tab.sent_to(document)
+    return document
 
 
 @asynccontextmanager

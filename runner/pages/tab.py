@@ -32,6 +32,8 @@ class Tab:
         self.download: str | None = None  # the file's name, once one was offered
         self._cdp = cdp
         self._loader = ""
+        self._shown = {""}  # every document so far
+        self._sent_to = ""
         self._navigating = False
         self._reached: set[WaitUntil] = set()
         self._gone = False
@@ -90,6 +92,7 @@ class Tab:
         """Called with every event of this page's session."""
         if method == "Page.frameNavigated" and params["frame"]["id"] == self.frame:
             self._loader = params["frame"]["loaderId"]
+            self._shown.add(self._loader)
             self._reached = set()
             self._navigating = False
         elif method in EVENTS:
@@ -121,10 +124,14 @@ class Tab:
         """Names the document that the tab shows: another one has another name."""
         return self._loader
 
+    def sent_to(self, document: str) -> None:
+        """It is on its way to `document`: what the blank page before it still has to say means nothing."""
+        self._sent_to = document
+
     async def reach(self, state: WaitUntil) -> None:
         """Wait until the document that the tab ends up with reaches `state`. Raises TabGone."""
         while not self._gone:
-            if state in self._reached and not self._navigating:
+            if self._sent_to in self._shown and state in self._reached and not self._navigating:
                 return
             self._changed.clear()
             await self._changed.wait()

@@ -23,14 +23,14 @@ pytestmark = pytest.mark.integration
 def test_the_browser_dies_at_its_deadline_with_everybody_else_away(
     stack: Stack, member: Member, database: Database
 ) -> None:
-    (agent_id,) = short_lived(member, ttl=6)
+    (agent_id,) = short_lived(member, ttl=12)
     agent = member.agent(agent_id)
     deadline = datetime.fromisoformat(agent["expires_at"]).timestamp()
     pid = chromium_of(stack, agent)
     pids = stack.pids
     with stopped(*(pids[name] for name in ("beat", "worker", "api"))):
         assert time.time() < deadline
-        until(lambda: pid not in chromiums(stack), 15, what="the end of its Chromium")
+        until(lambda: pid not in chromiums(stack), 20, what="the end of its Chromium")
         assert deadline - 0.1 <= time.time() <= deadline + 1.5
         assert leases(stack) == set()
         assert database.live_agents() == {agent_id}
