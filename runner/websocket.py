@@ -6,7 +6,7 @@ import base64
 import os
 from typing import NamedTuple
 
-CONTINUATION, TEXT = 0, 1
+TEXT = 1
 # Opcodes from CLOSE up are control frames (RFC 6455, 5.5).
 CLOSE, PING, PONG = 8, 9, 10
 
