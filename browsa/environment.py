@@ -62,6 +62,12 @@ class Environment:
             raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {text!r}.")
         return int(text)
 
+    def switch(self, name: str, *, default: bool) -> bool:
+        text = self.text(name, "on" if default else "off")
+        if text not in ("on", "off"):
+            raise ImproperlyConfigured(f"{name} must be on or off, not {text!r}.")
+        return text == "on"
+
     def url(self, name: str, default: str, *, schemes: frozenset[str]) -> str:
         """An absolute URL without a trailing slash."""
         text = self.text(name, default).rstrip("/")

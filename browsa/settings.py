@@ -164,6 +164,8 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(env.required("DATABASE_URL"), conn_max_age=None, conn_health_checks=True)
 }
+# Off for a pooler that gives each transaction another connection.
+PREPARED_STATEMENTS: bool = env.switch("BROWSA_PREPARED_STATEMENTS", default=True)
 REDIS_URL: str = redis_address(env.required("REDIS_URL"))
 CELERY_BROKER_URL: str = celery_broker(REDIS_URL)
 CELERY_TASK_DEFAULT_QUEUE: str = "default"

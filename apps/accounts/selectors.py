@@ -13,6 +13,14 @@ from django.db.models import Q
 from apps.accounts import secrets
 from apps.accounts.models import ApiKey, Workspace
 from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.prepared import Prepared
+
+_CALLER = Prepared(
+    "read_caller",
+    "SELECT key.id, workspace_id, last_used_at, rate_limits::text FROM accounts_apikey AS key"
+    " JOIN accounts_workspace AS workspace ON workspace.id = workspace_id"
+    " WHERE digest = %s AND revoked_at IS NULL",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +37,9 @@ def caller(secret: str) -> Caller | None:
     """The active key with that secret; None when it is malformed, unknown or revoked."""
     if not secrets.well_formed(secret):
         return None
-    # Every request asks this. Written out it costs 60 µs; through the ORM, most of which is making the SQL, 1 ms.
+    # Every request asks this. Through the ORM it costs 1 ms, most of which is making the SQL.
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT key.id, workspace_id, last_used_at, rate_limits::text FROM accounts_apikey AS key"
-            " JOIN accounts_workspace AS workspace ON workspace.id = workspace_id"
-            " WHERE digest = %s AND revoked_at IS NULL",
-            [secrets.digest(secret)],
-        )
+        _CALLER.execute(cursor, [secrets.digest(secret)])
         row = cursor.fetchone()
     return None if row is None else Caller(*row)
 

@@ -14,6 +14,9 @@ from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry, Pric
 from apps.billing.pricing import DEFAULT_PRICES
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.prepared import Prepared
+
+_PRICE = Prepared("read_price", "SELECT credits FROM billing_price WHERE key = %s")
 
 
 def prices() -> dict[str, int]:
@@ -25,7 +28,7 @@ def prices() -> dict[str, int]:
 def price(key: str) -> int:
     """One of them, for calls that are in a hurry. Raises KeyError."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT credits FROM billing_price WHERE key = %s", [key])
+        _PRICE.execute(cursor, [key])
         row = cursor.fetchone()
     return DEFAULT_PRICES[key] if row is None else int(row[0])
 

@@ -51,6 +51,18 @@ def test_a_broken_stack_file_is_named(tmp_path: Path, content: str) -> None:
         Environment({"BROWSA_HOME": str(tmp_path)})
 
 
+def test_switches_are_on_or_off(tmp_path: Path) -> None:
+    env = Environment({"BROWSA_HOME": str(tmp_path), "A": "off", "B": "on", "C": "1"})
+
+    assert [env.switch("A", default=True), env.switch("B", default=False), env.switch("D", default=True)] == [
+        False,
+        True,
+        True,
+    ]
+    with pytest.raises(ImproperlyConfigured, match="C must be on or off"):
+        env.switch("C", default=True)
+
+
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "99999", " 1", "\u0665"])
 def test_numbers_are_checked(tmp_path: Path, text: str) -> None:
     env = Environment({"BROWSA_HOME": str(tmp_path), "N": text})

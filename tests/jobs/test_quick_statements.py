@@ -24,6 +24,7 @@ MOST_STATEMENTS = 15
 
 
 def test_statements_of_a_synchronous_scrape(alice: Member, runner: FakeRunner) -> None:
+    scrape(alice)  # prepares them
     with CaptureQueriesContext(connection) as captured:
         body = scrape(alice)
 

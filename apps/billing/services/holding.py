@@ -13,6 +13,7 @@ from django.utils import timezone
 from apps.billing.models import CreditAccount, Hold, LedgerEntry
 from apps.billing.services.ledger import Beside, Change, Source, account_of, append, in_transaction, locked
 from apps.core.errors import InsufficientCredit
+from apps.core.prepared import Prepared
 
 Kind = LedgerEntry.Kind
 
@@ -23,13 +24,16 @@ _COLUMNS = (
     *("id", "workspace_id", "reference", "amount", "captured", "status"),
     *("agent_id", "job_id", "created_at", "expires_at", "settled_at"),
 )
-_READ = f"""
+_READ = Prepared(
+    "read_hold",
+    f"""
     SELECT account.workspace_id, account.balance, account.held, account.seq, account.head_hash,
            {", ".join(f"hold.{name}" for name in _COLUMNS)}
     FROM billing_creditaccount account
     LEFT JOIN billing_hold hold ON hold.workspace_id = account.workspace_id AND hold.reference = %s
     WHERE account.workspace_id = %s
-"""  # noqa: S608  constants only
+""",  # noqa: S608  constants only
+)
 _INSERT = f"""
     INSERT INTO billing_hold ({", ".join(_COLUMNS)})
     VALUES (%s, %s, %s, %s, NULL, 'open', %s, %s, %s, %s, NULL) RETURNING id

@@ -7,16 +7,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
 
 from apps.billing import chain
 from apps.billing.models import CreditAccount, LedgerEntry
+from apps.core.prepared import Prepared, execute_both
 
 # Everything that costs passes here twice. Written out, a statement costs a quarter of what the ORM takes to make it.
-LOCK = "SELECT FROM billing_creditaccount WHERE workspace_id = %s FOR UPDATE"
-_ACCOUNT = "SELECT workspace_id, balance, held, seq, head_hash FROM billing_creditaccount WHERE workspace_id = %s"
+_LOCK = Prepared("lock_account", "SELECT FROM billing_creditaccount WHERE workspace_id = %s FOR UPDATE")
+_ACCOUNT = Prepared(
+    "read_account",
+    "SELECT workspace_id, balance, held, seq, head_hash FROM billing_creditaccount WHERE workspace_id = %s",
+)
 _COLUMNS = (
     *("id", "workspace_id", "seq", "kind", "amount", "held_change", "balance_after", "held_after"),
     *("reference", "description", "agent_id", "job_id", "created_at", "prev_hash", "hash"),
@@ -99,7 +104,7 @@ def lock_account(*, workspace_id: uuid.UUID) -> CreditAccount:
     return account_of(row)
 
 
-def locked(workspace_id: uuid.UUID, query: str, values: Sequence[Any]) -> Sequence[Any] | None:
+def locked(workspace_id: uuid.UUID, query: Prepared, values: Sequence[Any]) -> Sequence[Any] | None:
     """Locks the account, then answers `query` (its first row): one round trip, two statements.
 
     Two, because in PostgreSQL's READ COMMITTED each statement sees what was committed before it began: one that joined
@@ -108,11 +113,11 @@ def locked(workspace_id: uuid.UUID, query: str, values: Sequence[Any]) -> Sequen
     if not connection.in_atomic_block:
         raise RuntimeError("a lock lasts as long as a transaction")
     with connection.cursor() as cursor:
-        cursor.execute(f"{LOCK}; {query}", [workspace_id, *values])
+        execute_both(cursor, _LOCK, [workspace_id], query, values)
         row: Sequence[Any] | None = cursor.fetchone()
         if row is None:  # a workspace older than its account
             CreditAccount.objects.get_or_create(workspace_id=workspace_id)
-            cursor.execute(f"{LOCK}; {query}", [workspace_id, *values])
+            execute_both(cursor, _LOCK, [workspace_id], query, values)
             row = cursor.fetchone()
     return row
 
@@ -156,14 +161,22 @@ def _line(workspace_id: uuid.UUID, change: Change, now: datetime) -> chain.Line:
 
 
 def _write(workspace_id: uuid.UUID, appended: Sequence[Appended], head: chain.Head, beside: Beside | None) -> None:
-    statement = _APPEND.format(
-        beside=f"beside AS ({beside.sql}), " if beside else "",
-        columns=", ".join(_COLUMNS),
-        rows=", ".join([_ROW] * len(appended)),
-        condition=" AND EXISTS (SELECT FROM beside)" if beside else "",
-    )
+    statement = _appending(len(appended), beside.sql if beside else None)
     values = [*(beside.values if beside else ()), *(value for one in appended for value in one.values())]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, head.balance, head.held, head.seq, head.hash, workspace_id])
+        statement.execute(cursor, [*values, head.balance, head.held, head.seq, head.hash, workspace_id])
         if cursor.rowcount != 1:
             raise RuntimeError(f"workspace {workspace_id}: its account, or what moves with it, was not as locked")
+
+
+@cache
+def _appending(entries: int, beside: str | None) -> Prepared:
+    return Prepared(
+        "append_to_ledger",
+        _APPEND.format(
+            beside=f"beside AS ({beside}), " if beside else "",
+            columns=", ".join(_COLUMNS),
+            rows=", ".join([_ROW] * entries),
+            condition=" AND EXISTS (SELECT FROM beside)" if beside else "",
+        ),
+    )

@@ -18,20 +18,6 @@ from apps.jobs.models import Job
 from apps.jobs.projection import FIELDS, Event, State, follow
 from apps.jobs.services import statements
 
-# Without `params`, which may be large and which nothing here needs.
-_LOCKED = (
-    "id",
-    "workspace_id",
-    "kind",
-    "sync",
-    "hold_reference",
-    "page_credits",
-    "lease_until",
-    "enqueued_at",
-    *FIELDS,
-)
-_LOCK = f"SELECT {', '.join(_LOCKED)} FROM jobs_job WHERE id = %s FOR UPDATE"  # noqa: S608  constants only
-
 
 class LostRace(RuntimeError):
     """The row changed under a lock that was not taken."""
@@ -47,9 +33,10 @@ class Happened:
 
 def lock(job_id: uuid.UUID) -> Job:
     """The job, without its params, locked until the transaction ends. Raises Job.DoesNotExist."""
-    for job in Job.objects.raw(_LOCK, [job_id]):
-        return job
-    raise Job.DoesNotExist
+    job = statements.lock(job_id)
+    if job is None:
+        raise Job.DoesNotExist
+    return job
 
 
 def begin(job: Job, *happened: Happened, now: datetime) -> None:

@@ -4,15 +4,18 @@ than the database takes to execute them.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 
+from apps.core.prepared import Prepared
 from apps.jobs.models import Job, JobEvent
-from apps.jobs.projection import Event
+from apps.jobs.projection import FIELDS, Event
 
 _COLUMNS = tuple(field.attname for field in Job._meta.concrete_fields)
 _JSON = frozenset({"params", "metadata", "result", "input_request"})
@@ -25,35 +28,72 @@ _MOVE = f"""
     )
     {_LOG} SELECT event.* FROM moved, (VALUES {{events}}) AS event
 """  # noqa: S608
+_EVENT = "(%s::uuid, %s::integer, %s, %s::jsonb, %s::integer, %s::timestamptz)"
+# Without `params`, which may be large and which nobody who locks a job needs.
+_UNPROJECTED = ("id", "workspace_id", "kind", "sync", "hold_reference", "page_credits", "lease_until", "enqueued_at")
+_LOCKED = tuple(name for name in _COLUMNS if name in {*_UNPROJECTED, *FIELDS})  # in the order of `from_db`
+_LOCK = Prepared("lock_job", f"SELECT {', '.join(_LOCKED)} FROM jobs_job WHERE id = %s FOR UPDATE")  # noqa: S608
+# Batches write many events at once, and any number of them: only what is written page by page is worth a plan.
+_FEW = 2
+
+
+def lock(job_id: uuid.UUID) -> Job | None:
+    """The job, without its params, locked until the transaction ends."""
+    with connection.cursor() as cursor:
+        _LOCK.execute(cursor, [job_id])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    values = [_read(name, value) for name, value in zip(_LOCKED, row, strict=True)]
+    return Job.from_db(connection.alias, _LOCKED, values)
 
 
 def insert(job: Job, events: Sequence[Event]) -> None:
     """A new row with its first events."""
-    marks, values = _rows(job.id, events)
     row: list[Any] = [_adapted(name, getattr(job, name)) for name in _COLUMNS]
     with connection.cursor() as cursor:
-        cursor.execute(_BEGIN.format(events=marks), [*values, *row])
+        _beginning(len(events)).execute(cursor, [*_values(job.id, events), *row])
     job._state.adding, job._state.db = False, connection.alias
 
 
 def move(before: Job, changes: Mapping[str, Any], events: Sequence[Event]) -> bool:
     """Compare-and-set: changes the row and adds the events, if it is still at the event at which `before` was read."""
-    marks, values = _rows(before.id, events)
-    columns = ", ".join(f"{name} = %s" for name in changes)
     row: list[Any] = [_adapted(name, value) for name, value in changes.items()]
     guard: list[Any] = [before.id, before.last_seq, before.fence, before.status]
+    values = [*row, *guard, *_values(before.id, events)]
     with connection.cursor() as cursor:
-        cursor.execute(_MOVE.format(changes=columns, events=marks), [*row, *guard, *values])
+        if len(events) <= _FEW:
+            _moving(tuple(changes), len(events)).execute(cursor, values)
+        else:
+            cursor.execute(_move(tuple(changes), len(events)), values)
         return bool(cursor.rowcount)
 
 
-def _rows(job_id: uuid.UUID, events: Sequence[Event]) -> tuple[str, list[Any]]:
-    marks = ", ".join(["(%s, %s, %s, %s::jsonb, %s, %s)"] * len(events))
-    return marks, [value for e in events for value in (job_id, e.seq, e.type, _json(e.data), e.fence, e.at)]
+@cache
+def _beginning(events: int) -> Prepared:
+    return Prepared("begin_job", _BEGIN.format(events=", ".join([_EVENT] * events)))
+
+
+@cache
+def _moving(columns: tuple[str, ...], events: int) -> Prepared:
+    return Prepared("move_job", _move(columns, events))
+
+
+def _move(columns: tuple[str, ...], events: int) -> str:
+    changes = ", ".join(f"{name} = %s" for name in columns)
+    return _MOVE.format(changes=changes, events=", ".join([_EVENT] * events))
+
+
+def _values(job_id: uuid.UUID, events: Sequence[Event]) -> list[Any]:
+    return [value for e in events for value in (job_id, e.seq, e.type, _json(e.data), e.fence, e.at)]
 
 
 def _adapted(name: str, value: Any) -> Any:
     return _json(value) if name in _JSON and value is not None else value
+
+
+def _read(name: str, value: Any) -> Any:
+    return json.loads(value) if name in _JSON and value is not None else value
 
 
 def _json(value: Any) -> str:

@@ -1,0 +1,64 @@
+"""Statements that a connection parses and plans once, and from then on only executes.
+
+For the few that every page passes: to understand one costs PostgreSQL as much as to do it. They are prepared in SQL,
+because psycopg2 knows no other way; poolers that give each transaction another connection don't carry that, so
+BROWSA_PREPARED_STATEMENTS=off sends them as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+_numbers = itertools.count(1)
+_prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()  # of each of psycopg2's connections: names
+
+
+class Prepared:
+    """`sql` with a `%s` for each value. Make it once, not once a call: each has a name of its own on the server.
+
+    What the place of a value does not tell of its type (a list of VALUES that is selected from), a cast must.
+    """
+
+    __slots__ = ("_call", "_name", "_prepare", "_sql")
+
+    def __init__(self, name: str, sql: str) -> None:
+        pieces = sql.split("%s")
+        self._sql = sql
+        self._name = f"{name}_{next(_numbers)}"
+        numbered = "".join(f"{piece}${n}" for n, piece in enumerate(pieces[:-1], 1)) + pieces[-1]
+        self._prepare = f"PREPARE {self._name} AS {numbered}"
+        marks = ", ".join(["%s"] * (len(pieces) - 1))
+        self._call = f"EXECUTE {self._name} ({marks})" if marks else f"EXECUTE {self._name}"
+
+    def text(self, cursor: CursorWrapper) -> str:
+        """What `cursor` is to execute, with the values."""
+        if not settings.PREPARED_STATEMENTS:
+            return self._sql
+        known = _prepared.setdefault(connection.connection, set())
+        if self._name not in known:
+            cursor.execute(self._prepare)  # not undone by a rollback
+            known.add(self._name)
+        return self._call
+
+    def execute(self, cursor: CursorWrapper, values: Sequence[Any]) -> None:
+        cursor.execute(self.text(cursor), _plain(values))
+
+
+def execute_both(
+    cursor: CursorWrapper, first: Prepared, values: Sequence[Any], then: Prepared, its_values: Sequence[Any]
+) -> None:
+    """Two statements in one round trip; the result is that of the second."""
+    cursor.execute(f"{first.text(cursor)}; {then.text(cursor)}", _plain([*values, *its_values]))
+
+
+def _plain(values: Sequence[Any]) -> list[Any]:
+    """The place of a value says that it is a UUID: psycopg2's way of saying so takes longer than all else it does."""
+    return [str(value) if type(value) is uuid.UUID else value for value in values]
