@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -67,27 +69,29 @@ async def _timed(work: Awaitable[Any]) -> float:
 async def _throughput(subject: Subject, raw: RawShell, site: str) -> list[Row]:
     """Small pages at each concurrency, and medium ones; then what a small page cost.
 
-    Ours and raw take short turns right after each other: the median of the turns' ratios is worth something also on a
-    machine that others use.
+    Short turns, raw right before and after each of ours: the median of the turns' ratios is worth something also on a
+    machine whose speed changes.
     """
     small, medium = f"{site}/small", f"{site}/medium"
-    runs = [(f"small pages, {count} at once", small, count) for count in CONCURRENCIES]
-    runs.append(("medium pages (190 kB, 30 resources), 4 at once", medium, 4))
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name, _url, _count in runs}
-    spent = {"ours": 0.0, "raw": 0.0}
+    series = [(small, CONCURRENCIES), (medium, (RAW_CONCURRENCY,))]
+    turns: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    spent: dict[str, list[float]] = {"ours": [], "raw": []}
     for _ in range(TURNS):
-        for name, url, count in runs:
-            begun = _cpu()
-            baseline = await _rate(raw.fetch, url, RAW_CONCURRENCY)
-            between = _cpu()
-            turns[name].append((await _rate(lambda url: _scrape(subject, url), url, count), baseline))
-            if url == small:
-                spent["raw"] += between - begun
-                spent["ours"] += _cpu() - between
-    rows = [_at_least(name, rates, 0.8) for name, rates in turns.items()]
-    pages = TURNS * PAGES_A_TURN * len(CONCURRENCIES)
-    cpu = Row("CPU of a small page, whole machine", spent["ours"] / pages, "s", spent["raw"] / pages, "raw shell")
-    rows.append(cpu)
+        for url, concurrencies in series:
+            before = await _turn(raw.fetch, url, RAW_CONCURRENCY)
+            for count in concurrencies:
+                ours = await _turn(lambda url: _scrape(subject, url), url, count)
+                after = await _turn(raw.fetch, url, RAW_CONCURRENCY)
+                turns[url, count].append((ours.rate, (before.rate + after.rate) / 2))
+                if url == small:
+                    spent["ours"].append(ours.cpu)
+                    spent["raw"].append((before.cpu + after.cpu) / 2)
+                before = after
+    rows = [_at_least(f"small pages, {count} at once", turns[small, count], 0.8) for count in CONCURRENCIES]
+    many = f"medium pages (190 kB, 30 resources), {RAW_CONCURRENCY} at once"
+    rows.append(_at_least(many, turns[medium, RAW_CONCURRENCY], 0.8))
+    cpu = {name: sum(seconds) / len(seconds) for name, seconds in spent.items()}
+    rows.append(Row("CPU of a small page, whole machine", cpu["ours"], "s", cpu["raw"], "raw shell"))
     rows.append(
         Row(
             "memory (PSS) of the shell that loads pages",
@@ -115,21 +119,29 @@ def _at_least(name: str, turns: Sequence[tuple[float, float]], target: float) ->
     )
 
 
-async def _rate(fetch: Fetch, url: str, count: int) -> float:
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Pages a second, and CPU seconds a page."""
+
+    rate: float
+    cpu: float
+
+
+async def _turn(fetch: Fetch, url: str, count: int) -> Turn:
     places = asyncio.Semaphore(count)
 
     async def one() -> None:
         async with places:
             await fetch(url)
 
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), _cpu()
     await asyncio.gather(*(one() for _ in range(PAGES_A_TURN)))
-    return PAGES_A_TURN / (time.perf_counter() - started)
+    return Turn(PAGES_A_TURN / (time.perf_counter() - started), (_cpu() - spent) / PAGES_A_TURN)
 
 
 async def _batch(subject: Subject, raw: RawShell, url: str) -> Row:
     """A batch from its POST until it is completed, against raw pages right before and after it."""
-    raws = [await _rate(raw.fetch, url, RAW_CONCURRENCY)]
+    before = await _turn(raw.fetch, url, RAW_CONCURRENCY)
     started = time.perf_counter()
     body = {"urls": [f"{url}?{number}" for number in range(BATCH_URLS)], "formats": ["html"]}
     job = (await subject.client.post("/v1/quick/batch", json=body)).raise_for_status().json()
@@ -139,8 +151,8 @@ async def _batch(subject: Subject, raw: RawShell, url: str) -> Row:
     ours = BATCH_URLS / (time.perf_counter() - started)
     if job["progress_done"] != BATCH_URLS or job["status"] != "completed":
         raise RuntimeError(f"the batch ended {job['status']} with {job['progress_done']} pages")
-    raws.append(await _rate(raw.fetch, url, RAW_CONCURRENCY))
-    return _at_least(f"batch of {BATCH_URLS} small pages", [(ours, sum(raws) / len(raws))], 0.85)
+    after = await _turn(raw.fetch, url, RAW_CONCURRENCY)
+    return _at_least(f"batch of {BATCH_URLS} small pages", [(ours, (before.rate + after.rate) / 2)], 0.85)
 
 
 def _family(root: psutil.Process) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.jobs import wakeups
-from apps.jobs.lifecycle import EventType
+from apps.jobs.lifecycle import TERMINAL, EventType
 from apps.jobs.models import Job
 from apps.jobs.projection import FIELDS, Event, State, follow
 from apps.jobs.services import statements
@@ -60,7 +60,9 @@ def append(job: Job, *happened: Happened, now: datetime | None = None, **columns
     _show(job, state)
     for name, value in columns.items():
         setattr(job, name, value)
-    wakeups.publish_on_commit(job.id)
+    if not (job.sync and job.status in TERMINAL):
+        # Who wants a synchronous job's end has the answer. Others find out at their next look, within a second.
+        wakeups.publish_on_commit(job.id)
 
 
 def rewrite(job: Job, state: State, *, now: datetime) -> bool:
