@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 import time
+from functools import partial
 
 import uvloop
 
@@ -22,6 +23,7 @@ from runner.config import ConfigError, RunnerConfig
 from runner.control import Control
 from runner.egress.dial import Dialer
 from runner.gateway.server import Gateway
+from runner.identity.places import PLACES
 from runner.jail import JailError
 from runner.launcher import Launcher
 from runner.leases import Leases
@@ -42,10 +44,8 @@ class Runner:
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
         jailed, boot_id, country = config.jail == "bwrap", _boot_id(), next(iter(config.countries))
-        self._launchers = [
-            Launcher(config.chromium, jailed=jailed, home=config.home),
-            Launcher(config.headless_shell, jailed=jailed, home=config.home, flags=shell_flags),
-        ]
+        launcher = partial(Launcher, jailed=jailed, home=config.home, timezone=PLACES[country].timezone)
+        self._launchers = [launcher(config.chromium), launcher(config.headless_shell, flags=shell_flags)]
         leasing, paging = self._launchers
         dialer = Dialer(config.allow)
         self._pool = Pool(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.cdp import CdpConnection, EventListener
-from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES, SHELL_SCREEN
+from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES, NATIVE_LOCALE, SHELL_SCREEN
 from runner.netns import SocketFactory
 
 SPARE_SOCKETS = 8
@@ -53,7 +53,7 @@ def full_flags(proxy: str, profile: str) -> list[str]:
         f"--window-size={screen.width},{screen.height - screen.top - screen.bottom}",
         f"--disable-features={','.join(DISABLED_FEATURES)}",
         "--disable-blink-features=AutomationControlled",
-        "--lang=en-US",
+        f"--lang={NATIVE_LOCALE}",
         "--no-first-run",
         "--no-default-browser-check",
         "--no-pings",

@@ -45,11 +45,14 @@ class JailError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JailSpec:
-    """`browser` is the folder of the Chromium binary; `marker` names the runner's home in the process list."""
+    """`browser` is the folder of the Chromium binary; `marker` names the runner's home in the process list. The
+    `timezone` is IANA's name; empty for UTC.
+    """
 
     browser: Path
     marker: str
     uid: int | None
+    timezone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
         "--size", str(HOME_BYTES), "--tmpfs", HOME,
         "--chdir", HOME,
         "--setenv", "HOME", HOME, "--setenv", "PATH", "/usr/bin", "--setenv", "LANG", "en_US.UTF-8",
+        *(("--setenv", "TZ", spec.timezone) if spec.timezone else ()),
         "--setenv", "BROWSA_JAIL_OF", spec.marker,
     ]  # fmt: skip
     return [*arguments, "--"]

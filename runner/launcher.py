@@ -38,9 +38,14 @@ class Started(NamedTuple):
 
 
 class Launcher:
-    """Starts Chromiums of one binary. `home` is where bare browsers keep their profiles."""
+    """Starts Chromiums of one binary. `home` is where bare browsers keep their profiles; `timezone` (IANA's name) is
+    what they show, workers and frames of other sites included, unless they are told otherwise.
+    """
 
-    def __init__(self, binary: Path, *, jailed: bool, home: Path, flags: Flags = full_flags) -> None:
+    def __init__(
+        self, binary: Path, *, jailed: bool, home: Path, flags: Flags = full_flags, timezone: str = ""
+    ) -> None:
+        self.timezone = timezone
         self._binary = binary
         self._flags = flags
         self._jailed = jailed
@@ -111,7 +116,7 @@ class Launcher:
         return browser
 
     def _spec(self, uid: int | None) -> jail.JailSpec:
-        return jail.JailSpec(self._binary.parent, self._marker, uid)
+        return jail.JailSpec(self._binary.parent, self._marker, uid, self.timezone)
 
     def _command(self, binary: str, proxy: str, profile: str) -> list[str]:
         # Overrides are given to pages and workers; this is for what Chromium fetches on its own, such as the script
@@ -145,6 +150,7 @@ class Launcher:
                 "TMPDIR": _temporary(profile),
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "en_US.UTF-8",
+                **({"TZ": self.timezone} if self.timezone else {}),
             },
         )
         return Started(process, listener=listener, profile=profile)

@@ -63,6 +63,7 @@ FAMILIES: dict[OsFamily, Family] = {
     "linux": Family("X11; Linux x86_64", "Linux x86_64", "Linux", "", "x86", Screen(1920, 1080, 27, 0)),
 }
 NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium says here without being told
+NATIVE_LOCALE = "en-US"  # with `--lang`
 DEFAULT_FAMILY: OsFamily = "macos"
 SHELL_SCREEN = FAMILIES[DEFAULT_FAMILY].screen  # what the shells that load pages are started with
 
@@ -138,10 +139,14 @@ def target_commands(identity: Identity, target_type: str) -> list[Command]:
         return [Command("Network.setUserAgentOverride", override.params)]
     if target_type not in PAGES:
         return []
+    return [user_agent_override(identity), *place_commands(identity.place)]
+
+
+def place_commands(place: Place) -> list[Command]:
+    """What makes a page say that it is there."""
     return [
-        user_agent_override(identity),
-        Command("Emulation.setTimezoneOverride", {"timezoneId": identity.place.timezone}),
-        Command("Emulation.setLocaleOverride", {"locale": identity.place.locale.replace("-", "_")}),
+        Command("Emulation.setTimezoneOverride", {"timezoneId": place.timezone}),
+        Command("Emulation.setLocaleOverride", {"locale": place.locale.replace("-", "_")}),
     ]
 
 

@@ -12,7 +12,8 @@ from runner.chromium import Chromium, ChromiumError
 from runner.egress import socks
 from runner.egress.dial import Dialer
 from runner.egress.socks import Refused
-from runner.identity.emulation import Identity
+from runner.identity.emulation import NATIVE_LOCALE, Identity, place_commands
+from runner.identity.places import Place
 from runner.launcher import Launcher
 from runner.pages.tab import Tab
 
@@ -20,10 +21,11 @@ from runner.pages.tab import Tab
 class Shell:
     """A running shell. `pages` counts the tabs that it has ever had, `busy` those in use."""
 
-    def __init__(self, chromium: Chromium, on_refused: Refused) -> None:
+    def __init__(self, chromium: Chromium, on_refused: Refused, *, timezone: str) -> None:
         self.chromium = chromium
         self.pages = 0
         self.busy = 0
+        self._native = place_commands(Place(timezone, NATIVE_LOCALE))
         self._on_refused = on_refused
         self._cdp: CdpConnection | None = None
         self._tabs: dict[str, Tab] = {}  # by session
@@ -35,7 +37,7 @@ class Shell:
         cls, launcher: Launcher, dialer: Dialer, *, countries: dict[str, str], on_refused: Refused
     ) -> Shell:
         """Raises ChromiumError."""
-        shell = cls(await launcher.launch(), on_refused)
+        shell = cls(await launcher.launch(), on_refused, timezone=launcher.timezone)
         shell.chromium.gone.add_done_callback(lambda _gone: shell._lost())
         try:
             await shell._open_egress(dialer, countries)
@@ -64,7 +66,8 @@ class Shell:
         context_id = context["browserContextId"]
         target = await cdp.call("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
         attached = await cdp.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
-        tab = Tab(cdp, context=context_id, target=target["targetId"], session=attached["sessionId"])
+        session = attached["sessionId"]
+        tab = Tab(cdp, context=context_id, target=target["targetId"], session=session, native=self._native)
         self._tabs[tab.session] = tab
         self.pages += 1
         await cdp.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": context_id})

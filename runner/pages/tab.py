@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
-from runner.identity.emulation import SHELL_SCREEN, Identity, Screen, target_commands
+from runner.identity.emulation import SHELL_SCREEN, Command, Identity, Screen, target_commands
 from runner.wire import WaitUntil
 
 # What tells that the document has reached a state. Lifecycle events tell of all of them, and of much that nobody asked
@@ -22,13 +23,17 @@ class TabGone(Exception):
 class Tab:
     """A context with one blank page, made ready ahead of time or on the spot; used for one page, then disposed of."""
 
-    def __init__(self, cdp: CdpConnection, *, context: str, target: str, session: str) -> None:
+    def __init__(
+        self, cdp: CdpConnection, *, context: str, target: str, session: str, native: Iterable[Command] = ()
+    ) -> None:
+        """`native`: what its shell is without being told."""
         self.context = context
         self.frame = target  # a page's main frame has its target's id
         self.session = session
         self.identity: Identity | None = None
         self.country = ""
         self._screen = SHELL_SCREEN
+        self._is = {command.method: command.params for command in native}
         self.download: str | None = None  # the file's name, once one was offered
         self._cdp = cdp
         self._loader = ""
@@ -64,16 +69,17 @@ class Tab:
         await self.call("Page.setLifecycleEventsEnabled", {"enabled": True})
 
     async def become(self, identity: Identity) -> None:
-        """Take on an identity; nothing to send when it is the one that the tab was made with. Raises CdpError."""
+        """Take on an identity; only what the tab is not yet is sent. Raises CdpError."""
         if identity == self.identity:
             return
-        replies = [
-            await self._cdp.post(command.method, command.params, session=self.session)
-            for command in target_commands(identity, "page")
+        new = [
+            command for command in target_commands(identity, "page") if self._is.get(command.method) != command.params
         ]
+        replies = [await self._cdp.post(command.method, command.params, session=self.session) for command in new]
         if identity.family.screen != self._screen:
             replies += await self._resize(identity.family.screen)
         await asyncio.gather(*replies)
+        self._is |= dict(new)
         self.identity = identity
 
     async def _resize(self, screen: Screen) -> list[asyncio.Future[Params]]:

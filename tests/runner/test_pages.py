@@ -314,6 +314,25 @@ async def test_a_page_has_the_identity_that_was_asked_for(runner: RunnerProcess,
     assert not any("Headless" in agent for agent in agents)
 
 
+FRAMED = """<!doctype html><script>onmessage = message => { document.title = message.data }</script>
+<iframe src="%s"></iframe>"""
+FRAME = """<!doctype html><script>
+  const {locale, timeZone} = Intl.DateTimeFormat().resolvedOptions();
+  const work = `postMessage(Intl.DateTimeFormat().resolvedOptions().timeZone)`;
+  new Worker(URL.createObjectURL(new Blob([work]))).onmessage = message =>
+    parent.postMessage([locale, timeZone, message.data].join(), "*");
+</script>"""
+
+
+async def test_frames_of_other_sites_and_their_workers_are_in_the_default_country(
+    runner: RunnerProcess, site: Site
+) -> None:
+    elsewhere = f"http://localhost:{site.port}/frame"
+    with page(site, "/frame", FRAME), page(site, "/framed", FRAMED % elsewhere) as url:
+        found = await fetch(runner, url, wait_for="html:has(title:not(:empty))")
+    assert found.title == "en-US,America/New_York,America/New_York"
+
+
 async def test_a_shell_that_dies_under_a_page_costs_a_second_try_and_no_more(runner: RunnerProcess, site: Site) -> None:
     with slow(site, "/patient") as release:
         asking = asyncio.create_task(fetch(runner, site.url("/patient")))
