@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -145,9 +146,11 @@ def test_a_repeat_at_the_same_moment_counts_once() -> None:
     assert list(problems()) == []
 
 
+@pytest.mark.parametrize("prepared", [True, False])
 @pytest.mark.django_db(transaction=True)
-def test_a_hold_and_its_end_are_two_round_trips_each() -> None:
+def test_a_hold_and_its_end_are_two_round_trips_each(prepared: bool, settings: LazySettings) -> None:
     """The lock and what is read under it are one; all that is written is the other."""
+    settings.PREPARED_STATEMENTS = prepared
     alice = join("alice")
 
     def hold_and_settle(reference: str) -> None:
@@ -159,3 +162,5 @@ def test_a_hold_and_its_end_are_two_round_trips_each() -> None:
         hold_and_settle("second")
 
     assert len([query for query in asked if query["sql"] not in ("BEGIN", "COMMIT")]) == 4
+    assert alice.credits() == (92, 0)
+    assert list(problems()) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import LazySettings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -23,7 +24,11 @@ PARAMS = {"url": "http://site.test/", "formats": ["html"], "os_type": "OS_TYPE_M
 MOST_STATEMENTS = 15
 
 
-def test_statements_of_a_synchronous_scrape(alice: Member, runner: FakeRunner) -> None:
+@pytest.mark.parametrize("prepared", [True, False])
+def test_statements_of_a_synchronous_scrape(
+    alice: Member, runner: FakeRunner, prepared: bool, settings: LazySettings
+) -> None:
+    settings.PREPARED_STATEMENTS = prepared
     scrape(alice)  # prepares them
     with CaptureQueriesContext(connection) as captured:
         body = scrape(alice)
