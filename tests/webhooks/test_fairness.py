@@ -58,6 +58,8 @@ def test_ten_thousand_deliveries_of_which_some_go_to_sick_receivers(
             assert all(receiver.got for receiver in sick)
             print(f"\nmedian delay of healthy receivers: {alone:.2f} s alone, {beside:.2f} s beside sick ones")
             ratios.append(beside / alone)
+            if number == 1 and max(ratios) < 2:
+                break  # the median of three is decided
     finally:
         deliverer.stop(grace=0)
         for receiver in sick:
