@@ -20,7 +20,7 @@ from browsa.stack.harness import Stack, running_stack
 from tests.fakes.site import Site, html
 from tests.integration.driving import Database, adds_up, manage, until, verify_ledger
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(700)]
 
 SEED = 20261121
 LEASE_SECONDS = 2
@@ -76,7 +76,7 @@ def insist(http: httpx.Client, key: str, path: str, body: dict[str, Any]) -> htt
             return None if got.status_code in (409, 503) else got
         return None
 
-    return until(answer, 120, what=f"an answer to {path}")
+    return until(answer, 300, what=f"an answer to {path}")
 
 
 class Hurting(threading.Thread):
@@ -140,7 +140,7 @@ def test_two_hundred_jobs_outlive_whatever_happens_around_them(stack: Stack, sit
         database = Database(stack)
         until(
             lambda: not database.rows("SELECT id FROM jobs_job WHERE status NOT IN ('completed','failed','cancelled')"),
-            150,
+            300,
             what="the end of every job",
         )
         jobs = database.rows("SELECT id, status, kind, credits_charged, progress_done FROM jobs_job")
