@@ -88,8 +88,8 @@ async def _throughput(subject: Subject, raw: RawShell, site: str) -> list[Row]:
                     spent["raw"].append((before.cpu + after.cpu) / 2)
                 before = after
     rows = [_at_least(f"small pages, {count} at once", turns[small, count], 0.8) for count in CONCURRENCIES]
-    many = f"medium pages (190 kB, 30 resources), {RAW_CONCURRENCY} at once"
-    rows.append(_at_least(many, turns[medium, RAW_CONCURRENCY], 0.8))
+    name = f"medium pages (190 kB, 30 resources), {RAW_CONCURRENCY} at once"
+    rows.append(_at_least(name, turns[medium, RAW_CONCURRENCY], 0.8))
     cpu = {name: sum(seconds) / len(seconds) for name, seconds in spent.items()}
     rows.append(Row("CPU of a small page, whole machine", cpu["ours"], "s", cpu["raw"], "raw shell"))
     rows.append(
