@@ -1,7 +1,7 @@
 """Statements that a connection parses and plans once, and from then on only executes.
 
-For the few that every page passes: to understand them costs PostgreSQL nearly as much as to do them. They are prepared in
-SQL, because psycopg2 knows no other way; poolers that give each transaction another connection don't carry that, so
+For the few that every page passes: to understand them costs PostgreSQL nearly as much as to do them. They are prepared
+in SQL, because psycopg2 knows no other way; poolers that give each transaction another connection don't carry that, so
 BROWSA_PREPARED_STATEMENTS=off sends them as they are.
 """
 
