@@ -91,7 +91,6 @@ class Spender:
         self.tally.added += 3 if first else 0
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.django_db(transaction=True)
 def test_sixty_four_threads_on_one_workspace_for_twenty_seconds_stay_in_the_black() -> None:
     alice = join("alice")

@@ -61,6 +61,7 @@ from tests.fakes.model_script import (
     Unauthorized,
     Wait,
 )
+from tests.patience import PATIENCE
 
 __all__ = [
     "Act", "Action", "Always", "AskHuman", "BadRequest", "Click", "Done", "Extract", "Failing", "Failure", "Garbage",
@@ -121,7 +122,7 @@ class ScriptedModel:
             self._scripts[name] = script
             self._failed = {key: count for key, count in self._failed.items() if key[0] != name}
 
-    def wait_for(self, condition: Callable[[list[Seen]], Any], *, seconds: float = 20.0) -> list[Seen]:
+    def wait_for(self, condition: Callable[[list[Seen]], Any], *, seconds: float = PATIENCE) -> list[Seen]:
         """The requests so far, once they fulfil `condition`. Raises TimeoutError."""
         with self._news:
             if not self._news.wait_for(lambda: condition(self.requests), seconds):

@@ -22,6 +22,7 @@ from typing import Literal
 from urllib.parse import urljoin
 
 from runner.wire import PageFailure, PageRequest, PageResult
+from tests.patience import PATIENCE
 
 Trouble = Literal["hang_up", "draining", "no_place", "garbage", "error"]
 Script = PageResult | PageFailure | Trouble
@@ -74,12 +75,12 @@ class FakePages:
         gate = self._gates[url] = threading.Event()
         return gate
 
-    def await_loading(self, count: int, *, seconds: float = 10) -> None:
+    def await_loading(self, count: int, *, seconds: float = PATIENCE) -> None:
         """Until just so many pages load at once."""
         with self._lock:
             assert self._lock.wait_for(lambda: self.loading == count, seconds), f"{self.loading} pages are loading"
 
-    def await_freed(self, url: str, *, seconds: float = 10) -> None:
+    def await_freed(self, url: str, *, seconds: float = PATIENCE) -> None:
         with self._lock:
             assert self._lock.wait_for(lambda: url in self.freed, seconds), f"{url} was not let go"
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 
 import uvloop
 
+from tests.patience import PATIENCE
+
 Writer = asyncio.StreamWriter
 # What a receiver does once it has read a request.
 Temper = Callable[["Receiver", Writer], Awaitable[None]]
@@ -51,7 +53,7 @@ class Receiver:
     def url(self, path: str = "/hook", *, host: str = "127.0.0.1") -> str:
         return f"{self.scheme}://{host}:{self.port}{path}"
 
-    def wait_for(self, count: int, *, seconds: float = 20) -> list[Got]:
+    def wait_for(self, count: int, *, seconds: float = PATIENCE) -> list[Got]:
         """The requests so far, once there are `count`. Raises TimeoutError."""
         with self._news:
             if not self._news.wait_for(lambda: len(self.got) >= count, seconds):
@@ -177,6 +179,10 @@ class Receivers:
     async def _close(self) -> None:
         for server in self._servers:
             server.close()
+        # What was accepted a moment ago begins to be served: a task that is cancelled before its first step can't
+        # suppress that, nor close its connection.
+        for _ in range(3):
+            await asyncio.sleep(0)
         serving = asyncio.all_tasks() - {asyncio.current_task()}
         for task in serving:
             task.cancel()

@@ -23,11 +23,12 @@ from websockets.sync.client import ClientConnection, connect
 from browsa.stack.child import ROOT
 from browsa.stack.harness import Stack, own_environment
 from browsa.stack.home import locate
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 30.0, *, what: str = "it") -> T:
+def until(condition: Callable[[], T], seconds: float = PATIENCE, *, what: str = "it") -> T:
     """The first true value of `condition`. Fails after `seconds`.
 
     Asks ever more rarely: what is asked is often the stack itself, which has better things to do.
@@ -41,7 +42,7 @@ def until(condition: Callable[[], T], seconds: float = 30.0, *, what: str = "it"
     return value
 
 
-def plain_http(timeout: float = 60, **options: Any) -> httpx.Client:
+def plain_http(timeout: float = PATIENCE, **options: Any) -> httpx.Client:
     """A client that doesn't speak TLS, and so is ready at once: httpx' own takes longer to make than most calls."""
     return httpx.Client(transport=httpx.HTTPTransport(verify=False), timeout=timeout, **options)
 
@@ -343,7 +344,7 @@ def _process_ids_inside() -> dict[int, set[int]]:
 
 @contextlib.contextmanager
 def attach(cdp_url: str) -> Iterator[ClientConnection]:
-    with connect(cdp_url, max_size=None, open_timeout=20, proxy=None) as cdp:
+    with connect(cdp_url, max_size=None, open_timeout=PATIENCE, proxy=None) as cdp:
         yield cdp
 
 
@@ -351,7 +352,7 @@ def command(cdp: ClientConnection, method: str, **params: Any) -> dict[str, Any]
     """Sends one command and returns its result."""
     cdp.send(json.dumps({"id": 1, "method": method, "params": params}))
     while True:
-        message = json.loads(cdp.recv(timeout=20))
+        message = json.loads(cdp.recv(timeout=PATIENCE))
         if message.get("id") == 1:
             assert "error" not in message, message
             result: dict[str, Any] = message["result"]

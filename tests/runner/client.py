@@ -10,6 +10,8 @@ from typing import Any, Self
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.patience import PATIENCE
+
 Message = dict[str, Any]
 
 
@@ -30,7 +32,7 @@ class Cdp:
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self.socket: ClientConnection = await connect(self.url, proxy=None, open_timeout=20, **self._options)
+        self.socket: ClientConnection = await connect(self.url, proxy=None, open_timeout=PATIENCE, **self._options)
         self._reader = asyncio.create_task(self._read())
         return self
 
@@ -49,7 +51,7 @@ class Cdp:
         await self.socket.send(json.dumps(message))
         return await asyncio.wait_for(reply, self.patience)
 
-    async def event(self, method: str, *, seconds: float = 15.0, **fields: Any) -> Message:
+    async def event(self, method: str, *, seconds: float = PATIENCE, **fields: Any) -> Message:
         """The parameters of the first event of that name, past or to come, that has these fields."""
         async with asyncio.timeout(seconds):
             while True:
@@ -75,7 +77,7 @@ class Cdp:
         self.events = [event for event in self.events if event.get("sessionId") != session]
         answer = await self.call("Page.navigate", {"url": url}, session=session)
         if not answer.get("errorText") and not answer.get("isDownload") and "loaderId" in answer:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not any(
                     event["method"] == "Page.loadEventFired" and event.get("sessionId") == session
                     for event in self.events

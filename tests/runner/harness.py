@@ -21,6 +21,7 @@ import httpx
 
 from browsa.stack.harness import free_port
 from runner import wire
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "rt_test"  # what the fake API hears
@@ -36,7 +37,7 @@ class Refused(Exception):
         self.code = answer.json()["code"]
 
 
-async def until(look: Callable[[], Any], *, seconds: float = 20.0, what: str = "it") -> Any:
+async def until(look: Callable[[], Any], *, seconds: float = PATIENCE, what: str = "it") -> Any:
     """The first true value of `look()`, which may be awaitable. Fails after `seconds`. Looks ever more rarely."""
     deadline = time.monotonic() + seconds
     pause = 0.02
@@ -96,7 +97,7 @@ class RunnerProcess:
     def log(self) -> str:
         return self.output.read_text(errors="replace")
 
-    async def ready(self, *, warm: int = 1, seconds: float = 40.0) -> RunnerProcess:
+    async def ready(self, *, warm: int = 1, seconds: float = PATIENCE) -> RunnerProcess:
         """Wait until the control API answers and `warm` browsers wait for a lease."""
 
         async def is_ready() -> bool:
@@ -145,7 +146,7 @@ class RunnerProcess:
             if self.process.poll() is None:
                 await lease.release()
 
-    def stop(self, how: signal.Signals = signal.SIGINT, *, seconds: float = 20.0) -> int:
+    def stop(self, how: signal.Signals = signal.SIGINT, *, seconds: float = PATIENCE) -> int:
         """Signal it and wait for its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)

@@ -268,7 +268,6 @@ async def test_only_the_apis_own_user_can_open_the_control_socket(runner: Runner
     assert runner.socket.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.timeout(300)  # thirty browsers start and end, and beside other tests that takes its time
 async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(private: RunnerProcess) -> None:
     def count() -> tuple[int, int]:
         return len(os.listdir(f"/proc/{private.pid}/fd")), len(zombies())

@@ -12,6 +12,7 @@ from apps.webhooks.models import Delivery, Endpoint
 from apps.webhooks.services import record_event
 from apps.webhooks.services.endpoints import register
 from tests.cast import Member
+from tests.patience import PATIENCE
 
 
 def listen(member: Member, url: str, *events: str) -> Endpoint:
@@ -33,7 +34,7 @@ def delivery(endpoint: Endpoint) -> Delivery:
     return Delivery.objects.get(endpoint=endpoint)
 
 
-def until(condition: Callable[[], object], *, seconds: float = 15) -> None:
+def until(condition: Callable[[], object], *, seconds: float = PATIENCE) -> None:
     """Raises TimeoutError."""
     end = time.monotonic() + seconds
     while not condition():

@@ -15,6 +15,7 @@ from runner.browsers import find_chromium, find_headless_shell
 from tests.fakes.cable import Cable
 from tests.fakes.site import Site, html
 from tests.integration.driving import Member, attach, command, until
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.integration
 
@@ -76,7 +77,7 @@ def remote(agent: dict[str, Any], expression: str) -> Any:
 
 
 async def is_live(page: Page) -> None:
-    await expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
+    await expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=PATIENCE * 1000)
 
 
 async def was(page: Page, state: str, times: int) -> None:
@@ -92,7 +93,7 @@ async def shows(page: Page, *colour: int) -> None:
         f"""colour => {{ const {{ corner }} = ({PICTURE})(document.getElementById("canvas"));
         return corner.every((part, n) => Math.abs(part - colour[n]) < 12) }}""",
         arg=list(colour),
-        timeout=20_000,
+        timeout=PATIENCE * 1000,
     )
 
 
@@ -197,4 +198,4 @@ async def test_whoever_was_cut_off_when_it_ended_is_told_so(
         member.delete(f"/v1/agents/{agent['id']}")
         await page.unroute("**/live/*")
 
-        await expect(page.locator("#news")).to_have_text("The session has ended", timeout=20_000)
+        await expect(page.locator("#news")).to_have_text("The session has ended", timeout=PATIENCE * 1000)

@@ -13,7 +13,7 @@ from browsa.stack.harness import Stack
 from tests.fakes.site import Site, html
 from tests.integration.driving import plain_http, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 
 class Client:

@@ -10,13 +10,14 @@ from typing import Any
 
 from browsa.stack.harness import Stack
 from tests.integration.driving import Database, Member, answers, leases, pool_is_whole, runner_status, until
+from tests.patience import PATIENCE
 
 
 def kill(stack: Stack, name: str) -> None:
     """SIGKILL. Returns when the supervisor has started another."""
     before = stack.pids[name]
     os.kill(before, signal.SIGKILL)
-    until(lambda: stack.pids.get(name, before) != before, 20, what=f"the restart of {name}")
+    until(lambda: stack.pids.get(name, before) != before, what=f"the restart of {name}")
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def crowd(member: Member, count: int) -> list[dict[str, Any]]:
     return agents
 
 
-def until_well(stack: Stack, database: Database, seconds: float = 40) -> None:
+def until_well(stack: Stack, database: Database, seconds: float = PATIENCE) -> None:
     """Ready by its own account, beat and worker at work, a whole pool."""
     until(lambda: answers(stack, "/readyz"), seconds, what="readiness")
     since = database.now()
@@ -60,7 +61,7 @@ def agree(stack: Stack, database: Database) -> None:
     assert database.live_agents() == leases(stack) == database.open_holds()
 
 
-def until_agreed(stack: Stack, database: Database, seconds: float = 20) -> None:
+def until_agreed(stack: Stack, database: Database, seconds: float = PATIENCE) -> None:
     """For after a runner was away: what reached it too late is undone by the next reconciliation."""
     until(
         lambda: database.live_agents() == leases(stack) == database.open_holds(),

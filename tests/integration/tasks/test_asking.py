@@ -10,7 +10,7 @@ from tests.fakes.model import AskHuman, Done, Navigate
 from tests.integration.driving import Database, Member
 from tests.integration.tasks.giving import Tasks
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 
 def play(tasks: Tasks, script: str) -> None:

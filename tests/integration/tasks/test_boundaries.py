@@ -8,7 +8,7 @@ from tests.fakes.model import Act, Click, Done, Navigate
 from tests.fakes.site import html
 from tests.integration.tasks.giving import KEY, Tasks
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from tests.fakes.site import SELF_PORTRAIT, Page, html
 from tests.integration.driving import Member, leases, until
 from tests.integration.tasks.giving import KEY, Tasks
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

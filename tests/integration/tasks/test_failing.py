@@ -20,7 +20,7 @@ from tests.fakes.model import (
 from tests.integration.driving import Member, until
 from tests.integration.tasks.giving import KEY, Tasks
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 
 def seen(tasks: Tasks, script: str) -> int:

@@ -35,7 +35,7 @@ from tests.integration.tasks_hurt.errands import Gate
 from tests.integration.tasks_hurt.searching import Lurker, Monitor
 from tests.integration.tasks_hurt.workers import Workers, empty_redis
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 # With what base64, URLs and JSON each write in their own way.
 KEY = 'sk-canary-Zq7/9+Xw"b3=Lm5&Tt8~Rr2'

@@ -20,7 +20,7 @@ from tests.integration.tasks_hurt import errands
 from tests.integration.tasks_hurt.errands import ANSWER, CREDITS, STEPS, Visits, lay_out
 from tests.integration.tasks_hurt.workers import Worker, Workers, worker_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 # The specification names ten, which take minutes: `TASK_KILL_SEEDS=10 pytest …`
 SEEDS = range(int(os.environ.get("TASK_KILL_SEEDS", "3")))

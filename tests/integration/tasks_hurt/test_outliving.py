@@ -17,7 +17,7 @@ from tests.integration.tasks_hurt import errands
 from tests.integration.tasks_hurt.errands import Gate
 from tests.integration.tasks_hurt.workers import Workers, empty_redis, worker_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 
 def kinds(tasks: Tasks, job_id: str) -> list[str]:

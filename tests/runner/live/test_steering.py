@@ -124,7 +124,7 @@ async def a_new_form_is_typed_into(agent: Agent, operator: Watcher, site: Site) 
     async def typed() -> bool:
         return bool(await agent.run("document.all.name.value", session=form) == "z")
 
-    await until(typed, what="the typing", seconds=30)
+    await until(typed, what="the typing")
 
 
 async def test_input_goes_to_the_page_in_front(lease: Lease, agent: Agent, site: Site) -> None:

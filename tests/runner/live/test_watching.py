@@ -126,7 +126,7 @@ async def test_a_viewer_that_does_not_read_holds_up_nobody_and_gets_the_newest_p
         await slow.until(lambda: slow.frames, what="a first frame")
         slow.socket.transport.pause_reading()
         seen = len(quick.frames)
-        await quick.until(lambda: len(quick.frames) > seen + 60, what="sixty frames for the other", seconds=60)
+        await quick.until(lambda: len(quick.frames) > seen + 60, what="sixty frames for the other")
         assert await agent.look("1 + 1") == 2
         await agent.show(site.url("/colour?of=green"))
         await quick.sees(GREEN)

@@ -12,6 +12,7 @@ import websockets
 from PIL import Image
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.patience import PATIENCE
 from tests.runner.harness import Lease
 
 Message = dict[str, Any]
@@ -31,7 +32,7 @@ class Watcher:
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Watcher:
-        self.socket: ClientConnection = await connect(self.url, proxy=None, open_timeout=20, **self._options)
+        self.socket: ClientConnection = await connect(self.url, proxy=None, open_timeout=PATIENCE, **self._options)
         self._reader = asyncio.create_task(self._read())
         return self
 
@@ -55,7 +56,7 @@ class Watcher:
     async def send(self, type: str, **fields: Any) -> None:
         await self.socket.send(json.dumps({"type": type, **fields}))
 
-    async def until(self, look: Callable[[], Any], *, what: str = "it", seconds: float = 15) -> Any:
+    async def until(self, look: Callable[[], Any], *, what: str = "it", seconds: float = PATIENCE) -> Any:
         """The first true value of `look()`, asked whenever something has come."""
         try:
             async with asyncio.timeout(seconds):
