@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 
 from browsa.stack.child import ROOT
-from browsa.stack.harness import own_environment, running_stack
+from browsa.stack.harness import own_environment
 from tests.fakes.model import Done, Navigate, ScriptedModel
+from tests.template import running_stack
 
 pytestmark = pytest.mark.integration
 

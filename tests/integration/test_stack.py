@@ -56,15 +56,14 @@ def balance(stack: Stack) -> int:
 def test_however_a_stack_ends_beside_another_nothing_is_left_and_the_next_one_finds_everything(
     stack: Stack, tmp_path: Path, before: frozenset[int]
 ) -> None:
-    home = tmp_path / "home"
+    home, port = tmp_path / "home", free_port()
     keys = set()
     for end in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        with running_stack(home, env=SMALL) as other:
+        with running_stack(home, port, env=SMALL) as other:
             keys.add(other.api_key)
             assert balance(other) == balance(stack) == 100
             assert other.pids.keys() == NAMES
             assert other.printed().count("ready http://") == 1
-            assert other.port != stack.port
             refused = visit(f"{other.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
             assert refused.status_code == 401
             assert other.stop(end) == (-end if end == signal.SIGKILL else 0)

@@ -118,10 +118,10 @@ async def test_a_thousand_long_polls_hold_no_threads_and_wake_together(api: Api,
 
     assert {(body["status"], body["progress_done"]) for body in bodies} == {("completed", 1)}
     before = cpu_seconds(api)
-    for _ in range(10):  # as many who ask now
+    for _ in range(2):  # some who ask now, for as many
         polls = [await Poll.begin(api, carol, job, wait=1) for _ in range(MANY // 10)]
         await asyncio.gather(*(poll.body() for poll in polls))
-    asked = cpu_seconds(api) - before
+    asked = 5 * (cpu_seconds(api) - before)
     print(f"{MANY} long-polls answered {took:.2f} s after the end; CPU: {spent:.2f} s, {asked:.2f} s to ask anew")
     assert spent < asked
 

@@ -286,7 +286,7 @@ async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(privat
     await cycle()
     await until(lambda: settled(lambda: True), what="a full pool")
     before = count()[0]
-    for _ in range(10):
+    for _ in range(5):
         await asyncio.gather(cycle(), cycle(), cycle())
 
     # Two more for connections of the control API that are about to close.
