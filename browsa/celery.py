@@ -1,6 +1,6 @@
 """The Celery applications of workers and of beat. Messages carry ids only; results are not kept.
 
-celery -A browsa worker --pool threads --concurrency 48
+celery -A browsa worker
 celery -A browsa.celery:clock beat
 
 A worker takes from every queue; `-Q bulk` makes one for batches alone. Each job holds a thread, and the slots of the
@@ -46,6 +46,8 @@ def _configured(application: Celery) -> Celery:
         result_backend=None,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
+        worker_pool="browsa.pool:ThreadPool",
+        worker_concurrency=48,
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,

@@ -35,8 +35,11 @@ class DatabaseThreads(ThreadPoolExecutor):
             everybody.wait()  # so that no thread does this twice, and each once
             connections.close_all()
 
-        for _ in range(self._max_workers):
-            super().submit(leave)  # nothing may come before it: all would wait for one that fails
+        try:
+            for _ in range(self._max_workers):
+                super().submit(leave)  # nothing may come before it: all would wait for one that fails
+        except RuntimeError:  # Python is about to end, and all connections with it
+            everybody.abort()
         self.shutdown()
 
 

@@ -39,5 +39,5 @@ def purge_screenshots() -> None:
 
 
 @worker_shutting_down.connect
-def _stop(**kwargs: Any) -> None:
-    this_worker().stop()
+def _stop(how: str = "Warm", **kwargs: Any) -> None:
+    this_worker().stop(at_once=how == "Cold")

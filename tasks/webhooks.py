@@ -15,6 +15,8 @@ from browsa.limits import allow_many_sockets
 
 # What is in the air when a worker is told to stop may take as long as an attempt may.
 _GRACE_SECONDS = 16.0
+# One that is told to end at once lives for two seconds.
+_COLD_GRACE_SECONDS = 1.0
 
 
 @shared_task(name="webhooks.tell_owners")
@@ -36,8 +38,8 @@ def _start(sender: Any, **kwargs: Any) -> None:
 
 
 @worker_shutting_down.connect
-def _claim_no_more(**kwargs: Any) -> None:
-    this_deliverer().stop(grace=0)
+def _claim_no_more(how: str = "Warm", **kwargs: Any) -> None:
+    this_deliverer().stop(grace=_COLD_GRACE_SECONDS if how == "Cold" else 0)
 
 
 @worker_shutdown.connect

@@ -7,6 +7,7 @@ gives them back: see `kinds.Lane.yields`).
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import logging
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import InterfaceError, OperationalError
 
+from apps.agents import pages as runner
 from apps.core import request_ids, trace
 from apps.jobs import leases, selectors
 from apps.jobs.execution import EXECUTORS, Cancelled, Completed, Executor, Failed, Outcome, Run, Waiting
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 DATABASE_THREADS = 8
 # Executors stop by themselves when a job is cancelled; one that doesn't is stopped.
 CANCEL_GRACE_SECONDS = 10.0
+DISCONNECT_SECONDS = 5.0
 
 
 class Worker:
@@ -52,7 +55,7 @@ class Worker:
         self._slots = {lane.queue: threading.BoundedSemaphore(lane.slots) for lane in lanes}
         self._threads = DatabaseThreads(DATABASE_THREADS, "jobs")
         self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
+        self._stopping, self._leaving = asyncio.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="jobs-loop", daemon=True)
         self._thread.start()
 
@@ -73,12 +76,19 @@ class Worker:
         if claim is not None and not self._stopping.is_set():
             _tell_of_the_next(lane)
 
-    def stop(self) -> None:
-        """From now on nothing is begun, and what can be given back is."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """From now on nothing is begun, and what can be given back is; `at_once`, everything is."""
         self._loop.call_soon_threadsafe(self._stopping.set)
+        if at_once:
+            self._loop.call_soon_threadsafe(self._leaving.set)
+
+    def disconnect(self) -> None:
+        """Ends the kept connections to the runner; for when no job is in hand. Raises TimeoutError."""
+        asyncio.run_coroutine_threadsafe(runner.close(), self._loop).result(DISCONNECT_SECONDS)
 
     def close(self) -> None:
         """Ends the loop and the threads, whatever they do."""
+        self.disconnect()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._threads.close()
@@ -119,9 +129,8 @@ class Worker:
             "done": working,
             "lost": asyncio.create_task(_and_wait(lease.lost.wait())),
             "overdue": asyncio.create_task(_and_wait(lease.cancelled.wait(), self._cancel_grace)),
+            "stopping": asyncio.create_task(_and_wait((self._stopping if lane.yields else self._leaving).wait())),
         }
-        if lane.yields:
-            waits["stopping"] = asyncio.create_task(_and_wait(self._stopping.wait()))
         try:
             await asyncio.wait(waits.values(), return_when=asyncio.FIRST_COMPLETED)
             return next(name for name, wait in waits.items() if wait.done())
@@ -175,7 +184,17 @@ def _tell_of_the_next(lane: Lane) -> None:
         tell_a_worker(job_id=job_id, kind=lane.kinds[0])
 
 
-@functools.cache
+_making = threading.RLock()  # a signal may come while its own thread holds it
+
+
 def this_worker() -> Worker:
-    """The one of this process."""
-    return Worker(owner=claiming.this_process())
+    """The one of this process. Several threads may ask for it first."""
+    with _making:
+        return _only_worker()
+
+
+@functools.cache
+def _only_worker() -> Worker:
+    worker = Worker(owner=claiming.this_process())
+    atexit.register(worker.disconnect)  # Python waits for all threads before, so for whatever jobs are in hand
+    return worker

@@ -18,7 +18,7 @@ _STABLE_AFTER = 10.0  # seconds; who ran for so long starts again with the short
 _PYTHON = (sys.executable, "-m")
 _CELERY = (*_PYTHON, "celery", "--quiet", "-A")
 _WORKER = (
-    *(*_CELERY, "browsa", "worker", "--pool", "threads", "--concurrency", "48", "--loglevel", "WARNING"),
+    *(*_CELERY, "browsa", "worker", "--loglevel", "WARNING"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,10 +43,8 @@ def work(transactional_db: None) -> Iterator[Work]:
     """Does a job, given its body, in a worker of this process; returns when it is over."""
     import uuid
 
-    from apps.agents import pages as runner
     from apps.jobs.running import Worker
 
     worker = Worker(owner="the tests' worker")
     yield lambda body: worker.run(uuid.UUID(body["id"]))
-    asyncio.run_coroutine_threadsafe(runner.close(), worker._loop).result()
     worker.close()

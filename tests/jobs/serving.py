@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,13 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
 
 import httpx
-from django.conf import settings
-from django.db import connection
 
 from browsa.stack.harness import free_port
+from tests.processes import environment
 
 _PATIENCE = 60.0
 
@@ -39,7 +36,7 @@ def api_process(home: Path) -> Iterator[Api]:
     command += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--no-access-log"]
     command += ["--log-level", "warning", "--timeout-graceful-shutdown", "1"]
     with (home / "api.log").open("wb") as log:
-        process = subprocess.Popen(command, env=_environment(home), stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment(home), stdout=log, stderr=log)
     try:
         _wait_for(port, process, home / "api.log")
         yield Api(port, process.pid)
@@ -50,19 +47,6 @@ def api_process(home: Path) -> Iterator[Api]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _environment(home: Path) -> dict[str, str]:
-    tests = connection.get_connection_params()  # the database that pytest-django made
-    where = urlencode({name: tests[name] for name in ("user", "password", "host", "port") if name in tests})
-    return {
-        **os.environ,
-        "DATABASE_URL": f"postgresql:///{tests['dbname']}?{where}",
-        "REDIS_URL": settings.REDIS_URL,
-        "BROWSA_HOME": str(home),
-        "BROWSA_SECRET_KEY": settings.SECRET_KEY,
-        "BROWSA_RATE_LIMITS": "off",
-    }
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -231,14 +231,10 @@ def test_a_crawl_is_cancelled_within_a_second(api: ServedApi, carol: Member, gra
 
 
 def _another_worker(accepted: dict[str, Any]) -> bool:
-    import asyncio
-
-    from apps.agents import pages
     from apps.jobs.running import Worker
 
     worker = Worker(owner="another")
     worker.run(uuid.UUID(accepted["id"]))
-    asyncio.run_coroutine_threadsafe(pages.close(), worker._loop).result()
     worker.close()
     return True
 
