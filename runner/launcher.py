@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from runner.netns import NamespaceError, SocketFactory
 log = logging.getLogger("browsa.runner.launcher")
 
 START_SECONDS = 30.0
+LAST_WRITES_SECONDS = 1.0
 DEVTOOLS_LINE = re.compile(r"DevTools listening on ws://127\.0\.0\.1:(\d+)(/devtools/browser/\S+)")
 
 
@@ -80,9 +81,12 @@ class Launcher:
             log.warning("jails run as root mapped to an ordinary user, not as a uid of their own: %s", error)
 
     def close(self) -> None:
+        """For when every browser has ended. The other processes of a bare one may write for a moment yet."""
         self._factory.close()
-        with suppress(OSError):  # there is none, or a browser has not quite gone
-            self._profiles.rmdir()
+        until = time.monotonic() + LAST_WRITES_SECONDS
+        while self._profiles.exists() and time.monotonic() < until:
+            shutil.rmtree(self._profiles, ignore_errors=True)
+            time.sleep(0.01)
 
     async def launch(self) -> Chromium:
         """Start a browser and wait for its DevTools port and its first page. Raises ChromiumError."""
