@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import worker_init, worker_shutting_down
 
 from apps.core.ticks import run_tick
 from apps.jobs.running import this_worker
@@ -36,6 +36,12 @@ def end_overdue() -> None:
 @shared_task(name="jobs.purge_screenshots")
 def purge_screenshots() -> None:
     run_tick("jobs.purge_screenshots", task_sweeping.purge_screenshots)
+
+
+@worker_init.connect
+def _begin(**kwargs: Any) -> None:
+    """Before the first jobs come, several at once."""
+    this_worker()
 
 
 @worker_shutting_down.connect

@@ -19,7 +19,8 @@ BULK: frozenset[Kind] = frozenset({"batch", "crawl"})
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """`yields`: when its worker is told to stop, its jobs go back to the queue at once instead of being finished.
+    """`yields`: when its worker is told to stop, its jobs go back to the queue instead of being finished
+    (when it must end at once, those of every lane do).
 
     `cap`: the setting that says how many of its jobs a workspace may have under way; the others wait in the queue.
     """

@@ -184,17 +184,9 @@ def _tell_of_the_next(lane: Lane) -> None:
         tell_a_worker(job_id=job_id, kind=lane.kinds[0])
 
 
-_making = threading.RLock()  # a signal may come while its own thread holds it
-
-
-def this_worker() -> Worker:
-    """The one of this process. Several threads may ask for it first."""
-    with _making:
-        return _only_worker()
-
-
 @functools.cache
-def _only_worker() -> Worker:
+def this_worker() -> Worker:
+    """The one of this process. Threads that ask first at once would make several: let one ask before."""
     worker = Worker(owner=claiming.this_process())
     atexit.register(worker.disconnect)  # Python waits for all threads before, so for whatever jobs are in hand
     return worker

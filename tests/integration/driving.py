@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,23 +21,9 @@ from websockets.sync.client import ClientConnection, connect
 from browsa.stack.child import ROOT
 from browsa.stack.harness import Stack, own_environment
 from browsa.stack.home import locate
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 T = TypeVar("T")
-
-
-def until(condition: Callable[[], T], seconds: float = PATIENCE, *, what: str = "it") -> T:
-    """The first true value of `condition`. Fails after `seconds`.
-
-    Asks ever more rarely: what is asked is often the stack itself, which has better things to do.
-    """
-    end = time.monotonic() + seconds
-    pause = 0.02
-    while not (value := condition()):
-        assert time.monotonic() < end, f"{what} did not happen in {seconds:g} s"
-        select.select([], [], [], pause)
-        pause = min(0.2, 1.3 * pause)
-    return value
 
 
 def plain_http(timeout: float = PATIENCE, **options: Any) -> httpx.Client:

@@ -17,7 +17,8 @@ from browsa.stack.harness import Stack, free_port, own_environment, running_stac
 from browsa.stack.home import StackError, locate
 from browsa.stack.launch import adopt_orphans
 from browsa.stack.servers import embedded_servers
-from tests.integration.driving import answers, until, visit
+from tests.integration.driving import answers, visit
+from tests.patience import until
 from tests.template import running_stack as running_copy
 
 pytestmark = [

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import signal
-import time
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from celery.signals import worker_init
 
+from apps.jobs import running
+from browsa.celery import app
 from tests.cast import Member
 from tests.fakes.pages import FakePages
 from tests.fakes.served import ServedApi
 from tests.jobs.making import reread, story
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.processes import worker_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +44,7 @@ def test_what_it_gives_back(
     with worker_process(tmp_path) as worker:
         pages.await_loading(1)
         worker.send_signal(how)
-        _until(lambda: "requeued" in story(reread(job_id)))
+        until(lambda: "requeued" in story(reread(job_id)))
         assert worker.wait(PATIENCE) == 0
 
     pages.await_freed(URL)
@@ -49,8 +53,35 @@ def test_what_it_gives_back(
     assert not re.search('"level": "(error|critical)"|Traceback|Unclosed', log), log
 
 
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+@pytest.fixture
+def no_worker_yet() -> Iterator[None]:
+    running.this_worker.cache_clear()
+    yield
+    running.this_worker.cache_clear()
+
+
+def test_it_has_one_worker_though_its_first_jobs_come_at_once(
+    monkeypatch: pytest.MonkeyPatch, no_worker_yet: None
+) -> None:
+    asking, made = threading.Barrier(4), []
+
+    class Slow:
+        def __init__(self, *, owner: str) -> None:
+            made.append(owner)
+            threading.Event().wait(0.1)  # the others ask meanwhile
+
+        def disconnect(self) -> None:
+            """Python ends."""
+
+    monkeypatch.setattr(running, "Worker", Slow)
+    app.loader.import_default_modules()
+    worker_init.send(sender=None)
+
+    def ask(_: int) -> object:
+        asking.wait(PATIENCE)
+        return running.this_worker()
+
+    with ThreadPoolExecutor(4) as threads:
+        workers = set(threads.map(ask, range(4)))
+
+    assert len(workers) == len(made) == 1

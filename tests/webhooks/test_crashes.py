@@ -23,7 +23,8 @@ from apps.webhooks.services import handing
 from tests.cast import Member
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
-from tests.webhooks.making import delivery, happen, listen, until
+from tests.patience import until
+from tests.webhooks.making import delivery, happen, listen
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,10 +26,10 @@ from tests.integration.driving import (
     chromiums,
     command,
     leases,
-    until,
     verify_ledger,
     visit,
 )
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 

@@ -14,8 +14,8 @@ from browsa.stack.harness import Stack
 from runner.browsers import find_chromium, find_headless_shell
 from tests.fakes.cable import Cable
 from tests.fakes.site import Site, html
-from tests.integration.driving import Member, attach, command, until
-from tests.patience import PATIENCE
+from tests.integration.driving import Member, attach, command
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,8 @@ import redis
 
 from browsa.stack.harness import Stack, running_stack
 from tests.fakes.site import Site, html
-from tests.integration.driving import Database, adds_up, manage, until, verify_ledger
+from tests.integration.driving import Database, adds_up, manage, verify_ledger
+from tests.patience import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(700)]
 

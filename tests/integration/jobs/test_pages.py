@@ -11,7 +11,8 @@ import pytest
 
 from browsa.stack.harness import Stack
 from tests.fakes.site import Site, html
-from tests.integration.driving import plain_http, until
+from tests.integration.driving import plain_http
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,8 @@ import pytest
 
 from browsa.stack.harness import Stack
 from tests.fakes.receivers import Receiver, Receivers
-from tests.integration.driving import Member, join, plain_http, runner_status, until
+from tests.integration.driving import Member, join, plain_http, runner_status
+from tests.patience import until
 from tests.template import running_stack
 
 LEASE_WAIT = 5

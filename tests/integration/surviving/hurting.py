@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from browsa.stack.harness import Stack
-from tests.integration.driving import Database, Member, answers, leases, pool_is_whole, runner_status, until
-from tests.patience import PATIENCE
+from tests.integration.driving import Database, Member, answers, leases, pool_is_whole, runner_status
+from tests.patience import PATIENCE, until
 
 
 def kill(stack: Stack, name: str) -> None:

@@ -12,9 +12,10 @@ import redis
 
 from browsa.stack.harness import Stack
 from tests.fakes.receivers import Receiver, slowly, status
-from tests.integration.driving import Database, Member, adds_up, answers, at_once, leases, until
+from tests.integration.driving import Database, Member, adds_up, answers, at_once, leases
 from tests.integration.surviving.conftest import LEASE_WAIT, MOST_BROWSERS
 from tests.integration.surviving.hurting import agree, crowd, kill, no_restarts, stopped, until_agreed, until_well
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 

@@ -20,12 +20,12 @@ from tests.integration.driving import (
     command,
     jailed,
     plain_http,
-    until,
     verify_ledger,
     visit,
 )
 from tests.integration.surviving.conftest import STUCK_AFTER
 from tests.integration.surviving.hurting import agree, crowd, kill, stopped, until_well
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 

@@ -12,9 +12,10 @@ import pytest
 from browsa.stack.harness import Stack, running_stack
 from browsa.stack.home import locate
 from browsa.stack.servers import embedded_servers
-from tests.integration.driving import Database, Member, adds_up, attach, command, jailed, until, verify_ledger
+from tests.integration.driving import Database, Member, adds_up, attach, command, jailed, verify_ledger
 from tests.integration.surviving.conftest import SETTINGS
 from tests.integration.surviving.hurting import agree, crowd, until_well
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,8 @@ import httpx
 
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
-from tests.integration.driving import Member, plain_http, until
+from tests.integration.driving import Member, plain_http
+from tests.patience import until
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -68,7 +69,7 @@ class Tasks:
             assert job["status"] == status or not job["completed_at"], job
             return job if job["status"] == status else None
 
-        return until(reached, 60, what=f"a task that is {status}")
+        return until(reached, what=f"a task that is {status}")
 
     def events(self, job_id: str, kind: str = "") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get(f"/v1/jobs/{job_id}/events?limit=200").json()["events"]

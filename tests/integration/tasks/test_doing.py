@@ -9,8 +9,9 @@ import pytest
 
 from tests.fakes.model import Click, Done, Extract, Failing, Navigate, Overloaded, RateLimited, Type
 from tests.fakes.site import SELF_PORTRAIT, Page, html
-from tests.integration.driving import Member, leases, until
+from tests.integration.driving import Member, leases
 from tests.integration.tasks.giving import KEY, Tasks
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 

@@ -17,8 +17,9 @@ from tests.fakes.model import (
     Unauthorized,
     Wait,
 )
-from tests.integration.driving import Member, until
+from tests.integration.driving import Member
 from tests.integration.tasks.giving import KEY, Tasks
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 
@@ -114,7 +115,7 @@ def test_a_provider_that_may_not_be_reached_is_refused(tasks: Tasks, member: Mem
 def test_a_cancelled_task_stops_and_what_was_finished_is_charged(tasks: Tasks) -> None:
     tasks.model.play("endless", [Wait(1), Wait(1), Wait(1), Wait(1), Wait(30)])
     job = tasks.give("endless", max_steps=20)
-    until(lambda: tasks.job(job["id"])["step_count"] == 4, 60, what="four steps")
+    until(lambda: tasks.job(job["id"])["step_count"] == 4, what="four steps")
 
     tasks.post(f"/v1/jobs/{job['id']}/cancel")
     job = tasks.over(job["id"])
@@ -127,7 +128,7 @@ def test_a_cancelled_task_stops_and_what_was_finished_is_charged(tasks: Tasks) -
 def test_a_browser_that_its_owner_ends_ends_the_task(tasks: Tasks, member: Member) -> None:
     tasks.model.play("orphan", [Wait(1), Wait(30)])
     job = tasks.give("orphan")
-    until(lambda: tasks.job(job["id"])["step_count"] == 1, 60, what="a step")
+    until(lambda: tasks.job(job["id"])["step_count"] == 1, what="a step")
 
     member.delete(f"/v1/agents/{tasks.job(job['id'])['agent_id']}")
     job = tasks.over(job["id"])

@@ -17,19 +17,12 @@ import pytest
 from browsa.stack.harness import Stack
 from tests.fakes.model import Done, ScriptedModel
 from tests.fakes.site import Site
-from tests.integration.driving import (
-    Database,
-    chromium_of,
-    gateway_connections,
-    leases,
-    plain_http,
-    pool_is_whole,
-    until,
-)
+from tests.integration.driving import Database, chromium_of, gateway_connections, leases, plain_http, pool_is_whole
 from tests.integration.tasks.giving import Tasks
 from tests.integration.tasks_hurt import errands, searching
 from tests.integration.tasks_hurt.errands import Gate
 from tests.integration.tasks_hurt.workers import Worker, Workers
+from tests.patience import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -69,7 +62,7 @@ class Watch:
 
     def holdings(self) -> Holdings:
         """Once every lease is over."""
-        until(lambda: not leases(self._stack) and pool_is_whole(self._stack), 60, what="a whole pool")
+        until(lambda: not leases(self._stack) and pool_is_whole(self._stack), what="a whole pool")
         told = self._told()
         links = self._links()
         return Holdings(
@@ -97,7 +90,7 @@ class Watch:
     def _told(self) -> dict[str, Any]:
         self._report.unlink(missing_ok=True)
         os.kill(self._worker.pid, signal.SIGUSR2)
-        until(self._report.exists, 30, what="the worker's report")
+        until(self._report.exists, what="the worker's report")
         told: dict[str, Any] = json.loads(self._report.read_text())
         return told
 

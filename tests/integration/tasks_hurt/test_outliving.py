@@ -11,11 +11,12 @@ import pytest
 
 from browsa.stack.harness import Stack
 from tests.fakes.model import AskHuman, Done, Navigate, Step, Wait
-from tests.integration.driving import Database, chromium_of, leases, manage, until, verify_ledger
+from tests.integration.driving import Database, chromium_of, leases, manage, verify_ledger
 from tests.integration.tasks.giving import Tasks
 from tests.integration.tasks_hurt import errands
 from tests.integration.tasks_hurt.errands import Gate
 from tests.integration.tasks_hurt.workers import Workers, empty_redis, worker_of
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 
@@ -137,7 +138,7 @@ def test_a_browser_that_dies_before_any_step_has_acted_is_replaced(tasks: Tasks,
     job_id = gated(tasks, "early", gate)
 
     dead = kill_browser(stack, tasks, job_id)
-    until(lambda: tasks.job(job_id)["agent_id"] != dead, 30, what="another browser")
+    until(lambda: tasks.job(job_id)["agent_id"] != dead, what="another browser")
     gate.open()
     after = tasks.over(job_id)
 
@@ -152,7 +153,7 @@ def test_only_one_browser_is_replaced(tasks: Tasks, stack: Stack) -> None:
     job_id = gated(tasks, "unlucky", gate)
 
     dead = kill_browser(stack, tasks, job_id)
-    until(lambda: tasks.job(job_id)["agent_id"] != dead, 30, what="another browser")
+    until(lambda: tasks.job(job_id)["agent_id"] != dead, what="another browser")
     kill_browser(stack, tasks, job_id)
     after = tasks.over(job_id)
     gate.open()
@@ -179,7 +180,7 @@ def test_a_browser_that_dies_after_a_step_ends_the_task_with_what_was_done(tasks
 def test_a_step_that_has_begun_to_act_is_not_begun_again_elsewhere(tasks: Tasks, stack: Stack) -> None:
     tasks.model.play("acting", [[Navigate(tasks.site.url("/acting")), Wait(60)], Done("Never.")])
     job_id = tasks.give("acting")["id"]
-    until(lambda: "/acting" in tasks.site.paths(), 60, what="the action")
+    until(lambda: "/acting" in tasks.site.paths(), what="the action")
 
     kill_browser(stack, tasks, job_id)
     after = tasks.over(job_id)
@@ -196,7 +197,7 @@ def test_a_browser_and_its_worker_may_die_together(tasks: Tasks, stack: Stack, w
     runner = stack.pids["runner"]
     os.kill(runner, signal.SIGKILL)  # and with it every browser
     workers.kill_own()
-    until(lambda: stack.pids.get("runner", runner) != runner, 30, what="another runner")
+    until(lambda: stack.pids.get("runner", runner) != runner, what="another runner")
     early.open()
     late.open()
     replaced, ended = tasks.over(fresh), tasks.over(acted)

@@ -20,7 +20,8 @@ from celery import Celery
 from browsa.environment import celery_broker
 from browsa.stack.child import ROOT, launched
 from browsa.stack.harness import Stack
-from tests.integration.driving import Database, until
+from tests.integration.driving import Database
+from tests.patience import until
 
 OF_THE_STACK = f"celery@{socket.gethostname()}"
 
@@ -87,7 +88,7 @@ class Workers:
         until(lambda: self._stack.pids.get("worker", before) != before, 20, what="another worker")
 
     def until_there(self, name: str = OF_THE_STACK) -> None:
-        until(lambda: self._celery.control.ping(destination=[name], timeout=0.5), 30, what=f"worker {name}")
+        until(lambda: self._celery.control.ping(destination=[name], timeout=0.5), what=f"worker {name}")
 
     @contextlib.contextmanager
     def no_tasks_for(self, name: str = OF_THE_STACK) -> Iterator[None]:
@@ -128,7 +129,7 @@ def worker_of(database: Database, job_id: str) -> int:
         (row,) = database.rows("SELECT owner FROM jobs_job WHERE id = %s", job_id)
         return int(row["owner"].split(":")[1]) if row["owner"] else 0
 
-    return until(owner, 30, what="a worker for the task")
+    return until(owner, what="a worker for the task")
 
 
 def rows_of(database: Database, job_ids: list[str]) -> list[dict[str, Any]]:
