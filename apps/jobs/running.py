@@ -87,7 +87,7 @@ class Worker:
         asyncio.run_coroutine_threadsafe(runner.close(), self._loop).result(DISCONNECT_SECONDS)
 
     def close(self) -> None:
-        """Ends the loop and the threads, whatever they do."""
+        """Ends the connections to the runner, the loop and the threads, whatever they do."""
         self.disconnect()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
