@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -10,6 +12,7 @@ from apps.webhooks.models import Delivery, Endpoint
 from apps.webhooks.services import record_event
 from apps.webhooks.services.endpoints import register
 from tests.cast import Member
+from tests.patience import PATIENCE
 
 
 def listen(member: Member, url: str, *events: str) -> Endpoint:
@@ -29,3 +32,12 @@ def happen(member: Member, *, type: str = "agent.failed", count: int = 1, **data
 def delivery(endpoint: Endpoint) -> Delivery:
     """The only one of an endpoint."""
     return Delivery.objects.get(endpoint=endpoint)
+
+
+def until(condition: Callable[[], object], *, seconds: float = PATIENCE) -> None:
+    """Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("what was waited for did not happen")
+        time.sleep(0.01)

@@ -23,8 +23,7 @@ from apps.webhooks.services import handing
 from tests.cast import Member
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
-from tests.patience import until
-from tests.webhooks.making import delivery, happen, listen
+from tests.webhooks.making import delivery, happen, listen, until
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,8 +16,7 @@ from apps.webhooks.services import endpoints
 from tests.cast import Member, join
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receivers
-from tests.patience import until
-from tests.webhooks.making import delivery, happen, listen
+from tests.webhooks.making import delivery, happen, listen, until
 
 pytestmark = pytest.mark.usefixtures("deliverer")
 

@@ -12,8 +12,7 @@ from apps.webhooks.services import endpoints
 from tests.cast import Member, join
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
-from tests.patience import until
-from tests.webhooks.making import happen, listen
+from tests.webhooks.making import happen, listen, until
 
 ROUNDS = 3
 EVENTS = 500

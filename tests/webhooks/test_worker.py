@@ -8,9 +8,9 @@ from pathlib import Path
 from apps.webhooks.models import Delivery
 from tests.cast import Member
 from tests.fakes.receivers import Receivers
-from tests.patience import PATIENCE, until
+from tests.patience import PATIENCE
 from tests.processes import worker_process
-from tests.webhooks.making import happen, listen
+from tests.webhooks.making import happen, listen, until
 
 
 def test_a_worker_delivers_from_its_start_to_its_end(carol: Member, receivers: Receivers, tmp_path: Path) -> None:
