@@ -63,6 +63,8 @@ class Deliverer:
         self._channels: dict[Lane, Channel] = {}
         self._outcomes: list[Outcome] = []
         self._flights: set[asyncio.Task[None]] = set()
+        self._dropped: list[Claimed] = []
+        self._given_back = False
 
     def start(self) -> None:
         self._loop = uvloop.new_event_loop()
@@ -109,7 +111,7 @@ class Deliverer:
 
     async def _keep_recording(self) -> None:
         """Until nothing is held any more. What comes while the database answers is recorded together."""
-        while not (self._stopping and not self._lanes.held and not self._outcomes):
+        while not (self._given_back and not self._lanes.held and not self._outcomes):
             await self._ended.wait()
             self._ended.clear()
             if not await self._reached(self._record()):
@@ -164,9 +166,12 @@ class Deliverer:
             self._wake.set()
 
     async def _give_back(self) -> None:
-        dropped = self._lanes.drop_waiting()
-        if dropped:
-            await self._in_thread(lambda: handing.give_back(dropped))
+        """After the last claim, which may bring some more. What can't be given back now is kept for the next try."""
+        self._dropped += self._lanes.drop_waiting()
+        if self._dropped:
+            await self._in_thread(lambda: handing.give_back(self._dropped))
+            self._dropped.clear()
+        self._given_back = True
         self._ended.set()
 
     def _take_off(self) -> None:

@@ -112,6 +112,28 @@ def slowly(seconds: float, temper: Temper) -> Temper:
     return wait
 
 
+class Holding:
+    """Lets the first `passing` through and keeps all who come after them, `held` of them, until it is told to
+    `let_go`.
+    """
+
+    def __init__(self, then: Temper, *, passing: int = 0) -> None:
+        self._then = then
+        self._passing = passing
+        self._over = False
+        self.held = 0
+
+    async def __call__(self, receiver: Receiver, writer: Writer) -> None:
+        if len(receiver.got) > self._passing:
+            self.held += 1
+            while not self._over:
+                await asyncio.sleep(0.01)
+        await self._then(receiver, writer)
+
+    def let_go(self) -> None:
+        self._over = True
+
+
 async def hang(receiver: Receiver, writer: Writer) -> None:
     """Until the other end gives up."""
     await writer.wait_closed()

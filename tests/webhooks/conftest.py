@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
@@ -10,6 +11,7 @@ from django.conf import LazySettings
 from addresses.policy import parse_allow_list
 from tests.cast import Member, join
 from tests.fakes.receivers import Receivers
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -31,11 +33,19 @@ def carol(transactional_db: None) -> Member:
 
 
 @pytest.fixture
-def deliverer(carol: Member, loopback: None) -> Iterator[None]:
+def attempt_seconds() -> float:
+    """What an attempt may take. A machine that stands still for a while must not make one fail."""
+    return PATIENCE
+
+
+@pytest.fixture
+def deliverer(carol: Member, loopback: None, attempt_seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Delivers until the test ends."""
     from apps.webhooks.delivering import Deliverer
+    from apps.webhooks.services import handing
 
-    running = Deliverer(seconds=2)
+    monkeypatch.setattr(handing, "LEASE", timedelta(seconds=10 * PATIENCE))
+    running = Deliverer(seconds=attempt_seconds)
     running.start()
     yield
-    running.stop(grace=10)
+    running.stop(grace=PATIENCE)

@@ -23,6 +23,7 @@ from apps.webhooks.services import handing
 from tests.cast import Member
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
+from tests.patience import PATIENCE
 from tests.webhooks.making import delivery, happen, listen, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ def test_a_worker_killed_between_sending_and_recording_repeats_with_the_same_id(
     endpoint = listen(carol, shop.url())
     (event_id,) = happen(carol)
     with another_process() as worker:
-        shop.wait_for(1, seconds=60)
+        shop.wait_for(1)
         worker.kill()
         worker.wait()
     cut_off = delivery(endpoint)
@@ -85,7 +86,7 @@ def test_a_worker_killed_between_sending_and_recording_repeats_with_the_same_id(
     survivor = Deliverer()
     survivor.start()
     until(all_delivered)
-    survivor.stop(grace=10)
+    survivor.stop(grace=PATIENCE)
 
     assert ids(shop) == [event_id, event_id]
     assert len({got.body for got in shop.got}) == 1
@@ -118,14 +119,14 @@ def test_a_database_that_goes_away_again_and_again_loses_nothing(
     for shop in shops:
         listen(carol, shop.url())
     events = set(happen(carol, count=200))
-    deliverer = Deliverer(seconds=1)
+    deliverer = Deliverer()
     deliverer.start()
     for number in range(1, 4):
         shops[0].wait_for(40 * number)
         cut_connections()
 
-    until(all_delivered, seconds=30)
-    deliverer.stop(grace=10)
+    until(all_delivered)
+    deliverer.stop(grace=PATIENCE)
 
     for shop in shops:
         assert set(ids(shop)) == events
@@ -161,7 +162,7 @@ def test_a_deliverer_that_breaks_down_begins_anew(
         until(lambda: "begins anew" in caplog.text)
 
     until(all_delivered)
-    deliverer.stop(grace=10)
+    deliverer.stop(grace=PATIENCE)
     assert len(shop.got) == 1
 
 
@@ -192,7 +193,7 @@ def test_without_redis_everything_is_delivered(
     happen(carol, count=20)
 
     until(all_delivered)
-    deliverer.stop(grace=10)
+    deliverer.stop(grace=PATIENCE)
 
     assert len(set(ids(shop))) == Delivery.objects.filter(endpoint=endpoint).count() == 20
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.webhooks.schedule import (
@@ -38,6 +38,7 @@ def test_the_schedule_is_the_contracts() -> None:
     assert MAX_ATTEMPTS == 10
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 9), st.floats(0, 1))
 def test_each_wait_is_within_a_fifth_of_its_figure(made: int, jitter: float) -> None:
     waited = wait(made, jitter=jitter)
@@ -61,6 +62,7 @@ def test_a_retry_after_that_makes_no_sense_asks_for_nothing(text: str) -> None:
     assert asked_for(text, now=NOW) == timedelta()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=40))
 def test_no_retry_after_breaks_anything(text: str) -> None:
     assert asked_for(text, now=NOW) >= timedelta()
