@@ -42,6 +42,7 @@ from tests.fakes.model import (
     Wait,
     typeable,
 )
+from tests.patience import PATIENCE
 
 KEY = "sk-test-0123456789abcdef"
 PAGE = """<browser_state>
@@ -405,7 +406,8 @@ def test_what_no_client_of_theirs_would_send(
     model: ScriptedModel, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     model.play("go", [Done()])
-    assert httpx.post(model.base_url + path, headers=headers, content=body).status_code == status
+    reply = httpx.post(model.base_url + path, headers=headers, content=body, timeout=PATIENCE)
+    assert reply.status_code == status
 
 
 async def test_requests_are_remembered(model: ScriptedModel) -> None:

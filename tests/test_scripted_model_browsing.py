@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.fakes.model import Click, Done, Extract, Navigate, ScriptedModel, Type
 from tests.fakes.site import Site, html
+from tests.patience import until
 from tests.runner.harness import RunnerProcess
 
 KEY = "sk-test-0123456789abcdef"
@@ -32,7 +33,9 @@ def model() -> Iterator[ScriptedModel]:
 def site() -> Iterator[Site]:
     with Site() as site:
         site.pages["/login"] = lambda query: html(FORM)
-        site.pages["/in"] = lambda query: html(f"<title>In</title><p>Welcome {query['mail']} {query['word']}</p>")
+        site.pages["/in"] = lambda query: html(
+            f"<title>In</title><p>Welcome {query['mail']} {query['word']}</p><script>fetch('/shown')</script>"
+        )
         yield site
 
 
@@ -68,13 +71,21 @@ def browser_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 async def test_browser_use_plays_a_script(
     model: ScriptedModel, site: Site, real_runner: RunnerProcess, browser_use: Any, provider: str
 ) -> None:
+    reading = Extract("who is welcome", lambda prompt: re.search("Welcome (.*)", prompt)[1])
+
+    def read_what_is_there(prompt: str) -> Extract:
+        until(lambda: "/shown" in site.paths(), what="the page behind the form")
+        return reading
+
+    site.requests.clear()
     model.play(
         "login",
         [
             Navigate(site.url("/login")),
             [Type("Email", "al@x.test"), Type("Word", "sesame"), Click("Sign in")],
-            Extract("who is welcome", lambda prompt: re.search("Welcome (.*)", prompt)[1]),
+            read_what_is_there,
             lambda prompt: Done(re.search("<result>\n(.*)\n</result>", prompt)[1]),
+            reading,  # where the model finds the answer; it is no step any more
         ],
     )
     import anthropic  # here, as every process of a run collects this file

@@ -38,7 +38,7 @@ end
 return {allowed, backlog, now}
 """
 
-_TIMEOUT_SECONDS = 0.15
+_TIMEOUT_SECONDS = 0.5
 # While Redis is away one request in this time tries it, and the others don't wait for it.
 PROBE_SECONDS = 1.0
 _MOST_LOCAL_BUCKETS = 10_000

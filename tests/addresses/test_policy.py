@@ -6,7 +6,7 @@ import ipaddress
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addresses.policy import (
@@ -134,6 +134,7 @@ def test_a_public_address_in_another_form_is_still_public(text: str) -> None:
     assert routable(text)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(REFUSED_V4), st.data())
 def test_nothing_of_a_refused_range_is_reached_in_any_form(network: ipaddress.IPv4Network, data: st.DataObject) -> None:
     number = data.draw(st.integers(int(network.network_address), int(network.broadcast_address)))
@@ -149,6 +150,7 @@ def test_nothing_of_a_refused_range_is_reached_in_any_form(network: ipaddress.IP
     assert [str(form) for form in forms if is_routable(form)] == []
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**128 - 1))
 def test_of_ipv6_only_global_unicast_and_wrapped_ipv4_is_reached(number: int) -> None:
     address = ipaddress.IPv6Address(number)

@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from tests.fakes.stripe import SECRET_KEY, WEBHOOK_SECRET, FakeStripe
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
-def stripe(settings: Any) -> Iterator[FakeStripe]:
-    """Sells credits at 2 cents each."""
+def stripe(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStripe]:
+    """Sells credits at 2 cents each, and is waited for."""
+    from apps.billing import stripe_api
+
+    for name in ("_CONNECT_SECONDS", "_READ_SECONDS"):
+        monkeypatch.setattr(stripe_api, name, PATIENCE)
     with FakeStripe() as fake:
         settings.STRIPE_SECRET_KEY = SECRET_KEY
         settings.STRIPE_WEBHOOK_SECRET = WEBHOOK_SECRET

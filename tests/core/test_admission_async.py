@@ -105,7 +105,9 @@ async def test_a_key_is_needed(application: Application) -> None:
     assert (status, body["code"], body["request_id"]) == (401, "INVALID_API_KEY", headers["x-request-id"])
 
 
-async def test_rate_limits_hold(application: Application, carol: Member, settings: LazySettings) -> None:
+async def test_rate_limits_hold(
+    application: Application, carol: Member, settings: LazySettings, patient_buckets: None
+) -> None:
     settings.RATE_LIMITS = {**TABLE, "other": Limit(1, burst=3)}
 
     answers = await asyncio.gather(*(probe(application, carol, key=b"") for _ in range(9)))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
 from browsa.beat import PERIODS
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("still")]
 
 
 def status(*arguments: str) -> tuple[str, str]:
@@ -48,14 +47,14 @@ def test_what_never_ran_is_said() -> None:
     assert "jobs.reap" in complaint
 
 
-def test_who_is_late_is_said_and_by_how_much() -> None:
+def test_who_is_late_is_said_and_by_how_much(still: datetime) -> None:
     all_on_time()
-    BeatTick.objects.filter(name="jobs.reap").update(finished_at=timezone.now() - timedelta(seconds=100))
+    BeatTick.objects.filter(name="jobs.reap").update(finished_at=still - timedelta(seconds=100))
 
     printed, complaint = status("--json")
 
     ticks = {tick["tick"]: tick for tick in map(json.loads, printed.splitlines())}
-    assert 95 <= ticks["jobs.reap"]["late_seconds"] <= 97  # twice its period of two seconds is no lateness
+    assert ticks["jobs.reap"]["late_seconds"] == 96  # twice its period of two seconds is no lateness
     assert ticks["jobs.relay"]["late_seconds"] == 0
     assert complaint == "late, failing or never finished: jobs.reap"
 

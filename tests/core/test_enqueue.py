@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -10,13 +11,19 @@ from django.conf import LazySettings, settings
 from django.db import transaction
 
 from apps.core import enqueue
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
-def queue() -> redis.Redis:
-    server = redis.Redis.from_url(settings.REDIS_URL)
-    server.delete("default")
-    return server
+def queue() -> Iterator[redis.Redis]:
+    """The broker's, for which nobody is in a hurry."""
+    enqueue._producer.cache_clear()
+    patience = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
+    enqueue._producer().conf.broker_transport_options.update(patience)
+    with redis.Redis.from_url(settings.REDIS_URL, **patience) as server:
+        server.delete("default")
+        yield server
+    enqueue._producer.cache_clear()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -28,7 +35,6 @@ def test_a_message_leaves_with_the_commit_and_carries_ids_only(queue: redis.Redi
     message = json.loads(queue.lpop("default") or "{}")
     assert message["headers"]["task"] == "jobs.run"
     assert message["headers"]["argsrepr"] == "('252e8eac',)"
-    queue.close()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -38,7 +44,6 @@ def test_what_is_rolled_back_is_not_enqueued(queue: redis.Redis) -> None:
         raise ZeroDivisionError
 
     assert queue.llen("default") == 0
-    queue.close()
 
 
 @pytest.mark.django_db(transaction=True)

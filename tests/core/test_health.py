@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
+import redis
 from django.conf import LazySettings
+from django.conf import settings as django_settings
 
+from apps.core import health
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
 from tests.cast import call
 from tests.fakes.runner import FakeRunner
+from tests.patience import PATIENCE
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("still")]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Redis may take its time to say how it is."""
+    with redis.Redis.from_url(django_settings.REDIS_URL, socket_timeout=PATIENCE) as server:
+        monkeypatch.setattr(health, "_redis", lambda: server)
+        yield
 
 
 def test_alive(db: None) -> None:
@@ -44,9 +57,9 @@ def test_not_ready_before_the_first_tick(runner: FakeRunner) -> None:
     assert not_ready() == "worker_and_beat"
 
 
-def test_not_ready_when_ticks_stop(runner: FakeRunner) -> None:
+def test_not_ready_when_ticks_stop(runner: FakeRunner, still: datetime) -> None:
     run_tick("a tick", lambda: None)
-    BeatTick.objects.update(finished_at=datetime.now(UTC) - timedelta(seconds=16))
+    BeatTick.objects.update(finished_at=still - timedelta(seconds=16))
 
     assert not_ready() == "worker_and_beat"
 

@@ -10,13 +10,14 @@ import pytest
 import redis
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from apps.core.ratelimit_buckets import SCRIPT, LocalBuckets
 from apps.core.ratelimits import MICROSECONDS, TABLE, Limit, decide, overridden, route_class, take
 from browsa.environment import rate_limits
+from tests.patience import PATIENCE
 
 AGENT = "agt_00112233445566778899"
 
@@ -79,6 +80,7 @@ def test_a_full_bucket_allows_its_burst_and_then_its_rate(limit: Limit) -> None:
     assert allowed == limit.burst + 10 * limit.per_minute
 
 
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     limit=st.builds(Limit, per_minute=st.integers(1, 10_000), burst=st.integers(1, 1000)),
     backlog=st.integers(0, 10**12),
@@ -120,12 +122,12 @@ def test_a_clock_that_went_back_delays_nobody_for_longer_than_a_bucket_takes() -
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(settings.REDIS_URL)
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE)  # asked again, it would count twice
     yield client
     client.close()
 
 
-@hypothesis_settings(deadline=None)
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     limit=st.builds(Limit, per_minute=st.integers(1, 1_000_000), burst=st.integers(1, 1_000_000)),
     backlogs=st.lists(st.one_of(st.none(), st.integers(-(10**9), 10**13)), min_size=1, max_size=5),

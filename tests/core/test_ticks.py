@@ -12,6 +12,7 @@ from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
 from browsa.celery import clock
 from tests.cast import at_once
+from tests.patience import PATIENCE
 
 
 @pytest.mark.django_db
@@ -34,10 +35,10 @@ def test_two_workers_never_run_one_tick_together() -> None:
 
     def tick(number: int) -> bool:
         if number == 0:
-            return run_tick("t", lambda: (started.set(), all_tried.wait(10)))
-        started.wait(10)
+            return run_tick("t", lambda: (started.set(), all_tried.wait(PATIENCE)))
+        assert started.wait(PATIENCE)
         ran = run_tick("t", lambda: None)
-        all_tried.wait(10)
+        all_tried.wait(PATIENCE)
         return ran
 
     started = threading.Event()
@@ -48,7 +49,7 @@ def test_two_workers_never_run_one_tick_together() -> None:
 def test_two_ticks_do_not_wait_for_each_other() -> None:
     both = threading.Barrier(2)
 
-    assert at_once(2, lambda number: run_tick(f"t{number}", lambda: both.wait(10))) == [True, True]
+    assert at_once(2, lambda number: run_tick(f"t{number}", lambda: both.wait(PATIENCE))) == [True, True]
 
 
 def test_beat_begins_with_a_tick_of_each(monkeypatch: pytest.MonkeyPatch) -> None:

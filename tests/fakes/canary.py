@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 
+from tests.patience import PATIENCE
+
 
 class Canary:
     """A TCP listener and a UDP socket on one port of the host's loopback. `visits` names every packet and caller."""
@@ -38,7 +40,7 @@ class Canary:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         self._tcp.close()
         self._udp.close()
 

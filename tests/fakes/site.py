@@ -65,9 +65,8 @@ class Site:
                 b"loot" * 64,
             ),
         }
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.site = self  # type: ignore[attr-defined]
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.site = self
         self.port = int(self._server.server_address[1])
 
     def __enter__(self) -> Site:
@@ -96,7 +95,14 @@ def html(text: str) -> Page:
     return 200, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # with the usual five, browsers' connections wait for seconds while nobody accepts them
+    site: Site
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
     protocol_version = "HTTP/1.1"
     timeout = 30
 
@@ -104,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        site: Site = self.server.site  # type: ignore[attr-defined]
+        site = self.server.site
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         site.requests.append(Seen(self.command, parts.path, headers))

@@ -10,6 +10,7 @@ import pytest
 
 from browsa.stack import bootstrap
 from browsa.stack.bootstrap import BootstrapError
+from tests.patience import PATIENCE
 
 Steps = list[tuple[str, list[str]]]
 
@@ -107,7 +108,7 @@ def test_without_a_chromium_the_message_says_what_to_install(steps: Steps, monke
 def test_a_failed_step_shows_the_end_of_its_output(capsys: pytest.CaptureFixture[str]) -> None:
     script = "import sys; print('first'); print('the reason', file=sys.stderr); sys.exit(1)"
 
-    assert not bootstrap.attempt("Trying", [sys.executable, "-c", script], 30)
+    assert not bootstrap.attempt("Trying", [sys.executable, "-c", script], PATIENCE)
 
     assert capsys.readouterr().out.startswith("· Trying … failed:\n    ")
 
@@ -117,7 +118,7 @@ def test_a_step_that_hangs_is_given_up(capsys: pytest.CaptureFixture[str]) -> No
 
     assert not bootstrap.attempt("Waiting", ["sh", "-c", "sleep 600 & sleep 600"], 0.2)
 
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < PATIENCE
     assert "given up" in capsys.readouterr().out
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from browsa.stack.child import command_line, launched
+from tests.patience import PATIENCE
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and user namespaces are Linux's")
 
@@ -42,7 +43,7 @@ def test_a_child_dies_with_a_killed_parent() -> None:
         # poll(2) on a pidfd returns when the process has ended
         import select
 
-        assert select.select([ending], [], [], 10)[0]
+        assert select.select([ending], [], [], PATIENCE)[0]
         os.close(ending)
     assert command_line(child) == ""
 
@@ -74,4 +75,4 @@ def test_the_command_keeps_the_pid_and_the_signals_of_a_plain_child() -> None:
     with subprocess.Popen(launched(["sleep", "600"])) as process:
         process.send_signal(signal.SIGTERM)
 
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(PATIENCE) == -signal.SIGTERM

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import socket
 from typing import Any
 
-from browsa.stack.harness import free_port
 from browsa.stack.readiness import Readiness, ask, judge
 
 
@@ -36,4 +36,6 @@ def test_an_answer_of_another_kind_is_not_ready() -> None:
 
 
 def test_nobody_listening_is_not_reachable() -> None:
-    assert ask(free_port(), 0.0) == Readiness()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        assert ask(silent.getsockname()[1], 0.0) == Readiness()

@@ -18,6 +18,7 @@ from browsa.stack import postgres
 from browsa.stack.child import command_line
 from browsa.stack.home import StackError, locate
 from browsa.stack.servers import Urls, embedded_servers
+from tests.patience import PATIENCE
 
 # Starts the servers, says where, and waits to be killed.
 SUPERVISOR = """
@@ -44,7 +45,7 @@ def run_sql(urls: Urls, statement: str) -> list[tuple[object, ...]]:
 
 
 def ping(urls: Urls) -> bool:
-    with contextlib.closing(redis.Redis.from_url(urls.redis)) as client:
+    with contextlib.closing(redis.Redis.from_url(urls.redis, socket_timeout=PATIENCE)) as client:
         return bool(client.ping())
 
 
@@ -88,7 +89,7 @@ def test_a_killed_supervisor_takes_the_servers_along_and_the_data_survives(home:
         postmaster = int((home / "postgres" / "postmaster.pid").read_text().split()[0])
         ending = os.pidfd_open(postmaster)
         process.kill()
-    assert select.select([ending], [], [], 10)[0], "PostgreSQL outlived its supervisor"
+    assert select.select([ending], [], [], PATIENCE)[0], "PostgreSQL outlived its supervisor"
     os.close(ending)
 
     with embedded_servers(home) as urls:
@@ -142,8 +143,9 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
     assert servers_below(home) == []
 
 
-def test_an_orphaned_postgres_is_taken_down_before_the_next_starts(home: Path) -> None:
+def test_an_orphaned_postgres_is_taken_down_before_the_next_starts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel can't tell children of their parent's death, a killed supervisor leaves its server."""
+    monkeypatch.setattr(postgres, "_STALE_PATIENCE", PATIENCE)
     where = locate(home)
     where.sockets.mkdir(mode=0o700)
     where.postgres_sockets.mkdir(mode=0o700)
@@ -161,7 +163,7 @@ def test_an_orphaned_postgres_is_taken_down_before_the_next_starts(home: Path) -
     with embedded_servers(home) as urls:
         assert run_sql(urls, "SELECT 1") == [(1,)]
 
-    assert orphan.wait(10) == 0
+    assert orphan.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

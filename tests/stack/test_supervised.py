@@ -11,6 +11,7 @@ from pathlib import Path
 
 from browsa.stack.services import Ending, Service
 from browsa.stack.supervised import Supervised
+from tests.patience import PATIENCE
 
 STOP = ((signal.SIGTERM, 10.0),)
 
@@ -26,7 +27,7 @@ def supervised(one: Service, logs: Path, said: list[str] | None = None) -> Super
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -48,14 +49,14 @@ async def test_a_process_that_is_killed_comes_back_with_another_pid(tmp_path: Pa
 
 
 async def test_a_process_that_ignores_every_signal_is_killed(tmp_path: Path) -> None:
-    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)"
-    child = supervised(service(script, drain=((signal.SIGTERM, 0.2),)), tmp_path)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    child = supervised(service(deaf, drain=((signal.SIGTERM, 0.2),)), tmp_path)
     child.start()
-    await until(lambda: child.pid)
+    await until(lambda: (tmp_path / "program.log").read_text())
 
     await child.stop(Ending.DRAIN)
 
-    assert child.pid is None
+    assert (child.pid, child.last_end) == (None, "killed by SIGKILL")
 
 
 async def test_nothing_is_started_again_after_a_stop(tmp_path: Path) -> None:
@@ -107,5 +108,5 @@ async def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(
     child.start()
     await until(lambda: (tmp_path / "program.log").read_text())
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await child.stop(Ending.NOW)

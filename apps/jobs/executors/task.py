@@ -30,7 +30,7 @@ from apps.jobs.domains import Domains
 from apps.jobs.execution import Cancelled, Completed, Failed, Outcome, Run, Waiting
 from apps.jobs.executors import task_result
 from apps.jobs.executors.task_browser import Gone, TaskBrowser
-from apps.jobs.executors.work import unless_cancelled
+from apps.jobs.executors.work import RETRY_SECONDS, unless_cancelled
 from apps.jobs.llm import keys
 from apps.jobs.llm.names import ModelName
 from apps.jobs.results import screenshot_url
@@ -70,10 +70,6 @@ class Task:
         """Raises LeaseLost."""
         try:
             situation = await self._take_up()
-            key = await sync_to_async(keys.get)(job_id=self._run.job.id)
-        except keys.KeyGone as error:
-            message = f"The LLM key of this task is gone ({error}): it is never stored. Send the task again."
-            return await self._failed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0)
         except Unreadable as error:
             message = f"What the task had done so far can't be read any more ({error}). Send the task again."
             return await self._failed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0)
@@ -83,14 +79,19 @@ class Task:
         limit = asyncio.timeout(max(0.0, left))
         try:
             async with limit:
-                return await unless_cancelled(self._run, self._work(situation, key)) or Cancelled()
+                return await unless_cancelled(self._run, self._work(situation)) or Cancelled()
+        except keys.KeyGone as error:
+            message = f"The LLM key of this task is gone ({error}): it is never stored. Send the task again."
+            return await self._failed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0)
         except TimeoutError:
             if not limit.expired():
                 raise
             message = f"The task took longer than its {self._wallclock.total_seconds():g} s (wallclock_seconds)."
             return await self._failed("TIMEOUT", message)
 
-    async def _work(self, situation: Situation, key: str) -> Outcome:
+    async def _work(self, situation: Situation) -> Outcome:
+        """Raises KeyGone."""
+        key = await self._key()
         library = await _library()
         name = ModelName.parse(self._params["llm"])
         model: Model = library.Model(name, base_url=self._params.get("llm_base_url", ""), key=key)
@@ -105,6 +106,15 @@ class Task:
             return await self._failed("INTERNAL_ERROR", f"{gone}{charged}", used=used)
         finally:
             await model.close()
+
+    async def _key(self) -> str:
+        """Raises KeyGone. A Redis that restarts is back within seconds, and may have kept it."""
+        for pause in RETRY_SECONDS:
+            try:
+                return await sync_to_async(keys.get)(job_id=self._run.job.id)
+            except keys.KeyOutOfReach:
+                await asyncio.sleep(pause)
+        return await sync_to_async(keys.get)(job_id=self._run.job.id)
 
     async def _in_browsers(self, browser: TaskBrowser, situation: Situation, model: Model, directory: Path) -> Outcome:
         library = await _library()

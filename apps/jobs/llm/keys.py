@@ -28,6 +28,10 @@ class KeyGone(Exception):
     """There is no key for the job, or none that opens."""
 
 
+class KeyOutOfReach(KeyGone):
+    """Redis doesn't answer. The key may be there when it does."""
+
+
 def put(*, job_id: uuid.UUID, key: str) -> None:
     """Raises NotReady when Redis is away: without the key the job could not begin."""
     sealed = sealing.seal(key.encode(), context=_context(job_id))
@@ -39,11 +43,11 @@ def put(*, job_id: uuid.UUID, key: str) -> None:
 
 
 def get(*, job_id: uuid.UUID) -> str:
-    """The job's key, which from now on lives its full time again. Raises KeyGone, also when Redis is away."""
+    """The job's key, which from now on lives its full time again. Raises KeyGone."""
     try:
         sealed = _redis().getex(_name(job_id), ex=LIFE_SECONDS)
     except (redis.RedisError, OSError) as error:
-        raise KeyGone("Redis is away") from error
+        raise KeyOutOfReach("Redis is away") from error
     if not isinstance(sealed, bytes):
         raise KeyGone("Redis was emptied, or the key's time was up")
     try:
