@@ -31,7 +31,7 @@ from browsa.stack.servers import embedded_servers
 MIGRATED = "migrated"  # the database that holds what migrations made, and nothing else
 
 _MADE = "made"
-_PATIENCE = 120.0
+_PATIENCE = 300.0
 _API_URL = "http://127.0.0.1:8000"  # each copy gets its own
 # What the first workspace gets depends on it: with another value there is nothing to copy.
 _PROVISIONED_BY = frozenset({"SIGNUP_CREDITS"})

@@ -13,6 +13,9 @@ from tests.fakes.site import Site
 from tests.integration.driving import Database, Member
 from tests.template import running_stack
 
+# Of the shared stack: ten browsers that are asked for at once start two at a time.
+LEASE_WAIT = 80  # seconds, less than what `plain_http` waits
+
 # They take minutes and all cores, and have a goal of their own: `make hurt`.
 collect_ignore = [] if "BROWSA_TEST_HURT" in os.environ else ["tasks_hurt"]
 
@@ -33,6 +36,7 @@ def model() -> Iterator[ScriptedModel]:
 def stack(tmp_path_factory: pytest.TempPathFactory, site: Site, model: ScriptedModel) -> Iterator[Stack]:
     settings = {
         "BROWSA_POOL_SIZE": "2",
+        "BROWSA_LEASE_WAIT_SECONDS": str(LEASE_WAIT),
         "BROWSA_RATE_LIMITS": "off",
         "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port},127.0.0.1:{model.port}",
         "EGRESS_COUNTRIES": '{"us": "direct", "de": "direct"}',

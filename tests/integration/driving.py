@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,11 +77,10 @@ class Member:
         body: dict[str, Any] = answer.json()
         return body
 
-    def ended(self, agent_id: str, seconds: float) -> dict[str, Any]:
+    def ended(self, agent_id: str) -> dict[str, Any]:
         """The agent, once it is over."""
         return until(
             lambda: body if (body := self.agent(agent_id))["status"] in ("destroyed", "failed") else None,
-            seconds,
             what=f"the end of {agent_id}",
         )
 
@@ -114,7 +114,7 @@ class Database:
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         with (
-            contextlib.closing(psycopg2.connect(self._url, connect_timeout=5)) as connection,
+            contextlib.closing(psycopg2.connect(self._url, connect_timeout=int(PATIENCE))) as connection,
             connection.cursor(cursor_factory=RealDictCursor) as cursor,
         ):
             cursor.execute(sql, values)
@@ -125,6 +125,12 @@ class Database:
             "SELECT type, data FROM webhooks_outboxevent WHERE data->>'agent_id' = %s ORDER BY created_at", agent_id
         )
         return [(row["type"], row["data"]) for row in found]
+
+    def told_at(self, agent_id: str) -> float:
+        """When the books last learned something of the agent, as Unix time."""
+        sql = "SELECT max(created_at) AS at FROM webhooks_outboxevent WHERE data->>'agent_id' = %s"
+        at: datetime = self.rows(sql, agent_id)[0]["at"]
+        return at.timestamp()
 
     def reason(self, agent_id: str) -> str:
         (row,) = self.rows("SELECT end_reason FROM agents_agent WHERE id = %s", agent_id)
@@ -156,7 +162,7 @@ def manage(stack: Stack, *arguments: str, script: str | None = None) -> str:
         input=script,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -226,7 +232,7 @@ class Control:
 
     def __init__(self, stack: Stack) -> None:
         self._transport = httpx.HTTPTransport(uds=str(locate(stack.home).runner_socket), verify=False)
-        self._http = httpx.Client(transport=self._transport, base_url="http://runner", timeout=10)
+        self._http = httpx.Client(transport=self._transport, base_url="http://runner", timeout=PATIENCE)
 
     def __enter__(self) -> Control:
         return self
@@ -261,7 +267,7 @@ def pool_is_whole(stack: Stack) -> bool:
 
 def answers(stack: Stack, path: str = "/healthz") -> bool:
     try:
-        return visit(stack.api_url + path, timeout=10).is_success
+        return visit(stack.api_url + path).is_success
     except httpx.TransportError:
         return False
 
@@ -295,11 +301,15 @@ def chromium_of(stack: Stack, agent: dict[str, Any]) -> int:
         for _ in range(3):  # so that no other browser has processes of just the same ids
             context = command(cdp, "Target.createBrowserContext")["browserContextId"]
             command(cdp, "Target.createTarget", url="about:blank", browserContextId=context)
-        known = {process["id"] for process in command(cdp, "SystemInfo.getProcessInfo")["processInfo"]}
-    inside = _process_ids_inside()
-    matching = [pid for pid in chromiums(stack) if known <= inside.get(pid, set())]
-    assert len(matching) == 1, matching
-    return matching[0]
+
+        def matching() -> list[int]:
+            known = {process["id"] for process in command(cdp, "SystemInfo.getProcessInfo")["processInfo"]}
+            inside = _process_ids_inside()
+            return [pid for pid in chromiums(stack) if known <= inside.get(pid, set())]
+
+        # One of its processes may have ended between the two lists.
+        (pid,) = until(matching, what="a browser with those processes")
+        return pid
 
 
 def _process_ids_inside() -> dict[int, set[int]]:
@@ -341,3 +351,20 @@ def command(cdp: ClientConnection, method: str, **params: Any) -> dict[str, Any]
             assert "error" not in message, message
             result: dict[str, Any] = message["result"]
             return result
+
+
+def navigate(cdp: ClientConnection, url: str) -> None:
+    """Returns when the page has loaded: the answer to the command comes before it shows."""
+    command(cdp, "Page.enable")
+    cdp.send(json.dumps({"id": 2, "method": "Page.navigate", "params": {"url": url}}))
+    left = {"answer", "Page.loadEventFired"}
+    while left:
+        message = json.loads(cdp.recv(timeout=PATIENCE))
+        assert not message.get("result", {}).get("errorText"), message
+        left.discard("answer" if message.get("id") == 2 else message.get("method"))
+
+
+def evaluate(agent: dict[str, Any], expression: str) -> Any:
+    """What the page in the agent's browser says."""
+    with attach(agent["cdp_url"]) as cdp:
+        return command(cdp, "Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")

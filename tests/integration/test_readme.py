@@ -22,9 +22,10 @@ import pytest
 from browsa.stack.child import ROOT
 from browsa.stack.harness import own_environment
 from tests.fakes.model import Done, Navigate, ScriptedModel
+from tests.patience import PATIENCE
 from tests.template import running_stack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^<!-- test: (\w+) -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -79,6 +80,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         env = {
             "BROWSA_POOL_SIZE": "1",
             "BROWSA_MAX_BROWSERS": "2",
+            "BROWSA_RATE_LIMITS": "off",  # a Redis that takes half a second to answer makes them refuse
             "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{port},127.0.0.1:{model.port}",
         }
         (place / "all.sh").write_text(script(f"http://127.0.0.1:{port}/", model.base_url, place))
@@ -89,10 +91,10 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 env=own_environment(os.environ),
                 capture_output=True,
                 text=True,
-                timeout=90,
+                timeout=4 * PATIENCE,
                 check=False,
             )
-            assert done.returncode or hooked.wait(10)
+            assert done.returncode or hooked.wait(PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     parts = re.split(r"^=== (\w+)\n", done.stdout, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))

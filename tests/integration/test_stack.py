@@ -18,7 +18,7 @@ from browsa.stack.home import StackError, locate
 from browsa.stack.launch import adopt_orphans
 from browsa.stack.servers import embedded_servers
 from tests.integration.driving import answers, visit
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.template import running_stack as running_copy
 
 pytestmark = [
@@ -67,8 +67,8 @@ def test_however_a_stack_ends_beside_another_nothing_is_left_and_the_next_one_fi
             assert other.printed().count("ready http://") == 1
             refused = visit(f"{other.api_url}/v1/credits", headers={"X-API-Key": stack.api_key})
             assert refused.status_code == 401
-            assert other.stop(end) == (-end if end == signal.SIGKILL else 0)
-            assert remains.wait_for_none(10.0, before) == {}, f"after {end.name}"
+            assert other.stop(end, PATIENCE) == (-end if end == signal.SIGKILL else 0)
+            assert remains.wait_for_none(PATIENCE, before) == {}, f"after {end.name}"
             assert balance(stack) == 100
         assert locate(home).sockets.exists() == (end == signal.SIGKILL)
 
@@ -117,8 +117,8 @@ def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, before: frozenset[
         until(lambda: (home / "pids.json").exists())
         process.send_signal(signal.SIGINT)
 
-        assert process.wait(20) == 0
-    assert remains.wait_for_none(5.0, before) == {}
+        assert process.wait(PATIENCE) == 0
+    assert remains.wait_for_none(PATIENCE, before) == {}
     assert not locate(home).sockets.exists()
 
 

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from browsa.stack.harness import Stack
 from tests.fakes.site import Site
+from tests.integration.conftest import LEASE_WAIT
 from tests.integration.driving import (
     Database,
     Member,
@@ -26,10 +27,11 @@ from tests.integration.driving import (
     chromiums,
     command,
     leases,
+    navigate,
     verify_ledger,
     visit,
 )
-from tests.patience import until
+from tests.patience import PATIENCE, keeps_to, until
 
 pytestmark = pytest.mark.integration
 
@@ -74,7 +76,7 @@ def test_the_answer_has_every_field_of_the_contract(member: Member, stack: Stack
     assert re.fullmatch(r"[0-9A-F]{32}", page)
     assert re.fullmatch(re.escape(f"{stack.api_url}/live/") + r"r1-[0-9a-f]{48}", agent["live_url"])
     assert TIME.fullmatch(agent["created_at"]) and TIME.fullmatch(agent["expires_at"])
-    assert 599 <= seconds_between(agent["created_at"], agent["expires_at"]) <= 632
+    assert 599 <= seconds_between(agent["created_at"], agent["expires_at"]) <= 602 + LEASE_WAIT
     assert member.agent(agent["id"]) == agent
     member.delete(f"/v1/agents/{agent['id']}")
 
@@ -108,11 +110,11 @@ def test_a_life_in_full(member: Member, outsider: Member, stack: Stack, site: Si
     assert TIME.fullmatch(after["destroyed_at"])
     not_running = member.get(path + "/cdp")
     assert (not_running.status_code, not_running.json()["code"]) == (409, "AGENT_NOT_RUNNING")
+    until(lambda: not leases(stack) & {first["id"], second["id"]}, what="the end of the leases")
     assert visit(first["cdp_http"] + "/json/version").status_code == 404
     with pytest.raises(InvalidStatus) as refusal, attach(first["cdp_url"]):
         pass
     assert refusal.value.response.status_code == 404  # before the upgrade
-    assert not leases(stack) & {first["id"], second["id"]}
     the_books_of(member, first, second, database, after["destroyed_at"])
 
 
@@ -164,8 +166,9 @@ async def test_playwright_finds_the_first_page_loaded(member: Member, site: Site
     agent = member.burner(initial_url=site.url("/hello"))
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(agent["cdp_url"])
+        browser = await playwright.chromium.connect_over_cdp(agent["cdp_url"], timeout=PATIENCE * 1000)
         (page,) = browser.contexts[0].pages
+        page.set_default_timeout(PATIENCE * 1000)
         await page.wait_for_url(site.url("/hello"))
         assert await page.title() == "Hello"
         await page.goto(site.url("/portrait"))
@@ -181,7 +184,7 @@ def test_a_raw_client_drives_it_and_leaving_does_not_end_it(member: Member, site
 
     for path in ("/hello", "/portrait"):
         with attach(agent["cdp_url"]) as cdp:
-            command(cdp, "Page.navigate", url=site.url(path))
+            navigate(cdp, site.url(path))
     with attach(agent["cdp_url"]) as cdp, attach(agent["cdp_url"]) as other:
         for client in (cdp, other):
             result = command(client, "Runtime.evaluate", expression="location.href")
@@ -199,7 +202,7 @@ def test_browser_close_ends_it_and_it_is_charged(member: Member, stack: Stack, d
     with attach(agent["cdp_url"]) as cdp:
         command(cdp, "Browser.close")
 
-    assert member.ended(agent["id"], 10)["status"] == "destroyed"
+    assert member.ended(agent["id"])["status"] == "destroyed"
     assert database.reason(agent["id"]) == "closed"
     assert database.events(agent["id"])[-1][1]["reason"] == "closed"
     assert member.kinds(agent["id"]) == [("hold", 0), ("capture", -1)]
@@ -207,25 +210,30 @@ def test_browser_close_ends_it_and_it_is_charged(member: Member, stack: Stack, d
 
 
 def test_a_crash_is_told_within_two_seconds_and_costs_nothing(member: Member, stack: Stack, database: Database) -> None:
-    agent = member.burner()
-    pid = chromium_of(stack, agent)
+    """By the clock of the books: how long we take to hear of it is our own affair."""
 
-    with attach(agent["cdp_url"]) as cdp:
-        command(cdp, "Target.getTargets")
-        os.kill(pid, signal.SIGKILL)
-        begun = time.monotonic()
-        with pytest.raises(ConnectionClosed):
-            while True:
-                cdp.recv(timeout=10)
-    after = member.ended(agent["id"], 10)
+    def crash() -> float:
+        agent = member.burner()
+        pid = chromium_of(stack, agent)
 
-    assert time.monotonic() - begun < 2
-    assert (after["status"], after["cost_credits"]) == ("destroyed", 0)
-    assert database.reason(agent["id"]) == "crashed"
-    assert member.kinds(agent["id"]) == [("hold", 0), ("release", 0)]
-    assert adds_up(member.ledger()) == member.credits() == (100, 0)
-    assert pid not in chromiums(stack)
-    assert database.events(agent["id"])[-1][0] == "agent.destroyed"
+        with attach(agent["cdp_url"]) as cdp:
+            command(cdp, "Target.getTargets")
+            os.kill(pid, signal.SIGKILL)
+            killed = time.time()
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    cdp.recv(timeout=PATIENCE)
+        after = member.ended(agent["id"])
+
+        assert (after["status"], after["cost_credits"]) == ("destroyed", 0)
+        assert database.reason(agent["id"]) == "crashed"
+        assert member.kinds(agent["id"]) == [("hold", 0), ("release", 0)]
+        assert adds_up(member.ledger()) == member.credits() == (100, 0)
+        assert pid not in chromiums(stack)
+        assert database.events(agent["id"])[-1][0] == "agent.destroyed"
+        return database.told_at(agent["id"]) - killed
+
+    keeps_to(2, crash)
 
 
 def test_a_client_that_vanishes_leaves_the_browser_running(member: Member) -> None:
@@ -246,7 +254,7 @@ def test_no_browser_outlives_its_agent(member: Member, stack: Stack) -> None:
 
     member.delete(f"/v1/agents/{agent['id']}")
 
-    until(lambda: pid not in chromiums(stack), 5, what="the end of its Chromium")
+    until(lambda: pid not in chromiums(stack), what="the end of its Chromium")
 
 
 @pytest.mark.parametrize(

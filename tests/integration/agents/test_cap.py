@@ -37,7 +37,7 @@ def test_thirty_at_once_against_a_cap_of_ten(member: Member, outsider: Member, s
     assert {answer.status_code for answer in ended} == {204}
     assert Counter(line["kind"] for line in member.ledger()) == {"grant": 1, "hold": 11, "capture": 11}
     assert adds_up(member.ledger()) == member.credits() == (89, 0)
-    assert not leases(stack) & ids
+    until(lambda: not leases(stack) & ids, what="the end of the leases")
     verify_ledger(stack)
     until(lambda: pool_is_whole(stack), what="the end of the browsers")
 

@@ -14,6 +14,7 @@ import pytest
 
 from browsa.stack.harness import Stack
 from tests.integration.driving import Member, answers
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.integration
 
@@ -70,7 +71,7 @@ class Wire:
 
     def send(self, raw: bytes, count: int = 1, method: str = "GET") -> list[Reply]:
         """Sends `raw` as it is, and reads `count` answers."""
-        with socket.create_connection(("127.0.0.1", self._stack.port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", self._stack.port), timeout=PATIENCE) as sock:
             sock.sendall(raw)
             # One buffered file for all answers: what it has read ahead belongs to the next.
             with sock.makefile("rb") as stream:
@@ -299,7 +300,7 @@ def test_head_answers_without_a_body(wire: Wire) -> None:
 def test_a_connection_outlives_what_clients_keep_idle(stack: Stack, wire: Wire) -> None:
     """Were the server to close it first, a client's next request could be on its way already, and be lost."""
     usual = 5  # seconds, of httpx and requests' like
-    with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as sock, sock.makefile("rb") as stream:
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=PATIENCE) as sock, sock.makefile("rb") as stream:
         for last in (False, True):
             sock.sendall(wire.head("GET", "/healthz"))
             assert wire._read(stream, "GET").status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from browsa.stack.harness import Stack
 from runner.browsers import find_chromium, find_headless_shell
 from tests.fakes.cable import Cable
 from tests.fakes.site import Site, html
-from tests.integration.driving import Member, attach, command
+from tests.integration.driving import Member, evaluate
 from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.integration
@@ -34,6 +35,13 @@ PICTURE = """canvas => {
   const [red, green, blue] = data;
   return { width: canvas.width, corner: [red, green, blue] };
 }"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _patience() -> Iterator[None]:
+    expect.set_options(timeout=PATIENCE * 1000)
+    yield
+    expect.set_options(timeout=None)
 
 
 @pytest.fixture
@@ -58,8 +66,11 @@ async def visitor(stack: Stack, *, gateway: int | None = None) -> AsyncIterator[
             complaints.append(message.text)
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shell, args=[rule] if gateway else [])
+        browser = await playwright.chromium.launch(
+            executable_path=shell, args=[rule] if gateway else [], timeout=PATIENCE * 1000
+        )
         context = await browser.new_context(viewport={"width": 1200, "height": 760})
+        context.set_default_timeout(PATIENCE * 1000)
         await context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.api_url)
         page = await context.new_page()
         await page.add_init_script(KEEP_STATES)
@@ -70,14 +81,13 @@ async def visitor(stack: Stack, *, gateway: int | None = None) -> AsyncIterator[
     assert complaints == []
 
 
-def remote(agent: dict[str, Any], expression: str) -> Any:
-    """What the page in the agent's browser says."""
-    with attach(agent["cdp_url"]) as cdp:
-        return command(cdp, "Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+async def until_remote(agent: dict[str, Any], expression: str, value: object) -> None:
+    """Until the page in the agent's browser says so. On a thread: what is awaited may have to pass a cable of ours."""
+    await asyncio.to_thread(until, lambda: evaluate(agent, expression) == value, what=f"{expression} = {value!r}")
 
 
 async def is_live(page: Page) -> None:
-    await expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=PATIENCE * 1000)
+    await expect(page.locator("body")).to_have_attribute("data-state", "live")
 
 
 async def was(page: Page, state: str, times: int) -> None:
@@ -93,7 +103,6 @@ async def shows(page: Page, *colour: int) -> None:
         f"""colour => {{ const {{ corner }} = ({PICTURE})(document.getElementById("canvas"));
         return corner.every((part, n) => Math.abs(part - colour[n]) < 12) }}""",
         arg=list(colour),
-        timeout=PATIENCE * 1000,
     )
 
 
@@ -116,13 +125,13 @@ async def test_whoever_has_the_link_sees_the_browser(stack: Stack, agent: dict[s
         await expect(page.locator("#url")).to_have_text(site.url("/form"))
         assert await page.locator("#keys").count() == 0
 
-        remote(agent, "document.body.style.background = '#a03020'; document.title = 'Now red'; 0")
+        evaluate(agent, "document.body.style.background = '#a03020'; document.title = 'Now red'; 0")
         await shows(page, 0xA0, 0x30, 0x20)
         await expect(page.locator("#title")).to_have_text("Now red")
 
         await page.locator("#canvas").click()
         await page.keyboard.type("nothing")
-    assert remote(agent, "one.value + two.value") == ""
+    assert evaluate(agent, "one.value + two.value") == ""
 
 
 async def test_whoever_has_the_control_link_fills_in_a_form(stack: Stack, agent: dict[str, Any]) -> None:
@@ -135,21 +144,21 @@ async def test_whoever_has_the_control_link_fills_in_a_form(stack: Stack, agent:
         await page.keyboard.type("Ada L")
         await page.keyboard.press("Backspace")
         await page.keyboard.insert_text("数学者")  # as an input method does
-        until(lambda: remote(agent, "one.value") == "Ada 数学者", what="the typing")
+        await until_remote(agent, "one.value", "Ada 数学者")
         await page.keyboard.press("Tab")
-        until(lambda: remote(agent, "document.activeElement.id") == "two", what="the next field")
+        await until_remote(agent, "document.activeElement.id", "two")
 
         await page.evaluate("navigator.clipboard.writeText('pasted: \\u00e9 \\u6570')")
         await page.keyboard.press("Control+V")
-        until(lambda: remote(agent, "two.value") == "pasted: é 数", what="the paste")
+        await until_remote(agent, "two.value", "pasted: é 数")
         await page.keyboard.press("Control+A")
         await page.keyboard.press("Control+X")
         await expect(page.locator("#toast")).to_have_text("Copied")
         assert await page.evaluate("navigator.clipboard.readText()") == "pasted: é 数"
-        until(lambda: remote(agent, "two.value") == "", what="the cut")
+        await until_remote(agent, "two.value", "")
 
         await page.mouse.wheel(0, 240)
-        until(lambda: remote(agent, "wheels") == 240, what="the wheel")
+        await until_remote(agent, "wheels", 240)
 
 
 async def test_it_reconnects_by_itself_when_the_connection_is_cut(stack: Stack, agent: dict[str, Any]) -> None:
@@ -160,12 +169,12 @@ async def test_it_reconnects_by_itself_when_the_connection_is_cut(stack: Stack, 
             assert cable.made == count
             cable.cut()
             await was(page, "reconnecting", count)
-            remote(agent, f"document.body.style.background = '{hexadecimal}'; 0")
+            evaluate(agent, f"document.body.style.background = '{hexadecimal}'; 0")
             await is_live(page)
             await shows(page, *colour)
         await page.mouse.click(*await point(page, 0.5, 0.24))
         await page.keyboard.type("back")
-        until(lambda: remote(agent, "one.value") == "back", what="the typing")
+        await until_remote(agent, "one.value", "back")
 
 
 async def test_it_says_when_the_session_has_ended(
@@ -198,4 +207,4 @@ async def test_whoever_was_cut_off_when_it_ended_is_told_so(
         member.delete(f"/v1/agents/{agent['id']}")
         await page.unroute("**/live/*")
 
-        await expect(page.locator("#news")).to_have_text("The session has ended", timeout=PATIENCE * 1000)
+        await expect(page.locator("#news")).to_have_text("The session has ended")

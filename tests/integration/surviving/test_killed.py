@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
+from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -24,8 +26,8 @@ from tests.integration.driving import (
     visit,
 )
 from tests.integration.surviving.conftest import STUCK_AFTER
-from tests.integration.surviving.hurting import agree, crowd, kill, stopped, until_well
-from tests.patience import until
+from tests.integration.surviving.hurting import agree, crowd, kill, stopped, until_agreed, until_well
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +63,7 @@ def test_agents_end_with_their_runner_free_of_charge(stack: Stack, member: Membe
     kill(stack, "runner")
     until(lambda: not old & set(jailed(stack)), 5, what="the end of every browser of the dead runner")
     for agent in agents:
-        ended = member.ended(agent["id"], 10)
+        ended = member.ended(agent["id"])
         assert (ended["status"], ended["cost_credits"]) == ("destroyed", 0)
         assert database.reason(agent["id"]) == "crashed"
         assert [type for type, _ in database.events(agent["id"])] == ["agent.provisioned", "agent.destroyed"]
@@ -86,12 +88,14 @@ def test_an_api_killed_while_it_provisions_leaves_nothing_halfway(
     for turn in range(4):
         until(lambda: answers(stack), what="the api")
         with ThreadPoolExecutor(3) as threads:
-            asked = [threads.submit(_provision, stack, member.key) for _ in range(3)]
             if turn % 2:  # surely in the middle: the runner gives out nothing
+                abandoned = _queued(database)
                 with stopped(stack.pids["runner"]):
-                    until(lambda: _queued(database), what="an agent that waits for its browser")
+                    asked = [threads.submit(_provision, stack, member.key) for _ in range(3)]
+                    until(functools.partial(_queued, database, abandoned), what="an agent that waits for its browser")
                     kill(stack, "api")
             else:
+                asked = [threads.submit(_provision, stack, member.key) for _ in range(3)]
                 time.sleep(chance.uniform(0.0, 0.3))  # the random moment
                 kill(stack, "api")
             outcomes += [one.result() for one in asked]
@@ -101,9 +105,9 @@ def test_an_api_killed_while_it_provisions_leaves_nothing_halfway(
                 assert member.delete(f"/v1/agents/{agent_id}").status_code == 204
     assert None in outcomes  # some were cut off
 
-    until(lambda: not database.live_agents(), STUCK_AFTER + 20, what="the settling of abandoned agents")
+    until(lambda: not database.live_agents(), STUCK_AFTER + PATIENCE, what="the settling of abandoned agents")
     until_well(stack, database)
-    agree(stack, database)
+    until_agreed(stack, database)
     assert not database.open_holds()
     states = database.rows(
         "SELECT status, error_code, count(*) AS n FROM agents_agent WHERE workspace_id = %s GROUP BY 1, 2",
@@ -120,14 +124,14 @@ def test_an_api_killed_while_it_provisions_leaves_nothing_halfway(
     assert crowd(member, 1)[0]["status"] == "running"
 
 
-def _queued(database: Database) -> bool:
-    return bool(database.rows("SELECT 1 FROM agents_agent WHERE status = 'queued'"))
+def _queued(database: Database, before: Set[str] = frozenset()) -> set[str]:
+    return {row["id"] for row in database.rows("SELECT id FROM agents_agent WHERE status = 'queued'")} - before
 
 
 def _provision(stack: Stack, key: str) -> int | None:
     try:
         with plain_http() as http:
-            answer = http.post(stack.api_url + "/v1/agents", headers={"X-API-Key": key}, json={}, timeout=30)
+            answer = http.post(stack.api_url + "/v1/agents", headers={"X-API-Key": key}, json={})
     except httpx.TransportError:
         return None
     return answer.status_code

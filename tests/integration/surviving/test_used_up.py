@@ -15,7 +15,7 @@ from browsa.stack.servers import embedded_servers
 from tests.integration.driving import Database, Member, adds_up, attach, command, jailed, verify_ledger
 from tests.integration.surviving.conftest import SETTINGS
 from tests.integration.surviving.hurting import agree, crowd, until_well
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.integration
 
@@ -42,8 +42,8 @@ def test_a_killed_supervisor_and_a_ctrl_c(stack: Stack, _members: Iterator[Membe
         verify_ledger(again)
         shut_down = member.burner()["id"]
 
-        assert again.stop(signal.SIGINT) == 0
-        assert left(again) == {}
+        assert again.stop(signal.SIGINT, PATIENCE) == 0
+        until(lambda: not left(again), what="the end of every process of the stack")
         assert not locate(again.home).sockets.exists()
 
     with embedded_servers(stack.home):  # the database alone

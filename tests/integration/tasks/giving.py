@@ -8,16 +8,40 @@ from typing import Any
 
 import httpx
 
-from tests.fakes.model import ScriptedModel
+from tests.fakes.model import Action, Extract, ScriptedModel, Step, Wait, shown
 from tests.fakes.site import Site
 from tests.integration.driving import Member, plain_http
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 KEY = "sk-test-0123456789abcdef"
 
 # A form, and what it leads to.
 FORM = """<!doctype html><title>Search</title><form action="/found">
 <label>Name <input name="name"></label><button>Go</button></form>"""
+
+MOST_STEPS = 60
+
+
+def when_shown(*steps: tuple[str, Action | list[Action]]) -> list[Step]:
+    """A script of which each step is taken once the page shows that text. Until then the agent waits, a step at a time,
+    of which there have to be enough: a click does not wait for the page that it leads to.
+    """
+    left = list(steps)
+
+    def take(prompt: str) -> Action | list[Action]:
+        text, actions = left[0]
+        if text not in shown(prompt):
+            return Wait(2)
+        if len(left) > 1:
+            del left[0]
+        return actions
+
+    readings = [actions for _, actions in steps if isinstance(actions, Extract)]  # are looked for in the whole script
+    return [*[take] * MOST_STEPS, *readings]
+
+
+def waited(step: dict[str, Any]) -> bool:
+    return [next(iter(action)) for action in step["actions"]] == ["wait"]
 
 
 @contextmanager
@@ -43,19 +67,26 @@ class Tasks:
             "max_steps": 6,
             **fields,
         }
-        answer = self._http.post("/v1/tasks", json=body)
+        answer = until(lambda: self._accepted(body), what="a Redis that keeps the key")
         assert answer.status_code == 202, answer.text
         job: dict[str, Any] = answer.json()
         return job
+
+    def _accepted(self, body: dict[str, Any]) -> httpx.Response | None:
+        """None while Redis doesn't answer: nothing was begun."""
+        answer = self._http.post("/v1/tasks", json=body)
+        return None if answer.status_code == 503 and answer.json()["code"] == "NOT_READY" else answer
 
     def done(self, script: str, **fields: Any) -> dict[str, Any]:
         """The job once it is over."""
         return self.over(self.give(script, **fields)["id"])
 
     def over(self, job_id: str) -> dict[str, Any]:
-        job = self.job(job_id, wait=100)
-        assert job["completed_at"], job
-        return job
+        return until(
+            lambda: job if (job := self.job(job_id, wait=20))["completed_at"] else None,
+            2 * PATIENCE,
+            what="the end of the task",
+        )
 
     def job(self, job_id: str, wait: int = 0) -> dict[str, Any]:
         answer = self._http.get(f"/v1/jobs/{job_id}" + (f"?wait={wait}" if wait else ""))

@@ -23,7 +23,7 @@ def play(tasks: Tasks, script: str) -> None:
 
 def test_the_answer_reaches_the_agent_in_the_same_browser(tasks: Tasks, member: Member) -> None:
     play(tasks, "ask")
-    job = tasks.give("ask", wallclock_seconds=60)
+    job = tasks.give("ask", wallclock_seconds=600)
 
     asking = tasks.until(job["id"], "input_required")
     assert asking["input_request"]["question"] == "Which name?"
