@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-from datetime import datetime
 
 import pytest
 from django.conf import LazySettings
@@ -13,6 +12,7 @@ from apps.accounts.models import Workspace
 from apps.agents.models import Agent
 from apps.billing.models import LedgerEntry
 from apps.billing.verification import problems
+from apps.core.times import from_unix, rfc3339
 from runner.wire import LeaseRequest
 from tests.cast import Member, at_once, join
 from tests.fakes.runner import Behaviour, FakeRunner
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 def test_a_burner_is_running_when_the_call_returns(alice: Member, runner: FakeRunner) -> None:
     agent = alice.burner(ttl="10m", initial_url="https://example.com/a?b=c")
 
-    profile = runner.leases[agent["id"]].profile
-    page = runner.leases[agent["id"]].page_id
+    lease, row = runner.leases[agent["id"]], Agent.objects.get(id=agent["id"])
+    profile, page = lease.profile, lease.page_id
     assert re.fullmatch(r"agt_[0-9a-f]{20}", agent["id"])
     assert agent["status"] == "running"
     assert agent["mode"] == "burner"
@@ -36,8 +36,9 @@ def test_a_burner_is_running_when_the_call_returns(alice: Member, runner: FakeRu
     assert agent["cost_credits"] == 1
     assert agent["destroyed_at"] is agent["error_code"] is None
     assert re.fullmatch(r"http://127\.0\.0\.1:8000/live/r1-[0-9a-f]{32,}", agent["live_url"])
-    lifetime = datetime.fromisoformat(agent["expires_at"]) - datetime.fromisoformat(agent["created_at"])
-    assert 599 <= lifetime.total_seconds() <= 602
+    assert lease.expires_at - lease.leased_at == pytest.approx(600)
+    assert (row.started_at, row.expires_at) == (from_unix(lease.leased_at), from_unix(lease.expires_at))
+    assert agent["expires_at"] == rfc3339(from_unix(lease.expires_at))
 
 
 def test_the_runner_is_told_what_was_asked_for(alice: Member, runner: FakeRunner) -> None:

@@ -9,6 +9,7 @@ from django.conf import LazySettings
 
 from apps.agents.models import Agent
 from apps.agents.serializers import AgentSerializer
+from apps.agents.services import ending
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
 
@@ -110,14 +111,16 @@ def test_destroying_twice_charges_once(alice: Member, runner: FakeRunner) -> Non
     assert len(alice.events()) == 2
 
 
-@pytest.mark.parametrize(("minutes", "cost"), [(1, 1), (9.9, 1), (10.1, 2), (59, 6), (600, 6)])
+@pytest.mark.parametrize(("seconds", "cost"), [(0, 1), (60, 1), (600, 1), (600.001, 2), (59 * 60, 6), (36_000, 6)])
 def test_each_started_ten_minutes_cost_one_but_never_more_than_was_held(
-    alice: Member, runner: FakeRunner, minutes: float, cost: int
+    alice: Member, runner: FakeRunner, seconds: float, cost: int
 ) -> None:
     agent = alice.burner(ttl="1h")
-    started_ago(agent["id"], timedelta(minutes=minutes))
+    started_ago(agent["id"], timedelta(days=1))
+    row = Agent.objects.get(id=agent["id"])
+    assert row.started_at is not None
 
-    alice.delete(f"/v1/agents/{agent['id']}")
+    assert ending.end(agent=row, reason="deleted", at=row.started_at + timedelta(seconds=seconds))
 
     assert alice.credits() == (100 - cost, 0)
     assert alice.get(f"/v1/agents/{agent['id']}").body["cost_credits"] == cost

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.agents.models import Agent
@@ -270,6 +270,7 @@ def test_months_are_counted_from_the_day_it_began(began: str, count: int, begins
     assert month_after(anchor, count) == datetime.fromisoformat(f"{begins}T23:59:59+00:00")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(anchor=moments, months=st.integers(1, 200))
 def test_each_month_follows_the_one_before(anchor: datetime, months: int) -> None:
     this, following = month_after(anchor, months), month_after(anchor, months + 1)
@@ -282,6 +283,7 @@ def test_each_month_follows_the_one_before(anchor: datetime, months: int) -> Non
     assert this.timetz() == anchor.timetz()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(anchor=moments, after=moments)
 def test_the_next_month_is_the_first_that_is_later(anchor: datetime, after: datetime) -> None:
     begins = next_month(anchor, after=after)

@@ -133,12 +133,12 @@ def test_the_runner_is_asked_once_a_tick_and_only_when_somebody_is_due(alice: Me
 
 
 def test_an_abandoned_agent_fails_after_a_minute_and_costs_nothing(alice: Member, runner: FakeRunner) -> None:
-    fresh, old = abandoned(alice, timedelta(seconds=50)), None
-    assert sweeping.settle_stuck(runner=runner_client()) == 0
+    fresh = abandoned(alice, timedelta())
+    minute, later = (fresh.created_at + timedelta(seconds=seconds) for seconds in (60, 61))
 
-    Agent.objects.filter(id=fresh.id).update(created_at=now() - timedelta(seconds=61))
-    assert sweeping.settle_stuck(runner=runner_client()) == 1
-    assert sweeping.settle_stuck(runner=runner_client()) == 0
+    assert sweeping.settle_stuck(runner=runner_client(), now=minute) == 0
+    assert sweeping.settle_stuck(runner=runner_client(), now=later) == 1
+    assert sweeping.settle_stuck(runner=runner_client(), now=later) == 0
 
     old = Agent.objects.get(id=fresh.id)
     assert (old.status, old.error_code, old.cost_credits) == ("failed", "UPSTREAM_TIMEOUT", 0)
@@ -161,11 +161,13 @@ def test_a_lease_that_nobody_wants_any_more_is_released(alice: Member, runner: F
 def test_an_agent_whose_browser_is_gone_crashed(alice: Member, runner: FakeRunner) -> None:
     agent = alice.burner()
     runner.leases.clear()
+    started_at = Agent.objects.get(id=agent["id"]).started_at
+    assert started_at
 
-    sweeping.reconcile_runner(runner=runner_client())
+    sweeping.reconcile_runner(runner=runner_client(), now=started_at + timedelta(seconds=10))
     assert state(agent) == ("running", ""), "the list of leases may be older than the agent"
 
-    sweeping.reconcile_runner(runner=runner_client(), now=now() + timedelta(seconds=11))
+    sweeping.reconcile_runner(runner=runner_client(), now=started_at + timedelta(seconds=11))
     assert state(agent) == ("destroyed", "crashed")
     assert alice.credits() == (100, 0)
 
@@ -302,12 +304,13 @@ def test_a_late_report_of_an_earlier_boot_ends_nothing_of_a_later_one(alice: Mem
 def test_a_boot_that_begins_while_the_runner_is_asked_loses_nothing(
     alice: Member, runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = now()
     before, old = alice.burner(), runner.status()
     runner.reboot()
     after = alice.burner()
     monkeypatch.setattr(runner, "status", lambda: old)
 
-    sweeping.reconcile_runner(runner=runner_client())
+    sweeping.reconcile_runner(runner=runner_client(), now=asked)
     assert (state(before), state(after)) == (("running", ""), ("running", ""))
 
     monkeypatch.undo()

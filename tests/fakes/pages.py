@@ -35,18 +35,27 @@ class Freed(Exception):
 class FakePages:
     def __init__(self) -> None:
         self._lock = threading.Condition()
+        self._under_way: list[str] = []
+        self._gates: dict[str, threading.Event] = {}
         self.reset()
 
     def reset(self) -> None:
+        """What an earlier test began ends first: it must not be counted in the next one."""
+        for gate in self._gates.values():
+            gate.set()
         with self._lock:
+            assert self._lock.wait_for(lambda: not self._under_way, PATIENCE), f"{self._under_way} still load"
             self.requests: list[PageRequest] = []
             self.freed: list[str] = []
-            self.loading = 0
             self.most_at_once = 0
             self.before: Callable[[PageRequest], object] = lambda request: None
             self._pages: dict[str, PageResult] = {}
             self._scripts: defaultdict[str, deque[Script]] = defaultdict(deque)
-            self._gates: dict[str, threading.Event] = {}
+            self._gates = {}
+
+    @property
+    def loading(self) -> int:
+        return len(self._under_way)
 
     def urls(self) -> list[str]:
         """Everything that was asked for, robots.txt aside, in order."""
@@ -80,6 +89,17 @@ class FakePages:
         with self._lock:
             assert self._lock.wait_for(lambda: self.loading == count, seconds), f"{self.loading} pages are loading"
 
+    def await_held(self, *, seconds: float = PATIENCE) -> None:
+        """Until every page that is held loads, and no other."""
+        with self._lock:
+            held = sorted(self._gates)
+            assert self._lock.wait_for(lambda: sorted(self._under_way) == held, seconds), f"{self._under_way} load"
+
+    def await_most(self, count: int, *, seconds: float = PATIENCE) -> None:
+        """Until so many pages load at once, or once did."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: self.most_at_once >= count, seconds), f"never {count} at once"
+
     def await_freed(self, url: str, *, seconds: float = PATIENCE) -> None:
         with self._lock:
             assert self._lock.wait_for(lambda: url in self.freed, seconds), f"{url} was not let go"
@@ -94,23 +114,23 @@ class FakePages:
                     with self._lock:
                         self.freed.append(request.url)
                     raise Freed
-        scripted = self._scripts[request.url]
-        if scripted:
-            return scripted.popleft()
-        return _trimmed(self._found(request.url), request)
+            scripted = self._scripts[request.url]
+            if scripted:
+                return scripted.popleft()
+            return _trimmed(self._found(request.url), request)
 
     @contextmanager
     def _place(self, request: PageRequest) -> Iterator[None]:
         with self._lock:
             self.requests.append(request)
-            self.loading += 1
+            self._under_way.append(request.url)
             self.most_at_once = max(self.most_at_once, self.loading)
             self._lock.notify_all()
         try:
             yield
         finally:
             with self._lock:
-                self.loading -= 1
+                self._under_way.remove(request.url)
                 self._lock.notify_all()
 
     def _found(self, url: str) -> PageResult:

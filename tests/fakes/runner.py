@@ -1,24 +1,29 @@
 """A runner without browsers: a real HTTP server on a Unix socket that speaks `runner.wire`.
 
-What it does next is a plain attribute, so that a test says `runner.behaviour = "no_browser"` and goes on.
+What it does next is a plain attribute, so that a test says `runner.behaviour = "no_browser"` and goes on. While it is
+there the clients in its process are patient: that the machine stands still for seconds makes it no silent runner.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import secrets
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 from runner import wire
 from tests.fakes.pages import FakePages, Freed, Script
+from tests.patience import PATIENCE
 
 Behaviour = Literal["lease", "no_browser", "draining", "garbage", "error", "hang_up"]
 
@@ -54,9 +59,12 @@ class FakeRunner:
         self._server = _Server(str(self.path), _Handler)
         self._server.fake = self
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self._patience = ExitStack()
+        self._patience.enter_context(_patient_clients())
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._patience.close()
         self._server.shutdown()
         self._server.server_close()
         self.path.unlink(missing_ok=True)
@@ -121,9 +129,25 @@ class FakeRunner:
         )
 
 
+@contextmanager
+def _patient_clients() -> Iterator[None]:
+    from apps.agents import client, pages
+
+    defaults = client.RunnerClient._ask.__kwdefaults__
+    with (
+        mock.patch.object(client, "CONNECT_SECONDS", PATIENCE),
+        mock.patch.dict(defaults, answer_seconds=PATIENCE),
+        mock.patch.object(pages, "CONNECT_SECONDS", PATIENCE),
+    ):
+        yield
+
+
+_boots = itertools.count(time.time_ns())
+
+
 def new_boot_id() -> str:
     """Greater than every earlier one, as a string."""
-    return f"{time.time_ns():016x}{secrets.token_hex(4)}"
+    return f"{next(_boots):016x}{secrets.token_hex(4)}"
 
 
 @dataclass

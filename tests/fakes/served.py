@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from tests.cast import Member, Reply
+from tests.patience import PATIENCE
 
 
 class ServedApi:
@@ -23,11 +24,13 @@ class ServedApi:
 
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
-        config = uvicorn.Config(Application(), http=Protocol, lifespan="on", log_config=None)
+        # A connection that has been idle is left by the client: a server that does it may do so as a request is sent.
+        idle = int(PATIENCE)
+        config = uvicorn.Config(Application(), http=Protocol, lifespan="on", log_config=None, timeout_keep_alive=idle)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="served-api")
         self._thread.start()
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -59,19 +62,14 @@ class ServedApi:
     def get(self, member: Member, path: str) -> Reply:
         return self.ask(member, "GET", path)
 
-    def open(self, member: Member, path: str, body: Any) -> socket.socket:
+    def open(self, member: Member, path: str, body: Any, **headers: str) -> socket.socket:
         """Sends a POST and reads no answer: the caller closes the socket when it has had enough."""
         content = json.dumps(body).encode()
+        more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
         head = (
             f"POST {path} HTTP/1.1\r\nHost: test\r\nX-API-Key: {member.secret}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n{more}\r\n"
         )
         client = socket.create_connection(("127.0.0.1", self.port))
         client.sendall(head.encode() + content)
         return client
-
-    def impatiently(self, member: Member, path: str, body: Any, *, seconds: float, key: str) -> None:
-        """Raises httpx.ReadTimeout after so long."""
-        headers = {"X-API-Key": member.secret, "Idempotency-Key": key}
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=seconds) as client:
-            client.post(path, content=json.dumps(body), headers={**headers, "Content-Type": "application/json"})

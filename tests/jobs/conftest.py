@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+import redis
+from django.conf import LazySettings
+from django.conf import settings as django_settings
 
 from tests.cast import Member, join
 from tests.fakes.pages import FakePages
 from tests.fakes.runner import FakeRunner
 from tests.fakes.served import ServedApi
+from tests.patience import PATIENCE
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _nobody_is_in_a_hurry() -> Iterator[None]:
+    """The broker, Redis and the connections to the runner get more than a few seconds to answer, or to end."""
+    from apps.core import enqueue
+    from apps.jobs import running
+    from apps.jobs.llm import keys
+
+    patience = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
+    enqueue._producer.cache_clear()
+    enqueue._producer().conf.broker_transport_options.update(patience)
+    with (
+        redis.Redis.from_url(django_settings.REDIS_URL, **patience) as server,
+        mock.patch.object(keys, "_redis", lambda: server),
+        mock.patch.object(running, "DISCONNECT_SECONDS", PATIENCE),
+    ):
+        yield
+    enqueue._producer.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +53,15 @@ def api(_served: ServedApi, transactional_db: None) -> ServedApi:
 def carol(transactional_db: None) -> Member:
     """Has a workspace with 100 credits, which all connections see."""
     return join("carol")
+
+
+@pytest.fixture
+def short_leases(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats every tenth of a second, none of which is too late, however long the machine stands still."""
+    from apps.jobs import leases
+
+    settings.JOB_LEASE_SECONDS = 0.3
+    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.fixture

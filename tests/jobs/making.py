@@ -45,6 +45,13 @@ def reread(job: Job | uuid.UUID) -> Job:
     return Job.objects.get(id=job if isinstance(job, uuid.UUID) else job.id)
 
 
+def seconds_to_cancel(job: Job | uuid.UUID) -> float:
+    """From the wish to the end, as the job's own history has them."""
+    row = reread(job)
+    assert row.cancel_requested_at is not None and row.completed_at is not None
+    return (row.completed_at - row.cancel_requested_at).total_seconds()
+
+
 def story(job: Job) -> list[str]:
     return list(JobEvent.objects.filter(job_id=job.id).order_by("seq").values_list("type", flat=True))
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import httpx
 
 from browsa.stack.harness import free_port
+from tests.patience import PATIENCE
 from tests.processes import environment
-
-_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def api_process(home: Path) -> Iterator[Api]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:

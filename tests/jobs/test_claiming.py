@@ -134,9 +134,9 @@ def test_a_workspace_runs_few_bulk_jobs_at_once_and_any_number_of_others(
 @pytest.mark.django_db(transaction=True)
 def test_claims_at_once_keep_to_the_workspaces_cap() -> None:
     alice = join("alice")
-    jobs = [make_job(alice) for _ in range(8)]
+    jobs, at = [make_job(alice) for _ in range(8)], now()
 
-    claims = at_once(8, lambda number: claiming.claim(job_id=jobs[number].id, owner="w"))
+    claims = at_once(8, lambda number: claiming.claim(job_id=jobs[number].id, owner="w", now=at))
 
     assert len([claim for claim in claims if claim]) == 2
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from apps.jobs.fitting import problem
+from tests.patience import PATIENCE
 
 PERSON = {
     "type": "object",
@@ -24,7 +25,7 @@ PERSON = {
 
 @pytest.mark.parametrize("value", [{"name": "Ada"}, {"name": "Ada", "mood": "bad", "age": None}])
 async def test_what_fits(value: Any) -> None:
-    assert await problem(value, PERSON) is None
+    assert await problem(value, PERSON, seconds=PATIENCE) is None
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ async def test_what_fits(value: Any) -> None:
     ],
 )
 async def test_what_does_not(value: Any, words: str) -> None:
-    assert words in (await problem(value, PERSON) or "")
+    assert words in (await problem(value, PERSON, seconds=PATIENCE) or "")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.jobs.frontier import Found, Frontier, Past, Rules, Visit
@@ -152,6 +152,7 @@ def test_the_total_grows_with_what_is_found() -> None:
     assert frontier.total == 5
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     graph=st.dictionaries(
         st.integers(0, 12).map(str), st.lists(st.integers(0, 12).map(str), max_size=6), min_size=1, max_size=12

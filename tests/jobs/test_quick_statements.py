@@ -14,6 +14,7 @@ from apps.agents import pages
 from apps.jobs import inline
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
@@ -26,8 +27,9 @@ MOST_STATEMENTS = 15
 
 @pytest.mark.parametrize("prepared", [True, False])
 def test_statements_of_a_synchronous_scrape(
-    alice: Member, runner: FakeRunner, prepared: bool, settings: LazySettings
+    alice: Member, runner: FakeRunner, prepared: bool, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(inline, "UNWATCHED_SECONDS", PATIENCE)  # a page that takes longer costs heartbeats
     settings.PREPARED_STATEMENTS = prepared
     scrape(alice)  # prepares them
     with CaptureQueriesContext(connection) as captured:

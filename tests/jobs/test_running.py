@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.db import OperationalError, connections
 
 from apps.jobs import wakeups
@@ -21,7 +20,17 @@ from apps.jobs.models import Job
 from apps.jobs.running import Worker
 from apps.jobs.services import claiming, ending
 from tests.cast import Member, join
-from tests.jobs.making import add_pages, after_the_lease, claimed, make_job, page, reread, story
+from tests.jobs.making import (
+    add_pages,
+    after_the_lease,
+    claimed,
+    make_job,
+    page,
+    reread,
+    seconds_to_cancel,
+    story,
+)
+from tests.patience import PATIENCE, keeps_to, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,28 +127,38 @@ def test_a_worker_goes_on_where_another_stopped(carol: Member, hire: Hire) -> No
 
 
 def test_a_cancel_is_heard_within_a_second(carol: Member, hire: Hire, aside: ThreadPoolExecutor) -> None:
-    job, reader = make_job(carol), Reader(stop_at=2)
-    running = aside.submit(hire(reader).run, job.id)
-    assert reader.reached.wait(10)
+    def cancelled() -> float:
+        credits, _ = carol.credits()
+        job, reader = make_job(carol), Reader(stop_at=2)
+        running = aside.submit(hire(reader).run, job.id)
+        assert reader.reached.wait(PATIENCE)
 
-    ending.cancel(workspace_id=carol.workspace.id, job_id=job.id)
-    running.result(2)
+        ending.cancel(workspace_id=carol.workspace.id, job_id=job.id)
+        running.result(PATIENCE)
 
-    assert (reread(job).status, carol.credits()) == ("cancelled", (98, 0))
+        assert (reread(job).status, carol.credits()) == ("cancelled", (credits - 2, 0))
+        return seconds_to_cancel(job)
+
+    keeps_to(2, cancelled)
 
 
 def test_a_cancel_is_heard_without_redis_too(
     carol: Member, hire: Hire, aside: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wakeups, "publish_on_commit", lambda job_id: None)
-    job, reader = make_job(carol), Reader(stop_at=0)
-    running = aside.submit(hire(reader).run, job.id)
-    assert reader.reached.wait(10)
 
-    ending.cancel(workspace_id=carol.workspace.id, job_id=job.id)
-    running.result(3)
+    def cancelled() -> float:
+        job, reader = make_job(carol), Reader(stop_at=0)
+        running = aside.submit(hire(reader).run, job.id)
+        assert reader.reached.wait(PATIENCE)
 
-    assert reread(job).status == "cancelled"
+        ending.cancel(workspace_id=carol.workspace.id, job_id=job.id)
+        running.result(PATIENCE)
+
+        assert reread(job).status == "cancelled"
+        return seconds_to_cancel(job)
+
+    keeps_to(3, cancelled)
 
 
 async def _deaf(run: Run) -> Outcome:
@@ -151,17 +170,12 @@ def test_an_executor_that_is_deaf_is_stopped(carol: Member, hire: Hire, aside: T
     job = make_job(carol)
     worker = hire(_deaf, cancel_grace=0.0)
     running = aside.submit(worker.run, job.id)
-    _until_running(job)
+    until(lambda: reread(job).status == "running")
 
     ending.cancel(workspace_id=carol.workspace.id, job_id=job.id)
-    running.result(3)
+    running.result(PATIENCE)
 
     assert reread(job).status == "cancelled"
-
-
-def _until_running(job: Job) -> None:
-    while reread(job).status != "running":
-        threading.Event().wait(0.01)
 
 
 def test_an_executor_that_raises_fails_the_job_for_free(
@@ -211,9 +225,8 @@ def test_while_the_database_is_away_nothing_is_decided(carol: Member, hire: Hire
 
 
 def test_who_lost_the_lease_stops_and_writes_nothing(
-    carol: Member, hire: Hire, aside: ThreadPoolExecutor, settings: LazySettings
+    carol: Member, hire: Hire, aside: ThreadPoolExecutor, short_leases: None
 ) -> None:
-    settings.JOB_LEASE_SECONDS = 0.3
     stopped, reached = threading.Event(), threading.Event()
 
     async def slow(run: Run) -> Outcome:
@@ -226,18 +239,17 @@ def test_who_lost_the_lease_stops_and_writes_nothing(
 
     job = make_job(carol)
     running = aside.submit(hire(slow).run, job.id)
-    assert reached.wait(10)
+    assert reached.wait(PATIENCE)
     claimed(job, "another", at=after_the_lease())
 
-    running.result(5)
+    running.result(PATIENCE)
 
     assert stopped.is_set()
     assert story(job) == ["queued", "started", "requeued", "started"]
     assert reread(job).owner == "another"
 
 
-def test_a_long_job_keeps_its_lease(carol: Member, hire: Hire, settings: LazySettings) -> None:
-    settings.JOB_LEASE_SECONDS = 0.3
+def test_a_long_job_keeps_its_lease(carol: Member, hire: Hire, short_leases: None) -> None:
     leases: list[Any] = []
 
     async def slow(run: Run) -> Outcome:
@@ -264,20 +276,20 @@ def test_a_worker_that_stops_gives_back_what_is_long_and_finishes_what_is_short(
     go_on, begun = asyncio.Event(), threading.Barrier(3)
 
     async def executor(run: Run) -> Outcome:
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait, PATIENCE)
         await go_on.wait()
         return Completed()
 
     batch, scrape, late = make_job(carol, "batch"), make_job(carol, "scrape"), make_job(carol)
     worker = hire(executor)
     running = [aside.submit(worker.run, job.id) for job in (batch, scrape)]
-    begun.wait(10)
+    begun.wait(PATIENCE)
 
     worker.stop()
-    running[0].result(5)
+    running[0].result(PATIENCE)
     worker.run(late.id)
     worker._loop.call_soon_threadsafe(go_on.set)
-    running[1].result(5)
+    running[1].result(PATIENCE)
 
     assert [reread(job).status for job in (batch, scrape, late)] == ["queued", "completed", "queued"]
     assert story(batch) == ["queued", "started", "requeued"]
@@ -290,12 +302,12 @@ def test_a_full_lane_leaves_jobs_queued_and_other_lanes_alone(
     worker = hire(reader, lanes=[replace(BATCHES, slots=1), DEFAULT])
     first, second, scrape = make_job(carol), make_job(carol), make_job(carol, "scrape")
     running = aside.submit(worker.run, first.id)
-    assert reader.reached.wait(10)
+    assert reader.reached.wait(PATIENCE)
 
     worker.run(second.id)
     assert reread(second).status == "queued"
     ending.cancel(workspace_id=carol.workspace.id, job_id=first.id)
-    running.result(5)
+    running.result(PATIENCE)
 
     reader.stop_at = -1
     worker.run(scrape.id)

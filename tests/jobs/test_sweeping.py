@@ -60,10 +60,13 @@ def test_a_job_whose_message_was_lost_gets_another(messages: redis.Redis) -> Non
     job = make_job(join("alice"))
     messages.delete("bulk")
 
-    assert sweeping.relay() == 0
-    assert sum(at_once(4, lambda _: sweeping.relay(now=now() + LATER))) == 1
+    asked = reread(job).enqueued_at
+    assert asked is not None
+
+    assert sweeping.relay(now=asked + sweeping.UNHEARD_AFTER) == 0
+    assert sum(at_once(4, lambda _: sweeping.relay(now=asked + LATER))) == 1
     assert sent(messages, "bulk") == [[str(job.id)]]
-    assert sweeping.relay(now=now() + 2 * LATER) == 1
+    assert sweeping.relay(now=asked + 2 * LATER) == 1
     messages.close()
 
 
@@ -80,7 +83,7 @@ def test_a_lost_job_goes_back_and_on_from_its_pages(messages: redis.Redis) -> No
     add_pages(claimed(job, "dead"), 0, 1)
     messages.delete("bulk")
 
-    assert sweeping.reap() == 0
+    assert sweeping.reap(now=reread(job).lease_until) == 0
     assert sum(at_once(4, lambda _: sweeping.reap(now=after_the_lease()))) == 1
 
     assert sent(messages, "bulk") == [[str(job.id)]]

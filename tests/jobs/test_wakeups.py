@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from apps.jobs.wakeups import Board
+from tests.patience import PATIENCE
 
 
 @pytest.mark.django_db(transaction=True)
@@ -17,6 +18,6 @@ async def test_the_listener_ends_at_whatever_moment_it_is_told_to() -> None:
         await asyncio.sleep(moment * 0.0002)
         for task in board._tasks:
             task.cancel()
-        done, pending = await asyncio.wait(board._tasks, timeout=5)
+        done, pending = await asyncio.wait(board._tasks, timeout=PATIENCE)
         assert not pending, f"{moment * 0.2:.1f} ms after its start"
         assert all(task.cancelled() for task in done)

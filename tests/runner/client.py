@@ -22,9 +22,8 @@ class CdpRefused(Exception):
 class Cdp:
     """`async with Cdp(cdp_url) as cdp:` sends commands, with or without a session, and collects events."""
 
-    def __init__(self, url: str, *, patience: float = 60, **options: Any) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
         self.url = url
-        self.patience = patience  # seconds to wait for an answer
         self.events: list[Message] = []
         self._options = {"max_size": None, "compression": None, "ping_interval": None, "close_timeout": 2} | options
         self._ids = itertools.count(1)
@@ -49,7 +48,7 @@ class Cdp:
             message["sessionId"] = session
         reply = self._replies[number] = asyncio.get_running_loop().create_future()
         await self.socket.send(json.dumps(message))
-        return await asyncio.wait_for(reply, self.patience)
+        return await asyncio.wait_for(reply, PATIENCE)
 
     async def event(self, method: str, *, seconds: float = PATIENCE, **fields: Any) -> Message:
         """The parameters of the first event of that name, past or to come, that has these fields."""
@@ -96,6 +95,13 @@ class Cdp:
         if "exceptionDetails" in answer:
             raise CdpRefused(json.dumps(answer["exceptionDetails"]))
         return answer["result"].get("value")
+
+    async def holds(self, expression: str, *, session: str | None = None) -> bool:
+        """Whether it is true of the page. Of one that is just being replaced nothing is."""
+        try:
+            return bool(await self.run(expression, session=session))
+        except CdpRefused:
+            return False
 
     async def text(self, *, session: str | None = None) -> str:
         return str(

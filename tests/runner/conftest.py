@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Playwright, async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright
 
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
-from tests.runner.harness import POOL_SIZE, Lease, RunnerProcess
+from tests.patience import PATIENCE
+from tests.runner.harness import PAGE_PLACES, POOL_SIZE, Lease, RunnerProcess
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,7 @@ async def runner(site: Site, reports: ReportApi) -> AsyncIterator[RunnerProcess]
     process = RunnerProcess(
         BROWSA_POOL_SIZE=str(POOL_SIZE),
         BROWSA_MAX_BROWSERS="12",
+        BROWSA_PAGE_PLACES=str(PAGE_PLACES),
         BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}",
         BROWSA_REPORT_URL=reports.url,
         BROWSA_CDP_ORIGINS="http://trusted.example",
@@ -59,6 +61,13 @@ async def shared(runner: RunnerProcess) -> AsyncIterator[Lease]:
 async def playwright() -> AsyncIterator[Playwright]:
     async with async_playwright() as playwright:
         yield playwright
+
+
+async def attached(playwright: Playwright, address: str) -> Browser:
+    """Playwright, with our patience, at a browser that runs already."""
+    browser = await playwright.chromium.connect_over_cdp(address, timeout=PATIENCE * 1000)
+    browser.contexts[0].set_default_timeout(PATIENCE * 1000)
+    return browser
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -8,24 +8,29 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+import websockets
 
-from browsa.stack.harness import free_port
 from runner import wire
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "rt_test"  # what the fake API hears
-POOL_SIZE = 3  # of the runner that tests share
+POOL_SIZE, PAGE_PLACES = 3, 4  # of the runner that tests share
+
+NOWHERE = {"url": "http://127.0.0.1:1/", "os_family": "macos", "country": "us", "formats": []}  # no port for browsers
+
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -52,6 +57,24 @@ async def until(look: Callable[[], Any], *, seconds: float = PATIENCE, what: str
         pause = min(0.1, 1.3 * pause)
 
 
+async def in_time(seconds: float, measure: Callable[[], Awaitable[float]]) -> None:
+    """As `tests.patience.keeps_to`."""
+    took = [await measure()]
+    if took[0] >= seconds:
+        took += [await measure(), await measure()]
+    assert sorted(took)[len(took) // 2] < seconds, (
+        f"it took {', '.join(f'{one:.2f}' for one in took)} s, not {seconds:g}"
+    )
+
+
+def reserved_port() -> socket.socket:
+    """A socket that keeps a port from everybody but those who are told it: they can listen there, as they like."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: then others could have the port, too
+    return sock
+
+
 class RunnerProcess:
     """`python -m runner` with a home, a socket and a port of its own."""
 
@@ -60,7 +83,8 @@ class RunnerProcess:
         self.home = self.folder / "home"
         self.home.mkdir()
         self.socket = self.folder / "r.sock"
-        self.port = free_port()
+        self._port = reserved_port()  # also between two lives
+        self.port = int(self._port.getsockname()[1])
         self.output = self.folder / "log"
         self.settings = {
             "BROWSA_HOME": str(self.home),
@@ -110,9 +134,24 @@ class RunnerProcess:
         await until(is_ready, seconds=seconds, what=f"a runner with {warm} warm browsers")
         return self
 
+    async def at_rest(self, *, warm: int) -> None:
+        """Wait until it has started all that it will, and buried what was killed."""
+
+        async def serves_pages() -> bool:
+            return (await self.request("POST", "/pages", json=NOWHERE)).status_code == 200
+
+        async def has_its_browsers() -> bool:
+            status = await self.status()
+            settled = (status.starting, status.leased) == (0, len(await self.leases()))
+            return settled and status.warm >= warm
+
+        await until(serves_pages, what="a headless shell")
+        await until(has_its_browsers, what=f"{warm} warm browsers and no others")
+
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         transport = httpx.AsyncHTTPTransport(uds=str(self.socket), verify=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://runner", timeout=60) as client:
+        patience = 2 * PATIENCE  # it may wait itself
+        async with httpx.AsyncClient(transport=transport, base_url="http://runner", timeout=patience) as client:
             return await client.request(method, path, **options)
 
     async def status(self) -> wire.RunnerStatus:
@@ -128,7 +167,7 @@ class RunnerProcess:
             "os_family": "macos",
             "country": "us",
             "ttl_seconds": 600,
-            "wait_seconds": 40,
+            "wait_seconds": PATIENCE,
             **fields,
         }
         answer = await self.request("POST", "/leases", json=wanted)
@@ -146,6 +185,20 @@ class RunnerProcess:
             if self.process.poll() is None:
                 await lease.release()
 
+    async def brief_lease(self, reach: Callable[[Lease], Awaitable[T]]) -> tuple[Lease, T]:
+        """A lease whose deadline is near, and what `reach` has of it: if the deadline came first, that of a longer one.
+
+        `reach` raises LookupError or InvalidStatus when there is no such browser any more.
+        """
+        seconds = 1
+        while True:
+            lease = await self.grant(ttl_seconds=seconds)
+            try:
+                return lease, await reach(lease)
+            except (LookupError, websockets.InvalidStatus):
+                assert lease.id not in await self.leases() and seconds < PATIENCE
+                seconds *= 4
+
     def stop(self, how: signal.Signals = signal.SIGINT, *, seconds: float = PATIENCE) -> int:
         """Signal it and wait for its exit status."""
         if self.process.poll() is None:
@@ -160,6 +213,7 @@ class RunnerProcess:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self._port.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -179,9 +233,9 @@ class Lease:
         assert answer.status_code == 204
 
 
-def plain_http(timeout: float = 20) -> httpx.AsyncClient:
+def plain_http() -> httpx.AsyncClient:
     """A client that doesn't speak TLS, and so is ready at once."""
-    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(verify=False), timeout=timeout)
+    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(verify=False), timeout=PATIENCE)
 
 
 def children() -> dict[int, list[int]]:
@@ -198,8 +252,9 @@ def pids() -> Iterator[int]:
     return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
 
 
-def descendants(pid: int) -> list[int]:
-    family = children()
+def descendants(pid: int, family: dict[int, list[int]] | None = None) -> list[int]:
+    if family is None:
+        family = children()
     found, todo = [], [pid]
     while todo:
         below = family.get(todo.pop(), [])
@@ -227,7 +282,15 @@ def namespaces(pid: int, *kinds: str) -> tuple[str, ...]:
 
 def browsers_of(runner: int) -> list[int]:
     """Chromium's browser processes under a runner: those that are no helper of another one."""
-    return [pid for pid in descendants(runner) if is_browser(pid)]
+    return first_of_their_kind(runner, is_browser)
+
+
+def first_of_their_kind(runner: int, kind: Callable[[int], bool]) -> list[int]:
+    """Processes under a runner whose parents are not of this kind: a new helper is its parent's copy for a moment."""
+    family = children()
+    found = [pid for pid in descendants(runner, family) if kind(pid)]
+    copies = {child for pid in found for child in family.get(pid, [])}
+    return [pid for pid in found if pid not in copies]
 
 
 def is_browser(pid: int) -> bool:

@@ -13,7 +13,9 @@ from playwright.async_api import Playwright
 
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
+from tests.patience import PATIENCE
 from tests.runner.client import Cdp
+from tests.runner.conftest import attached
 from tests.runner.harness import Lease, RunnerProcess, plain_http, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -35,17 +37,18 @@ async def node(script: str, *arguments: str) -> dict[str, Any]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 3 * PATIENCE)  # each of its steps has ours
     assert process.returncode == 0, err.decode()
     return dict(json.loads(out))
 
 
 @pytest.mark.parametrize("address", ["cdp_url", "cdp_http"])
 async def test_playwright_for_python(playwright: Playwright, shared: Lease, site: Site, address: str) -> None:
-    browser = await playwright.chromium.connect_over_cdp(getattr(shared, address))
+    browser = await attached(playwright, getattr(shared, address))
     page = browser.contexts[0].pages[0]
     await page.goto(site.url("/hello"))
     own = await browser.new_context()
+    own.set_default_timeout(PATIENCE * 1000)
     other = await own.new_page()
     await other.goto(site.url("/hello"))
 
@@ -88,18 +91,23 @@ async def test_browser_use(shared: Lease, site: Site, monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, "false")
     monkeypatch.setenv("BROWSER_USE_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("BROWSER_USE_SETUP_LOGGING", "false")
+    for name in ("BrowserStart", "BrowserConnected", "NavigateToUrl", "AgentFocusChanged"):
+        monkeypatch.setenv(f"TIMEOUT_{name}Event", str(PATIENCE))
     sessions = pytest.importorskip("browser_use.browser.session")
     session = sessions.BrowserSession(cdp_url=shared.cdp_url, keep_alive=True)
     await session.start()
     try:
         await session.navigate_to(site.url("/hello"))
-
-        assert await session.get_current_page_url() == site.url("/hello")
         tab = await session.get_or_create_cdp_session()
-        answer = await tab.cdp_client.send.Runtime.evaluate(
-            params={"expression": "document.title"}, session_id=tab.session_id
-        )
-        assert answer["result"]["value"] == "Hello"
+
+        async def is_there() -> bool:
+            """It navigates for a few seconds, and then says that it has."""
+            answer = await tab.cdp_client.send.Runtime.evaluate(
+                params={"expression": "document.title"}, session_id=tab.session_id
+            )
+            return (await session.get_current_page_url(), answer["result"]["value"]) == (site.url("/hello"), "Hello")
+
+        await until(is_there, what="the page")
     finally:
         await session.stop()
 
@@ -120,7 +128,7 @@ async def test_a_raw_client_that_speaks_of_targets_means_the_browser(shared: Lea
 
 
 async def test_several_clients_drive_one_browser_at_once(playwright: Playwright, shared: Lease, site: Site) -> None:
-    browser = await playwright.chromium.connect_over_cdp(shared.cdp_url)
+    browser = await attached(playwright, shared.cdp_url)
     async with Cdp(shared.cdp_url) as page_level, Cdp(shared.cdp_url) as browser_level:
         await browser_level.call("Browser.getVersion")
         await page_level.open(site.url("/hello"))
@@ -137,7 +145,7 @@ async def test_several_clients_drive_one_browser_at_once(playwright: Playwright,
 async def test_clients_that_leave_by_any_door_do_not_end_the_browser(
     playwright: Playwright, shared: Lease, reports: ReportApi
 ) -> None:
-    browser = await playwright.chromium.connect_over_cdp(shared.cdp_url)
+    browser = await attached(playwright, shared.cdp_url)
     await browser.close()
     async with Cdp(shared.cdp_url) as cdp:
         await cdp.run("1")
@@ -156,7 +164,7 @@ async def test_browser_close_ends_the_lease_as_closed(runner: RunnerProcess, lea
     async with Cdp(lease.cdp_url) as cdp:
         await cdp.call("Browser.close")
 
-    await until(lambda: reports.ends(lease.id), seconds=5, what="the report")
+    await until(lambda: reports.ends(lease.id), what="the report")
     assert reports.ends(lease.id) == ["closed"]
     assert lease.id not in await runner.leases()
 
@@ -180,7 +188,7 @@ async def test_the_http_endpoints_name_addresses_that_work(shared: Lease, site: 
         async with Cdp(version["webSocketDebuggerUrl"]) as cdp:
             assert (await cdp.call("Browser.getVersion"))["product"].startswith("Chrome/")
         async with Cdp(made["webSocketDebuggerUrl"]) as cdp:
-            await until(lambda: cdp.run("document.title == 'Hello'"), what="the new page")
+            await until(lambda: cdp.holds("document.title == 'Hello'"), what="the new page")
         for what in ("activate", "close"):
             answer = await http.put(f"{shared.cdp_http}/json/{what}/{made['id']}")
             assert answer.status_code == 200
@@ -193,4 +201,4 @@ async def test_a_first_page_opens_without_the_caller_waiting(runner: RunnerProce
     async with runner.lease(initial_url=url) as lease:
         await until(lambda: "/first" in site.paths(), what="the first page")
         async with Cdp(lease.cdp_url) as cdp:
-            assert await cdp.run("location.href") == url
+            await until(lambda: cdp.holds(f"location.href == {url!r}"), what="its answer")

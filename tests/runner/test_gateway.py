@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import socket
-import time
 
 import httpx
 import pytest
 import websockets
 from websockets.asyncio.client import connect
 
+from tests.patience import PATIENCE
 from tests.runner.client import Cdp
-from tests.runner.harness import Lease, RunnerProcess, plain_http, status_of, until
+from tests.runner.harness import POOL_SIZE, Lease, RunnerProcess, plain_http, status_of, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -39,7 +40,7 @@ async def raw(runner: RunnerProcess, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", runner.port)
     try:
         writer.write(data)
-        return await asyncio.wait_for(reader.read(), 20)
+        return await asyncio.wait_for(reader.read(), PATIENCE)
     finally:
         writer.close()
 
@@ -101,7 +102,7 @@ async def test_an_address_dies_with_its_lease(runner: RunnerProcess) -> None:
         assert (await ask(runner, lease.cdp_path)).status_code == 426
     assert (await ask(runner, lease.cdp_path, **UPGRADE)).status_code == 404
     with pytest.raises(websockets.InvalidStatus, match="404"):
-        await connect(lease.cdp_url, proxy=None)
+        await connect(lease.cdp_url, proxy=None, open_timeout=PATIENCE)
 
 
 async def test_clients_are_cut_off_when_the_lease_ends_whether_they_spoke_or_not(runner: RunnerProcess) -> None:
@@ -110,7 +111,7 @@ async def test_clients_are_cut_off_when_the_lease_ends_whether_they_spoke_or_not
         await speaking.run("1")
         await lease.release()
 
-        await asyncio.wait_for(asyncio.gather(speaking.socket.wait_closed(), silent.socket.wait_closed()), 10)
+        await asyncio.wait_for(asyncio.gather(speaking.socket.wait_closed(), silent.socket.wait_closed()), PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -167,16 +168,16 @@ async def test_a_clients_request_id_is_echoed(runner: RunnerProcess) -> None:
 
 async def test_whoever_never_finishes_a_request_is_cut_off(runner: RunnerProcess) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", runner.port)
-    began = time.monotonic()
 
     async def drip() -> None:
-        for byte in b"GET / HTTP/1.1\r\nX: " + b"a" * 1000:
+        for byte in b"GET / HTTP/1.1\r\nX: " + b"a" * 10_000:
             writer.write(bytes([byte]))
             await asyncio.sleep(0.2)
 
     dripping = asyncio.create_task(drip())
-    assert await asyncio.wait_for(reader.read(), 30) == b""
-    assert time.monotonic() - began < 20
+    with contextlib.suppress(ConnectionResetError):  # a byte may have come that nobody wanted to read any more
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+    assert not dripping.done()
     dripping.cancel()
     writer.close()
 
@@ -194,23 +195,23 @@ async def test_a_page_that_is_not_there_closes_the_connection_with_a_reason(shar
     async with Cdp(url) as cdp:
         with pytest.raises((websockets.ConnectionClosed, Exception), match="closed"):
             await cdp.call("Page.enable")
-        await asyncio.wait_for(cdp.socket.wait_closed(), 10)
+        await asyncio.wait_for(cdp.socket.wait_closed(), PATIENCE)
 
         assert cdp.socket.close_code == 1011
         assert "page" in (cdp.socket.close_reason or "")
 
 
 async def test_a_client_that_waits_before_its_first_command_is_kept_alive(shared: Lease) -> None:
-    async with Cdp(shared.cdp_url, ping_interval=0.05, ping_timeout=2) as cdp:
+    async with Cdp(shared.cdp_url, ping_interval=0.05, ping_timeout=PATIENCE) as cdp:
         for _ in range(3):
-            await asyncio.wait_for(await cdp.socket.ping(), 2)
+            await asyncio.wait_for(await cdp.socket.ping(), PATIENCE)
 
         assert await cdp.run("1") == 1
 
 
 async def test_a_client_that_leaves_without_a_word_is_said_goodbye_to(shared: Lease) -> None:
-    async with Cdp(shared.cdp_url, close_timeout=10) as cdp:
-        await asyncio.wait_for(cdp.socket.close(), 5)
+    async with Cdp(shared.cdp_url, close_timeout=PATIENCE) as cdp:
+        await cdp.socket.close()
 
         assert cdp.socket.close_code == 1000
 
@@ -253,6 +254,7 @@ async def test_many_connections_at_once_and_their_end_leave_no_descriptor(runner
 
     async with Cdp(shared.cdp_url) as cdp:
         await cdp.run("1")
+    await runner.at_rest(warm=POOL_SIZE)  # what other tests took is made again, and opens files
     before = descriptors()
 
     async def visit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ from playwright.async_api import Browser, Page, Playwright
 from runner.gateway.server import HOLD_SECONDS
 from runner.identity.emulation import DEFAULT_FAMILY
 from tests.fakes.site import SELF_PORTRAIT, Site, html
+from tests.patience import PATIENCE
 from tests.runner.client import Cdp
-from tests.runner.harness import Lease, RunnerProcess
+from tests.runner.conftest import attached
+from tests.runner.harness import Lease, RunnerProcess, in_time, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -79,7 +82,7 @@ def expected(leased: tuple[Expected, Lease]) -> Expected:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser(leased: tuple[Expected, Lease], playwright: Playwright) -> AsyncIterator[Browser]:
     """Playwright, attached to everything: its own sessions must not undo the identity."""
-    browser = await playwright.chromium.connect_over_cdp(leased[1].cdp_url)
+    browser = await attached(playwright, leased[1].cdp_url)
     yield browser
     await browser.close()
 
@@ -128,6 +131,7 @@ async def test_a_new_page(expected: Expected, browser: Browser, site: Site) -> N
 
 async def test_a_new_context(expected: Expected, browser: Browser, site: Site) -> None:
     context = await browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     await page.goto(site.url("/portrait"))
     seen = await page.evaluate("seen")
@@ -189,26 +193,31 @@ async def test_a_page_that_has_no_renderer_until_it_runs(
         loop.call_soon_threadsafe(told.put_nowait, json.loads(query["seen"]))
         return html("thanks")
 
+    async def open_one() -> float:
+        async with Cdp(leased[1].cdp_url) as cdp:
+            await cdp.call("Target.setDiscoverTargets", {"discover": True})
+            if attaching:
+                waits = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
+                await cdp.call("Target.setAutoAttach", waits)
+            page = await cdp.attach(leased[1].granted.page_id)
+            await cdp.open(site.url("/hello"), session=page)
+            click = f"{{ const href = {site.url('/telltale')!r}; {OPENERS[way]} }}"
+            await cdp.call("Runtime.evaluate", {"expression": click, "userGesture": True}, session=page)
+
+            began = time.monotonic()
+            seen = await asyncio.wait_for(told.get(), PATIENCE)
+            took = time.monotonic() - began
+
+            assert_coherent(expected, seen)
+            targets = (await cdp.call("Target.getTargets"))["targetInfos"]
+            for opened in [
+                one for one in targets if one["type"] == "page" and one["targetId"] != leased[1].granted.page_id
+            ]:
+                await cdp.call("Target.closeTarget", {"targetId": opened["targetId"]})
+        return took
+
     site.pages.update({"/telltale": lambda query: html(TELLTALE), "/told": take})
-    async with Cdp(leased[1].cdp_url) as cdp:
-        await cdp.call("Target.setDiscoverTargets", {"discover": True})
-        if attaching:
-            waits = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
-            await cdp.call("Target.setAutoAttach", waits)
-        page = await cdp.attach(leased[1].granted.page_id)
-        await cdp.open(site.url("/hello"), session=page)
-        click = f"{{ const href = {site.url('/telltale')!r}; {OPENERS[way]} }}"
-        await cdp.call("Runtime.evaluate", {"expression": click, "userGesture": True}, session=page)
-
-        async with asyncio.timeout(HOLD_SECONDS - 1):
-            seen = await told.get()
-
-        assert_coherent(expected, seen)
-        targets = (await cdp.call("Target.getTargets"))["targetInfos"]
-        for opened in [
-            one for one in targets if one["type"] == "page" and one["targetId"] != leased[1].granted.page_id
-        ]:
-            await cdp.call("Target.closeTarget", {"targetId": opened["targetId"]})
+    await in_time(HOLD_SECONDS - 1, open_one)
 
 
 async def test_a_cross_site_frame(expected: Expected, browser: Browser, site: Site) -> None:
@@ -310,6 +319,7 @@ async def test_it_is_there_before_the_first_inline_script_of_every_page(
 
 async def test_a_clients_own_user_agent_wins(expected: Expected, browser: Browser, site: Site) -> None:
     context = await browser.new_context(user_agent="Mine/1.0")
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     await page.goto(site.url("/portrait"))
     await page.goto(site.url("/portrait", host="localhost"))
@@ -354,7 +364,7 @@ async def test_clients_that_come_and_leave_other_pages_are_not_noticed(
             other = await cdp.call("Target.createTarget", {"url": "about:blank"})
             await cdp.attach(other["targetId"])
             await cdp.call("Target.closeTarget", other)
-        seen = await cdp.run("[...seen]", session=watchful)
+        seen = await until(lambda: cdp.run("[...seen]", session=watchful), what="a look")
         await cdp.call("Target.closeTarget", {"targetId": target})
 
     assert seen == [expected.platform]
@@ -362,34 +372,44 @@ async def test_clients_that_come_and_leave_other_pages_are_not_noticed(
 
 async def test_a_frame_that_goes_before_it_is_ready_keeps_nobody_waiting(lease: Lease, site: Site) -> None:
     """Chromium answers nothing more of what it was asked about such a frame."""
-    async with Cdp(lease.cdp_url) as cdp:
-        await cdp.open(site.url("/hello"))
-        await cdp.run(
-            f"""new Promise(done => {{ for (let n = 0; n < 20; n++) {{
-              const frame = document.createElement("iframe");
-              frame.src = {site.url("/portrait", host="localhost")!r};
-              document.body.append(frame);
-              setTimeout(() => {{ frame.remove(); if (n === 19) done(); }}, 2 * n);
-            }} }})"""
-        )
-        async with asyncio.timeout(HOLD_SECONDS):
+
+    async def crowd() -> float:
+        async with Cdp(lease.cdp_url) as cdp:
+            await cdp.open(site.url("/hello"))
+            await cdp.run(
+                f"""new Promise(done => {{ for (let n = 0; n < 20; n++) {{
+                  const frame = document.createElement("iframe");
+                  frame.src = {site.url("/portrait", host="localhost")!r};
+                  document.body.append(frame);
+                  setTimeout(() => {{ frame.remove(); if (n === 19) done(); }}, 2 * n);
+                }} }})"""
+            )
+            began = time.monotonic()
             async with Cdp(lease.cdp_url) as second:
                 assert await second.run("navigator.platform") == "MacIntel"
+                return time.monotonic() - began
+
+    await in_time(HOLD_SECONDS, crowd)
 
 
-async def test_news_of_a_service_worker_is_not_kept_until_its_client_lets_it_run(lease: Lease, site: Site) -> None:
-    async with Cdp(lease.cdp_url) as cdp:
-        page = await cdp.attach(lease.granted.page_id)
-        await cdp.open(site.url("/hello"), session=page)
-        every = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
-        await cdp.call("Target.setAutoAttach", every)
+async def test_news_of_a_service_worker_is_not_kept_until_its_client_lets_it_run(
+    runner: RunnerProcess, site: Site
+) -> None:
+    async def register() -> float:
+        async with runner.lease() as lease, Cdp(lease.cdp_url) as cdp:
+            page = await cdp.attach(lease.granted.page_id)
+            await cdp.open(site.url("/hello"), session=page)
+            every = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
+            await cdp.call("Target.setAutoAttach", every)
 
-        await cdp.run("void navigator.serviceWorker.register('/portrait.js')", session=page)
+            await cdp.run("void navigator.serviceWorker.register('/portrait.js')", session=page)
 
-        async with asyncio.timeout(HOLD_SECONDS / 2):
-            while not any(
-                event["method"] == "Target.attachedToTarget"
-                and event["params"]["targetInfo"]["type"] == "service_worker"
-                for event in cdp.events
-            ):
-                await asyncio.sleep(0.05)
+            began = time.monotonic()
+            await until(lambda: attached_to_a_service_worker(cdp), what="the news")
+            return time.monotonic() - began
+
+    def attached_to_a_service_worker(cdp: Cdp) -> bool:
+        news = [event["params"] for event in cdp.events if event["method"] == "Target.attachedToTarget"]
+        return any(params["targetInfo"]["type"] == "service_worker" for params in news)
+
+    await in_time(HOLD_SECONDS / 2, register)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from runner import jail
 from tests.fakes.site import Site
 from tests.runner.client import Cdp
 from tests.runner.harness import (
+    POOL_SIZE,
     Lease,
     RunnerProcess,
     browser_of,
@@ -29,18 +32,27 @@ from tests.runner.harness import (
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 
+def all_sandboxed(browser: int) -> bool:
+    """Whether all of its renderers are. One that is just being made puts itself there before it does anything else."""
+    found = []
+    for renderer in renderers(browser):
+        with contextlib.suppress(OSError):  # it has gone
+            status = status_of(renderer)
+            locked = (status["Seccomp"], status["NoNewPrivs"], int(status["CapEff"], 16)) == ("2", "1", 0)
+            found.append(
+                locked and all(namespaces(renderer, kind) != namespaces(browser, kind) for kind in ("user", "net"))
+            )
+    return all(found)
+
+
 async def test_chromiums_own_sandbox_is_on(runner: RunnerProcess, shared: Lease, site: Site) -> None:
+    await runner.at_rest(warm=POOL_SIZE)
     async with Cdp(shared.cdp_url) as cdp:
         await cdp.open(site.url("/hello"))
+        ours = await browser_of(shared)
         for browser in browsers_of(runner.pid):
-            assert renderers(browser) or browser != await browser_of(shared)
-            for renderer in renderers(browser):
-                status = status_of(renderer)
-                assert status["Seccomp"] == "2"
-                assert status["NoNewPrivs"] == "1"
-                assert int(status["CapEff"], 16) == 0
-                assert namespaces(renderer, "user") != namespaces(browser, "user")
-                assert namespaces(renderer, "net") != namespaces(browser, "net")
+            await until(lambda: all_sandboxed(browser), what="the sandbox of every renderer")  # noqa: B023
+            assert renderers(browser) or browser != ours
         await cdp.open("chrome://sandbox")
         report = await cdp.run("document.body.innerText")
 
@@ -68,6 +80,7 @@ async def test_a_browser_of_a_root_runner_is_not_root_on_the_host(runner: Runner
 async def test_every_browser_has_namespaces_of_its_own(runner: RunnerProcess, shared: Lease) -> None:
     kinds = ("pid", "net", "mnt", "ipc", "uts", "user", "cgroup")
     async with runner.lease(), runner.lease():
+        await runner.at_rest(warm=POOL_SIZE)
         browsers = browsers_of(runner.pid)
         assert len(browsers) >= 3
         for kind in kinds:
@@ -76,6 +89,7 @@ async def test_every_browser_has_namespaces_of_its_own(runner: RunnerProcess, sh
 
 
 async def test_a_jail_shows_the_named_folders_and_nothing_else(runner: RunnerProcess, shared: Lease) -> None:
+    await runner.at_rest(warm=POOL_SIZE)
     for browser in browsers_of(runner.pid):
         root = Path(f"/proc/{browser}/root")
         assert set(os.listdir(root)) <= {
@@ -104,21 +118,19 @@ async def test_a_jail_shows_the_named_folders_and_nothing_else(runner: RunnerPro
 @pytest.mark.skipif(shutil.which("nsenter") is None, reason="nsenter (util-linux) enters a jail")
 async def test_from_one_jail_the_devtools_of_another_cannot_be_reached(runner: RunnerProcess, shared: Lease) -> None:
     async with runner.lease():
-        await until(lambda: len(with_devtools(runner)) >= 2)  # one that is just being started has none yet
-        one, two = with_devtools(runner)[:2]
-        ports = devtools(two)
-        assert await connects(two, ports[0])
-        assert not await connects(one, ports[0])
+        await runner.at_rest(warm=POOL_SIZE)
+        one, two, port = next(strangers(runner))
+        assert await connects(two, port)
+        assert not await connects(one, port)
         with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", ports[0])
+            await asyncio.open_connection("127.0.0.1", port)
 
 
-def with_devtools(runner: RunnerProcess) -> list[int]:
-    return [pid for pid in browsers_of(runner.pid) if devtools(pid)]
-
-
-def devtools(pid: int) -> list[int]:
-    return [port for port in listening(pid) if port != jail.PROXY_PORT]
+def strangers(runner: RunnerProcess) -> Iterator[tuple[int, int, int]]:
+    """Two browsers, and a port of the second one's DevTools at which the first one, and this host, have nothing."""
+    for one, two in itertools.permutations(browsers_of(runner.pid), 2):
+        for port in set(listening(two)) - {jail.PROXY_PORT} - set(listening(one)) - set(listening(os.getpid())):
+            yield one, two, port
 
 
 def listening(pid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any
@@ -12,6 +13,7 @@ from websockets.asyncio.client import connect
 
 from runner.live.viewer import ENDED
 from tests.fakes.site import Site, html
+from tests.patience import PATIENCE
 from tests.runner.client import Cdp
 from tests.runner.harness import POOL_SIZE, Lease, RunnerProcess, until
 from tests.runner.live.agent import Agent
@@ -81,14 +83,21 @@ async def test_viewers_are_told_when_the_session_ends_and_the_links_are_dead(run
     for mode in ("view", "control"):
         assert (await ask(runner, live_path(lease, mode), **UPGRADE)).status_code == 404
         with pytest.raises(websockets.InvalidStatus, match="404"):
-            await connect(live_url(lease, mode), proxy=None)
+            await connect(live_url(lease, mode), proxy=None, open_timeout=PATIENCE)
 
 
 async def test_they_are_told_why_it_ended(runner: RunnerProcess) -> None:
-    closing, expiring = await runner.grant(), await runner.grant(ttl_seconds=3)
-    async with Watcher(closing) as first, Watcher(expiring) as second, Cdp(closing.cdp_url) as agent:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def watch(lease: Lease) -> Watcher:
+            return await stack.enter_async_context(Watcher(lease))
+
+        closing = await runner.grant()
+        first = await watch(closing)
+        _expiring, second = await runner.brief_lease(watch)
         await first.told("hello")
-        await agent.call("Browser.close")
+        async with Cdp(closing.cdp_url) as agent:
+            await agent.call("Browser.close")
 
         await first.told("ended", reason="closed")
         await second.told("ended", reason="expired")
@@ -97,13 +106,13 @@ async def test_they_are_told_why_it_ended(runner: RunnerProcess) -> None:
 
 async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, lease: Lease, agent: Agent) -> None:
     await agent.look("1")
-    await runner.ready(warm=POOL_SIZE)  # what other tests took is made again, and opens files
+    await runner.at_rest(warm=POOL_SIZE)  # what other tests took is made again, and opens files
     before = connections(runner)
     for _ in range(12):
         async with Watcher(lease) as one, Watcher(lease, "control") as other:
             await one.until(lambda one=one: one.frames, what="a picture")
             await other.until(lambda other=other: other.frames, what="a picture")
-    silent = await connect(live_url(lease), proxy=None)
+    silent = await connect(live_url(lease), proxy=None, open_timeout=PATIENCE)
     silent.transport.abort()  # without a goodbye
 
     await until(lambda: connections(runner) <= before + 8, what="the end of every connection")
@@ -142,18 +151,20 @@ async def test_the_identity_holds_while_somebody_watches_and_afterwards(
             assert "Headless" not in json.dumps(portrait) and portrait["webdriver"] is False
 
     async with runner.lease(os_family=family, country=country) as lease, Cdp(lease.cdp_url) as agent:
+
+        async def is_back() -> bool:
+            """In the milliseconds in which a session begins or ends a page may see the host's own platform."""
+            await agent.open(site.url("/portrait", host="localhost"))
+            return await agent.holds(f"seen.platform === {platform!r}")
+
         await agent.run("1")
         async with Watcher(lease) as watcher:
             await watcher.until(lambda: watcher.frames, what="a picture")
+            await until(is_back, what="the platform after the first viewer")
             opened = ("first", "opened0", "opened1", "opened2")
             await visit(*opened, by=agent, url=site.url("/report?of=first"))
             for number, host in enumerate(("localhost", "127.0.0.1") * 2):
                 await visit(f"again{number}", by=agent, url=site.url(f"/report?of=again{number}", host=host))
-
-        async def is_back() -> bool:
-            """Whoever looks in the milliseconds in which a session ends may see the host's own platform."""
-            await agent.open(site.url("/portrait", host="localhost"))
-            return bool(await agent.run("seen.platform") == platform)
 
         await until(is_back, what="the platform after the last viewer")
         for number, host in enumerate(("127.0.0.1", "localhost") * 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import Callable
@@ -75,17 +76,27 @@ class Watcher:
         )
         return found
 
+    async def copied(self) -> str:
+        """What is selected. Asked again when nobody says: for a page that takes its time the runner does not wait."""
+        before = len(self._clips())
+        for _ in range(3):
+            await self.send("copy")
+            with contextlib.suppress(AssertionError):
+                clips = await self.until(lambda: self._clips()[before:], what="a copy", seconds=PATIENCE / 3)
+                return str(clips[0])
+        raise AssertionError("nobody said what is selected")
+
+    def _clips(self) -> list[str]:
+        return [message["text"] for message in self.said if message["type"] == "clipboard"]
+
     async def sees(self, colour: Colour) -> None:
         """Until the newest picture has this colour in its middle."""
         await self.until(lambda: self.frames and near(middle(self.frames[-1]), colour), what=f"a picture in {colour}")
 
     async def closed(self) -> int | None:
         """The close code, once the runner has hung up."""
-        await asyncio.wait_for(self.socket.wait_closed(), 15)
+        await asyncio.wait_for(self.socket.wait_closed(), PATIENCE)
         return self.socket.close_code
-
-    async def move(self, x: float, y: float, **fields: Any) -> None:
-        await self.send("mouse", **{**mouse("move", x, y), **fields})
 
     async def click(self, x: float, y: float) -> None:
         for action in ("move", "down", "up"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from addresses.policy import Address, parse_allow_list
 from runner.egress import dial
 from runner.egress.dial import Dialer, DialError, Refusal
 from tests.fakes.upstream_proxy import Kind, UpstreamProxy
+from tests.patience import PATIENCE
 
 LOOPBACK = parse_allow_list("127.0.0.1,127.0.0.2")
 
@@ -47,7 +49,7 @@ async def site(host: str = "127.0.0.1") -> AsyncIterator[int]:
 
 async def heard(sock: socket.socket) -> bytes:
     with sock:
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 100), 5)
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 100), PATIENCE)
 
 
 async def refusal(dialer: Dialer, host: str, port: int = 80, route: str = "direct") -> Refusal:
@@ -131,7 +133,8 @@ async def test_a_server_that_does_not_answer_times_out(monkeypatch: pytest.Monke
         crowd = [socket.socket() for _ in range(4)]
         for sock in crowd:
             sock.setblocking(False)
-            sock.connect_ex(("127.0.0.1", port))  # the backlog is full now, and the kernel drops what comes
+            sock.connect_ex(("127.0.0.1", port))
+        assert select.select([], crowd, [], PATIENCE)[1]  # the backlog is full now, and the kernel drops what comes
 
         assert await refusal(Dialer(LOOPBACK), "127.0.0.1", port) is Refusal.TIMEOUT
         for sock in crowd:

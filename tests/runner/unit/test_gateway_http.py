@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.gateway.http import MAX_HEAD, BadRequest, Incomplete, Request, error_response, parse_head, response
@@ -91,6 +91,7 @@ def test_a_clients_valid_request_id_is_kept(given_id: bytes, kept: bool) -> None
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", request.request_id)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=300))
 def test_garbage_is_never_anything_but_a_request_or_a_refusal(data: bytes) -> None:
     try:

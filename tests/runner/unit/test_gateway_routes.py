@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.gateway.routes import JsonRoute, LiveRoute, SocketRoute, match, rewrite
@@ -72,6 +72,7 @@ def test_every_other_path_is_no_address(path: str) -> None:
     assert match(path) is None
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet="ABCabc019-./%?#\\\r\n \x00é", max_size=80))
 def test_what_reaches_chromium_is_never_more_than_a_plain_path(rest: str) -> None:
     route = match(f"{BASE}/{rest}")

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.gateway.http import Request
@@ -95,6 +95,7 @@ def test_a_message_cut_into_two_fragments_anywhere_means_the_same(message: dict[
         assert level_of(data) == level, whole[:cut]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 80), max_size=6), st.sampled_from([*BROWSER[:4], *PAGE[:3]]), st.data())
 def test_fragments_with_control_frames_between_them_mean_the_same(
     cuts: list[int], message: dict[str, Any], data: st.DataObject
@@ -137,7 +138,7 @@ def test_a_huge_message_is_judged_by_its_beginning(message: dict[str, Any], leve
     assert level_of(data[: MAX_SNIFF + 1]) == level
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_garbage_is_waited_on_or_given_to_somebody(data: bytes) -> None:
     assert level_of(data) in (None, "browser", "page")

@@ -13,6 +13,7 @@ from runner.cdp import CdpError
 from runner.leases import Leases
 from runner.pool import NoBrowser
 from runner.wire import LeaseEnded, LeaseRequest
+from tests.patience import PATIENCE
 
 
 class FakeBrowser:
@@ -185,7 +186,7 @@ async def test_a_warm_browser_that_does_not_answer_is_ended_and_the_next_one_tak
 
 
 async def test_the_first_page_is_opened_without_waiting(leases: Leases, pool: FakePool) -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         await leases.grant(request(initial_url="https://example.org/"))
     await turn()
 
@@ -195,7 +196,7 @@ async def test_the_first_page_is_opened_without_waiting(leases: Leases, pool: Fa
 async def test_a_lease_ends_at_its_deadline(leases: Leases, pool: FakePool, ended: list[LeaseEnded]) -> None:
     granted = await leases.grant(request(ttl_seconds=0.02))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await pool.given[0].gone
     await turn()
 
@@ -222,12 +223,12 @@ async def test_a_browser_that_ends_by_itself_is_reported_once(
 async def test_a_deadline_can_be_moved_to_a_later_time_and_never_to_an_earlier_one(
     leases: Leases, pool: FakePool, ended: list[LeaseEnded]
 ) -> None:
-    granted = await leases.grant(request(ttl_seconds=1))
+    granted = await leases.grant(request(ttl_seconds=0.02))
     later = leases.extend("agt_1", seconds=3600)
     assert later is not None and later.expires_at > granted.expires_at + 3000
     assert later.profile == granted.profile
     assert leases.extend("agt_1", seconds=1) == later
-    await asyncio.wait({pool.given[0].gone}, timeout=1.2)
+    await asyncio.wait({pool.given[0].gone}, timeout=0.1)
     assert not ended
     assert leases.extend("agt_2", seconds=60) is None
 

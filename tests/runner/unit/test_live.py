@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.live.front import Pages
@@ -87,6 +87,7 @@ NAMES = st.sampled_from(["type", "x", "y", "text", "key", "action"]) | st.text()
 VALUES = st.none() | st.booleans() | st.floats() | st.text()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
 def test_nonsense_is_refused_and_nothing_worse(value: object) -> None:
     with pytest.raises(Refused):
@@ -94,6 +95,7 @@ def test_nonsense_is_refused_and_nothing_worse(value: object) -> None:
         raise Refused
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters()))
 def test_what_is_said_can_be_sent_whatever_a_page_calls_itself(title: str) -> None:
     assert json.loads(say("page", title=title).encode())["type"] == "page"

@@ -14,6 +14,7 @@ from websockets.protocol import CLIENT, Protocol
 
 from runner.live.messages import Copy, Input, Mode, Text
 from runner.live.viewer import ENDED, MISSED_BEATS, REFUSED, UNREAD_BYTES, Viewer
+from tests.patience import PATIENCE
 
 
 class Peer:
@@ -36,7 +37,7 @@ class Peer:
 
     async def hears(self, count: int) -> list[Frame]:
         """The first `count` frames, or fewer when the connection ends before."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self.frames) < count:
                 with suppress(ConnectionResetError):
                     if data := await asyncio.get_running_loop().sock_recv(self.sock, 65536):
@@ -63,7 +64,7 @@ async def connected(mode: Mode = "control") -> AsyncIterator[tuple[Connected, Pe
     here.viewer.take_over(transport, b"")
     with theirs:
         yield here, Peer(theirs)
-    await asyncio.wait_for(here.gone, 10)
+    await asyncio.wait_for(here.gone, PATIENCE)
 
 
 async def test_a_viewer_that_answers_pings_stays() -> None:
@@ -82,7 +83,7 @@ async def test_one_that_vanished_without_a_word_is_cut_off() -> None:
         for _ in range(MISSED_BEATS + 1):
             here.viewer.beat()
 
-        await asyncio.wait_for(asyncio.shield(here.gone), 10)
+        await asyncio.wait_for(asyncio.shield(here.gone), PATIENCE)
 
 
 async def test_one_that_asks_and_never_reads_is_cut_off() -> None:
@@ -91,7 +92,7 @@ async def test_one_that_asks_and_never_reads_is_cut_off() -> None:
             for _ in range(3 * UNREAD_BYTES // 125):
                 peer.protocol.send_ping(b"x" * 125)
                 await peer.send()
-        await asyncio.wait_for(asyncio.shield(here.gone), 10)
+        await asyncio.wait_for(asyncio.shield(here.gone), PATIENCE)
 
 
 async def test_a_message_in_pieces_is_one() -> None:
@@ -145,6 +146,8 @@ async def test_the_last_words_are_heard_before_the_end() -> None:
         here.viewer.draw(b"too late")
         here.viewer.leave(ENDED, "again")
 
+        await peer.hears(2)
+        await peer.send()  # its own goodbye: now the connection ends
         said, closed = await peer.hears(3)
         assert (bytes(said.data), closed.opcode) == (b"goodbye", Opcode.CLOSE)
         assert peer.close_code == ENDED

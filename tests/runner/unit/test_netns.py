@@ -10,11 +10,13 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from runner import netns, netns_helper
 from runner.netns import NamespaceError, SocketFactory
+from tests.patience import PATIENCE
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--net"]
 
@@ -41,9 +43,18 @@ def namespace() -> Iterator[int]:
             process.kill()
 
 
+class Patient(SocketFactory):
+    """Its helper may take its time: five seconds are not enough when the machine stands still."""
+
+    def _running_helper(self) -> socket.socket:
+        channel = super()._running_helper()
+        channel.settimeout(PATIENCE)
+        return channel
+
+
 @pytest.fixture
 async def factory() -> AsyncIterator[SocketFactory]:
-    made = SocketFactory()
+    made = Patient()
     yield made
     made.close()
 
@@ -100,17 +111,24 @@ async def test_a_killed_helper_is_replaced(factory: SocketFactory) -> None:
 async def test_a_helper_that_dies_in_the_middle_is_an_error_not_a_hang(
     factory: SocketFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = factory._running_helper()
+    factory._running_helper()
     assert factory._helper is not None
     factory._helper.send_signal(signal.SIGSTOP)
+    asked, recv_fds = threading.Event(), socket.recv_fds
 
-    asking = asyncio.create_task(factory.sockets(os.open("/proc/self/ns/net", os.O_RDONLY), plain=1))
-    await asyncio.sleep(0.05)
-    factory._helper.send_signal(signal.SIGKILL)
+    def receive(*arguments: Any) -> object:
+        asked.set()
+        return recv_fds(*arguments)
 
-    with pytest.raises(NamespaceError):
-        await asyncio.wait_for(asking, 10)
-    assert channel is not None
+    monkeypatch.setattr(socket, "recv_fds", receive)
+
+    with open("/proc/self/ns/net") as ours:
+        asking = asyncio.create_task(factory.sockets(ours.fileno(), plain=1))
+        await asyncio.to_thread(asked.wait, PATIENCE)
+        factory._helper.send_signal(signal.SIGKILL)
+
+        with pytest.raises(NamespaceError):
+            await asyncio.wait_for(asking, PATIENCE)
 
 
 @needs_namespaces
@@ -123,7 +141,7 @@ async def test_a_caller_who_gives_up_does_not_leave_its_sockets_to_the_next(
     def held(channel: socket.socket, request: bytes, fd: int) -> tuple[bytes, list[int]]:
         if not first.is_set():
             first.set()
-            gate.wait(10)
+            gate.wait(PATIENCE)
         return exchange(channel, request, fd)
 
     monkeypatch.setattr(netns, "_exchange", held)
@@ -134,9 +152,10 @@ async def test_a_caller_who_gives_up_does_not_leave_its_sockets_to_the_next(
         giving_up.cancel()
         await asyncio.gather(giving_up, return_exceptions=True)
         next_one = asyncio.create_task(factory.sockets(two, plain=1, listen_on=3128))
-        await asyncio.sleep(0.02)
+        for _ in range(5):
+            await asyncio.sleep(0)  # it waits for its turn
         gate.set()
-        listener, plain = await asyncio.wait_for(next_one, 10)
+        listener, plain = await asyncio.wait_for(next_one, PATIENCE)
 
         assert listener is not None
         assert listener.getsockname() == ("127.0.0.1", 3128)

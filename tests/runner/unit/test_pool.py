@@ -11,6 +11,7 @@ import pytest
 
 from runner.chromium import ChromiumError
 from runner.pool import Closed, NoBrowser, Pool
+from tests.patience import PATIENCE
 
 
 class FakeBrowser:
@@ -66,7 +67,7 @@ class Factory:
 
 async def settle(condition: Callable[[], object]) -> None:
     """Let the loop turn until `condition()`."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -120,7 +121,7 @@ async def test_those_who_wait_are_served_in_order(make: Callable[..., Pool], fac
     served: list[int] = []
 
     async def caller(number: int) -> None:
-        await pool.take(wait=5)
+        await pool.take(wait=PATIENCE)
         served.append(number)
 
     callers = []
@@ -138,8 +139,8 @@ async def test_at_the_limit_a_caller_gets_the_place_of_one_that_ended(
     make: Callable[..., Pool], factory: Factory
 ) -> None:
     pool = make(target=1, limit=1)
-    first: Any = await pool.take(wait=5)
-    waiting = asyncio.create_task(pool.take(wait=5))
+    first: Any = await pool.take(wait=PATIENCE)
+    waiting = asyncio.create_task(pool.take(wait=PATIENCE))
     await settle(lambda: pool.state().waiting == 1)
     assert len(factory.made) == 1
 
@@ -152,7 +153,7 @@ async def test_at_the_limit_a_caller_gets_the_place_of_one_that_ended(
 
 async def test_whoever_waits_in_vain_is_told_so_and_forgotten(make: Callable[..., Pool]) -> None:
     pool = make(target=1, limit=1)
-    await pool.take(wait=5)
+    await pool.take(wait=PATIENCE)
 
     with pytest.raises(NoBrowser, match=r"no browser in 0\.02 s"):
         await pool.take(wait=0.02)
@@ -174,7 +175,7 @@ async def test_a_browser_handed_to_a_caller_who_just_left_is_not_lost(
 ) -> None:
     factory.instant = False
     pool = make(target=0, limit=1)
-    caller = asyncio.create_task(pool.take(wait=5))
+    caller = asyncio.create_task(pool.take(wait=PATIENCE))
     await settle(lambda: pool.state().starting == 1)
 
     factory.release()
@@ -186,7 +187,7 @@ async def test_a_browser_handed_to_a_caller_who_just_left_is_not_lost(
     if isinstance(outcome, asyncio.CancelledError):
         # Either it went to the pool, or it was ended: its place is free for the next caller.
         factory.release()
-        await pool.take(wait=5)
+        await pool.take(wait=PATIENCE)
     assert pool.state().leased == 1
     assert pool.state().waiting == 0
     assert len(factory.alive()) == 1
@@ -222,7 +223,7 @@ async def test_a_dead_warm_browser_is_replaced(make: Callable[..., Pool], factor
 
     factory.made[0].kill()
     await settle(lambda: len(factory.made) == 2)
-    browser: Any = await pool.take(wait=5)
+    browser: Any = await pool.take(wait=PATIENCE)
 
     assert browser.number == 1
 
@@ -242,7 +243,7 @@ async def test_a_browser_that_died_while_it_was_handed_to_the_pool_is_never_kept
 async def test_a_lease_that_ends_makes_room(make: Callable[..., Pool]) -> None:
     pool = make(target=1, limit=2)
     for _ in range(10):
-        browser = await pool.take(wait=5)
+        browser = await pool.take(wait=PATIENCE)
         browser.kill()
     await settle(lambda: pool.state().leased == 0)
     await settle(lambda: pool.state().warm == 1)
@@ -252,7 +253,7 @@ async def test_after_a_failure_it_tries_again(make: Callable[..., Pool], factory
     factory.failing = 1
     pool = make(target=1)
 
-    browser: Any = await pool.take(wait=5)
+    browser: Any = await pool.take(wait=PATIENCE)
 
     assert browser.number == 0
     assert pool.state().failures == 0
@@ -262,8 +263,8 @@ async def test_a_closed_pool_gives_nothing_out_and_tells_those_who_wait(
     make: Callable[..., Pool], factory: Factory
 ) -> None:
     pool = make(target=0, limit=1)
-    leased: Any = await pool.take(wait=5)
-    waiting = asyncio.create_task(pool.take(wait=5))
+    leased: Any = await pool.take(wait=PATIENCE)
+    waiting = asyncio.create_task(pool.take(wait=PATIENCE))
     await settle(lambda: pool.state().waiting == 1)
 
     pool.close()
@@ -271,7 +272,7 @@ async def test_a_closed_pool_gives_nothing_out_and_tells_those_who_wait(
     with pytest.raises(Closed):
         await waiting
     with pytest.raises(Closed):
-        await pool.take(wait=5)
+        await pool.take(wait=PATIENCE)
     assert not leased.killed
 
 

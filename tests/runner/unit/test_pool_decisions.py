@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.pool import (
@@ -14,6 +14,8 @@ from runner.pool import (
     pause_before_refill,
     starts_now,
 )
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 small = st.integers(0, 20)
 states = st.builds(
@@ -77,6 +79,7 @@ def test_how_long_the_next_start_is_put_off(now: PoolState, seconds: float) -> N
     assert pause_before_refill(now) == seconds
 
 
+@unhurried
 @given(states)
 def test_never_more_browsers_than_the_limit(now: PoolState) -> None:
     starts = starts_now(now)
@@ -85,23 +88,27 @@ def test_never_more_browsers_than_the_limit(now: PoolState) -> None:
     assert starts == 0 or now.warm + now.starting + now.leased + starts <= now.limit
 
 
+@unhurried
 @given(states)
 def test_somebody_who_waits_gets_a_start_while_there_is_room(now: PoolState) -> None:
     if now.waiting and now.warm + now.starting + now.leased < now.limit:
         assert now.starting + starts_now(now) >= 1
 
 
+@unhurried
 @given(states)
 def test_nobody_waits_for_a_machine_that_starts_more_than_it_can(now: PoolState) -> None:
     if starts_now(now):
         assert now.starting + starts_now(now) <= max(1, STARTS_WHILE_WAITING)
 
 
+@unhurried
 @given(states)
 def test_a_pause_is_bounded(now: PoolState) -> None:
     assert 0 <= pause_before_refill(now) <= MAX_BACKOFF_SECONDS
 
 
+@unhurried
 @given(st.integers(0, 8), st.integers(1, 8))
 def test_a_quiet_pool_fills_up_to_its_target_and_stops(target: int, limit: int) -> None:
     warm = 0

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addresses.policy import Address, parse_allow_list
 from runner.egress import socks
 from runner.egress.dial import Dialer, DialError, Refusal
 from runner.egress.socks import BrowserEnd, Incomplete, Malformed, parse_greeting, parse_request
+from tests.patience import PATIENCE
 
 LOOPBACK = parse_allow_list("127.0.0.1")
 
@@ -82,6 +83,7 @@ def test_only_connect_to_a_known_kind_of_address_is_offered(data: bytes) -> None
         parse_request(data)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=700))
 def test_garbage_is_incomplete_or_malformed_or_a_request_within_it(data: bytes) -> None:
     with suppress(Incomplete, Malformed):
@@ -147,8 +149,8 @@ async def browser(port: int, data: bytes) -> AsyncIterator[tuple[asyncio.StreamR
 
 async def answered(reader: asyncio.StreamReader) -> int:
     """The reply code to a request."""
-    assert await asyncio.wait_for(reader.readexactly(2), 5) == b"\x05\x00"
-    return (await asyncio.wait_for(reader.readexactly(10), 5))[1]
+    assert await asyncio.wait_for(reader.readexactly(2), PATIENCE) == b"\x05\x00"
+    return (await asyncio.wait_for(reader.readexactly(10), PATIENCE))[1]
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -159,7 +161,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def nothing_open() -> None:
     """Wait until no egress connection of this process is left."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while any(end.transport is not None for end in browser_ends()):
             await asyncio.sleep(0.01)
 
@@ -197,7 +199,7 @@ async def test_a_server_that_speaks_first_is_heard() -> None:
         for _ in range(20):
             async with browser(port, to_site(site)) as (reader, _writer):
                 assert await answered(reader) == 0
-                assert await asyncio.wait_for(reader.readexactly(11), 5) == b"220 welcome"
+                assert await asyncio.wait_for(reader.readexactly(11), PATIENCE) == b"220 welcome"
 
 
 async def test_a_server_that_hangs_up_at_once_ends_the_browsers_connection() -> None:
@@ -207,7 +209,7 @@ async def test_a_server_that_hangs_up_at_once_ends_the_browsers_connection() -> 
     async with serving(rude) as site, proxy() as port:
         for _ in range(20):
             async with browser(port, to_site(site)) as (reader, _writer):
-                await asyncio.wait_for(reader.read(), 5)
+                await asyncio.wait_for(reader.read(), PATIENCE)
         await nothing_open()
 
 
@@ -222,7 +224,7 @@ async def test_a_connection_that_both_ends_closed_is_gone(first: str) -> None:
         if first == "browser":
             writer.write(b"bye")
             writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     await nothing_open()
 
 
@@ -234,7 +236,7 @@ async def test_a_half_closed_connection_still_carries_the_answer() -> None:
         assert await answered(reader) == 0
         writer.write(b"question")
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b"QUESTION"
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b"QUESTION"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ async def test_a_refusal_has_the_code_that_tells_a_browser_why(host: bytes, repl
 
 
 @given(host=st.binary(max_size=255))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_name_leaves_a_browser_without_an_answer(host: bytes) -> None:
     async def scenario() -> int:
         async def unknown(name: str) -> list[Address]:
@@ -291,7 +293,7 @@ async def test_a_browser_that_nobody_leased_reaches_nothing() -> None:
 )
 async def test_another_protocol_is_hung_up_on(data: bytes) -> None:
     async with proxy() as port, browser(port, data) as (reader, _writer):
-        assert await asyncio.wait_for(reader.read(), 5) in (b"", b"\x05\x00")
+        assert await asyncio.wait_for(reader.read(), PATIENCE) in (b"", b"\x05\x00")
 
 
 async def test_a_browser_that_leaves_while_we_dial_leaves_no_connection() -> None:

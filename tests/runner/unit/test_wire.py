@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner import wire
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 numbers = st.floats(0, 1e12, allow_nan=False)
 
@@ -34,11 +36,13 @@ messages = st.one_of(
 )
 
 
+@unhurried
 @given(messages)
 def test_a_message_arrives_as_it_was_sent(message: wire.Message) -> None:
     assert type(message).from_json(message.to_json()) == message
 
 
+@unhurried
 @given(messages)
 def test_what_a_newer_peer_adds_is_ignored(message: wire.Message) -> None:
     data = json.loads(message.to_json()) | {"added_later": [1, {"x": None}]}
@@ -46,6 +50,7 @@ def test_what_a_newer_peer_adds_is_ignored(message: wire.Message) -> None:
     assert type(message).from_json(json.dumps(data)) == message
 
 
+@unhurried
 @given(messages)
 def test_what_has_a_default_may_be_missing_and_nothing_else(message: wire.Message) -> None:
     data = json.loads(message.to_json())
