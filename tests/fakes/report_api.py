@@ -36,8 +36,9 @@ class ReportApi:
         return list(dict.fromkeys(report.boot_id for report in self.reports))
 
     def ends(self, lease_id: str) -> list[wire.EndReason]:
-        """Every reason that was reported for the end of a lease."""
-        return [ended.reason for report in self.reports for ended in report.ended if ended.lease_id == lease_id]
+        """Every reason that was reported for the end of a lease. A report that we were slow to answer is repeated."""
+        ends = dict.fromkeys(ended for report in self.reports for ended in report.ended)
+        return [ended.reason for ended in ends if ended.lease_id == lease_id]
 
 
 class _Handler(BaseHTTPRequestHandler):

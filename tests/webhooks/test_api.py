@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from standardwebhooks import Webhook
 
-from apps.core.models import IdempotencyKey
 from apps.core.ticks import run_tick
 from apps.webhooks import catalogue
-from apps.webhooks.models import Attempt, Delivery, Endpoint, OutboxEvent, SigningSecret
+from apps.webhooks.models import Attempt, Delivery, Endpoint, OutboxEvent
 from apps.webhooks.services.endpoints import MAX_ENDPOINTS
 from tests.cast import Member, Reply, call
 from tests.fakes.runner import FakeRunner
@@ -336,48 +334,6 @@ def test_a_key_makes_one_webhook_and_one_ping(alice: Member) -> None:
     assert again.headers["Idempotent-Replay"] == "true"
     assert (Endpoint.objects.count(), len(set(pings)), Delivery.objects.count()) == (1, 1, 1)
     assert alice.post_once("/v1/webhooks", {"url": URL + "/x"}, "k").code == "IDEMPOTENCY_KEY_REUSED"
-
-
-def test_a_workspace_has_one_secret_which_is_sealed_in_the_database(alice: Member, bob: Member) -> None:
-    reply = alice.get("/v1/webhooks/signing-secret")
-    secret = reply.body["secret"]
-    registered(alice)
-
-    assert alice.get("/v1/webhooks/signing-secret").body == {"secret": secret}
-    assert bob.get("/v1/webhooks/signing-secret").body["secret"] != secret
-    assert reply.headers["Cache-Control"] == "no-store"
-    assert Webhook(secret)
-    for row in SigningSecret.objects.all():
-        assert secret.encode() not in bytes(row.sealed)
-
-
-def test_a_sealed_secret_opens_only_for_its_workspace(alice: Member, bob: Member) -> None:
-    alice.get("/v1/webhooks/signing-secret")
-    bob.get("/v1/webhooks/signing-secret")
-    sealed = SigningSecret.objects.get(workspace=alice.workspace).sealed
-    SigningSecret.objects.filter(workspace=bob.workspace).update(sealed=sealed)
-
-    assert bob.get("/v1/webhooks/signing-secret").status == 500
-
-
-def test_rotating_changes_it_and_no_copy_is_kept_in_the_clear(alice: Member) -> None:
-    old = alice.get("/v1/webhooks/signing-secret").body["secret"]
-
-    new = alice.post_once("/v1/webhooks/signing-secret/rotate", None, "k").body["secret"]
-
-    assert new != old
-    assert alice.get("/v1/webhooks/signing-secret").body["secret"] == new
-    assert not IdempotencyKey.objects.exists()
-
-
-def test_it_can_be_rotated_a_few_times_a_day(alice: Member) -> None:
-    alice.get("/v1/webhooks/signing-secret")
-    replies = [alice.post("/v1/webhooks/signing-secret/rotate").status for _ in range(5)]
-
-    assert replies == [200, 200, 200, 200, 409]
-    SigningSecret.objects.exclude(retired_at=None).update(retired_at=timezone.now() - timedelta(hours=25))
-    assert alice.post("/v1/webhooks/signing-secret/rotate").status == 200
-    assert SigningSecret.objects.count() == 2, "what is too old to sign is not kept"
 
 
 def test_without_a_key_nothing_answers(alice: Member) -> None:
