@@ -30,7 +30,7 @@ from apps.jobs.domains import Domains
 from apps.jobs.execution import Cancelled, Completed, Failed, Outcome, Run, Waiting
 from apps.jobs.executors import task_result
 from apps.jobs.executors.task_browser import Gone, TaskBrowser
-from apps.jobs.executors.work import RETRY_SECONDS, unless_cancelled
+from apps.jobs.executors.work import patiently, unless_cancelled
 from apps.jobs.llm import keys
 from apps.jobs.llm.names import ModelName
 from apps.jobs.results import screenshot_url
@@ -108,13 +108,9 @@ class Task:
             await model.close()
 
     async def _key(self) -> str:
-        """Raises KeyGone. A Redis that restarts is back within seconds, and may have kept it."""
-        for pause in RETRY_SECONDS:
-            try:
-                return await sync_to_async(keys.get)(job_id=self._run.job.id)
-            except keys.KeyOutOfReach:
-                await asyncio.sleep(pause)
-        return await sync_to_async(keys.get)(job_id=self._run.job.id)
+        """Raises KeyGone. A Redis that restarts may have kept it."""
+        get = functools.partial(sync_to_async(keys.get), job_id=self._run.job.id)
+        return await patiently(get, passing=lambda error: isinstance(error, keys.KeyOutOfReach))
 
     async def _in_browsers(self, browser: TaskBrowser, situation: Situation, model: Model, directory: Path) -> Outcome:
         library = await _library()

@@ -21,7 +21,7 @@ from apps.jobs.services.quick import Row
 
 T = TypeVar("T")
 
-# A runner that restarts is back within seconds; after these pauses a page has failed.
+# A runner, or a Redis, that restarts is back within seconds; after these pauses what needs it has failed.
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 
 
@@ -30,17 +30,19 @@ def page_job(run: Run) -> PageJob:
     return PageJob(run.job.id, run.job.workspace_id, kind, run.params, run.job.page_credits)
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Tries again while nobody was there to try. What it raises at last is the last attempt's."""
+def _nobody_to_try(error: Exception) -> bool:
+    return isinstance(error.error if isinstance(error, PageFailed) else error, RunnerAway | NoPlace)
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], *, passing: Callable[[Exception], bool] = _nobody_to_try) -> T:
+    """Tries again while what it raises is `passing`. What it raises at last is the last attempt's."""
     for pause in RETRY_SECONDS:
         try:
             return await attempt()
-        except (RunnerAway, NoPlace):
-            await asyncio.sleep(pause)
-        except PageFailed as failed:
-            if not isinstance(failed.error, RunnerAway | NoPlace):
+        except Exception as error:
+            if not passing(error):
                 raise
-            await asyncio.sleep(pause)
+        await asyncio.sleep(pause)
     return await attempt()
 
 

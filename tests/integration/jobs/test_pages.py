@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
@@ -38,14 +37,16 @@ class Client:
         return until(lambda: job if (job := self.get(path))["completed_at"] else None, what="the end of the job")
 
     def leave(self, path: str, **body: Any) -> None:
-        """Posts, and hangs up once the site has been asked for the page."""
+        """Posts, and hangs up when it has had no answer a second after the site was asked for the page."""
         asked = urlsplit(body["url"]).path
         api = HTTPConnection(self._http.base_url.host, self._http.base_url.port, timeout=PATIENCE)
         with contextlib.closing(api):
             headers = {"Content-Type": "application/json", "X-API-Key": self._http.headers["X-API-Key"]}
             api.request("POST", path, json.dumps(body), headers)
             until(lambda: asked in self.site.paths(), what="a visit of the page")
-            time.sleep(1)  # after half a second the call is watched more closely
+            api.sock.settimeout(1)  # after half a second the call is watched more closely
+            with pytest.raises(TimeoutError):
+                api.sock.recv(1)
 
     def balance(self) -> tuple[int, int]:
         body = self.get("/v1/credits")

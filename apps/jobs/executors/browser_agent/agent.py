@@ -20,8 +20,8 @@ from pydantic import BaseModel, Field
 
 from apps.jobs.domains import Domains
 from apps.jobs.executors.browser_agent import state as saved_state
-from apps.jobs.executors.browser_agent.library import QuietAgent, QuietSession, lock_of_its_own
 from apps.jobs.executors.browser_agent.model import Model
+from apps.jobs.executors.browser_agent.quiet import QuietAgent, QuietSession, lock_of_its_own
 from apps.jobs.executors.navigation_guard import NavigationGuard
 
 # What reads or writes files of the worker's, beyond the agent's own notes.

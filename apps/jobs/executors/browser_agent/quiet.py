@@ -1,4 +1,4 @@
-"""The library without what it does beside the work."""
+"""browser-use without what it does beside the work."""
 
 from __future__ import annotations
 
