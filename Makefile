@@ -1,7 +1,7 @@
 # Each goal does its own set-up: a machine with Python 3.11+, make and a network is enough. `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-BOOTSTRAP := $(PYTHON) -I browsa/stack/bootstrap.py
+BOOTSTRAP := $(PYTHON) -I stack/bootstrap.py
 # URL counts only when it is given to make itself: one that happens to be in the environment means something else.
 DEMO_URL := $(if $(findstring command,$(origin URL)),--url '$(URL)')
 
@@ -16,11 +16,11 @@ help: ## Show this list
 
 demo: ## Drive a browser with an identity from start to finish (URL=https://… to choose the page)
 	@$(BOOTSTRAP) demo
-	@$(BIN)/python -m browsa.stack demo $(DEMO_URL)
+	@$(BIN)/python -m stack demo $(DEMO_URL)
 
 up: ## Run the whole stack in the foreground; Ctrl-C ends it
 	@$(BOOTSTRAP) up
-	@exec $(BIN)/python -m browsa.stack up
+	@exec $(BIN)/python -m stack up
 
 test: ## Run the tests (ARGS='-k name' to choose)
 	@$(BOOTSTRAP) test
@@ -32,7 +32,7 @@ hurt: ## Run the tests that kill workers and browsers during tasks, look for key
 
 check: ## Run the linters, types, import contracts, API schema and migration checks
 	@$(BOOTSTRAP) check
-	@$(BIN)/python -m browsa.stack.checks
+	@$(BIN)/python -m stack.checks
 
 bench: ## Print the benchmark table
 	@$(BOOTSTRAP) bench

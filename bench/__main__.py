@@ -14,7 +14,7 @@ from bench import cdp, ledger, memory, pages, provisioning, reads, receivers, si
 from bench.receivers import Ports
 from bench.subject import POOL_SIZE, Subject
 from bench.table import Row, render
-from browsa.stack.harness import running_stack
+from stack.harness import running_stack
 from tests.fakes.model import ScriptedModel
 
 

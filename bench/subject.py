@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import psutil
 
-from browsa.stack.harness import Stack
 from runner.netns import SocketFactory
+from stack.harness import Stack
 
 POOL_SIZE = 4
 

@@ -4,13 +4,13 @@ import os
 
 import django
 
-from browsa import garbage
+from browsa import gc_freeze
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
-with garbage.none_yet():
+with gc_freeze.none_yet():
     django.setup(set_prefix=False)
 
-    from browsa.limits import allow_many_sockets  # needs the settings, as does the next one
+    from apps.core.file_limits import allow_many_sockets  # needs the settings, as does the next one
     from browsa.serving import Application
 
     allow_many_sockets()

@@ -19,7 +19,8 @@ from celery.signals import beat_init, import_modules, setup_logging
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from browsa import beat, broker, garbage
+from apps.core import beat_schedule
+from browsa import broker, gc_freeze
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
 
@@ -57,7 +58,7 @@ def _configured(application: Celery) -> Celery:
         timezone="UTC",
         # In memory: a tick that is due again is harmless, so the schedule needs no file.
         beat_scheduler="celery.beat:Scheduler",
-        beat_schedule={name: _tick(name, period) for name, period in beat.PERIODS.items()},
+        beat_schedule={name: _tick(name, period) for name, period in beat_schedule.PERIODS.items()},
     )
     return application
 
@@ -68,7 +69,7 @@ _importing = ExitStack()
 @import_modules.connect  # type: ignore[untyped-decorator]
 def _begin_to_import(**kwargs: Any) -> None:
     """Before the application connects its own, which imports Django and all apps."""
-    _importing.enter_context(garbage.none_yet())
+    _importing.enter_context(gc_freeze.none_yet())
 
 
 broker.install()

@@ -28,8 +28,8 @@ from django.http import HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve, set_urlconf
 
 from apps.accounts.admission import AdmissionMiddleware
+from apps.core.database_threads import DatabaseThreads
 from apps.core.middleware import BODY_TOO_LARGE, EnvelopeMiddleware
-from browsa.threads import DatabaseThreads
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

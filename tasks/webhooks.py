@@ -8,10 +8,10 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
+from apps.core.file_limits import allow_many_sockets
 from apps.core.ticks import run_tick
 from apps.webhooks.delivering import this_deliverer
 from apps.webhooks.services import notifying, purging
-from browsa.limits import allow_many_sockets
 
 # What is in the air when a worker is told to stop may take as long as an attempt may.
 _GRACE_SECONDS = 16.0

@@ -23,9 +23,9 @@ from django.db import connection
 from django.test import TransactionTestCase
 from xdist.workermanage import WorkerController
 
-from browsa.stack import postgres, redis
-from browsa.stack.home import locate
-from browsa.stack.servers import embedded_servers
+from stack import postgres, redis
+from stack.home import locate
+from stack.servers import embedded_servers
 from tests import template
 from tests.cast import Member, empty_database, join
 from tests.dealing import pytest_collection_modifyitems, pytest_xdist_auto_num_workers, pytest_xdist_make_scheduler

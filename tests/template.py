@@ -23,10 +23,10 @@ from pathlib import Path
 
 import psycopg2
 
-from browsa.stack import child, config, harness, postgres, provision
-from browsa.stack.harness import Stack
-from browsa.stack.home import locate
-from browsa.stack.servers import embedded_servers
+from stack import child, config, harness, postgres, provision
+from stack.harness import Stack
+from stack.home import locate
+from stack.servers import embedded_servers
 
 MIGRATED = "migrated"  # the database that holds what migrations made, and nothing else
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from browsa.stack.child import ROOT
+from stack.child import ROOT
 from tests.dealing import FIRST, TOGETHER, group, turn
 
 

@@ -14,8 +14,8 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.core import ticks
+from apps.core.beat_schedule import PERIODS
 from apps.core.models import BeatTick
-from browsa.beat import PERIODS
 
 BEAT_MAX_AGE = timedelta(seconds=15)
 

@@ -27,7 +27,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from apps.core import ticks
-from browsa.beat import PERIODS
+from apps.core.beat_schedule import PERIODS
 
 log = logging.getLogger(__name__)
 

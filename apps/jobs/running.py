@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError
 
 from apps.agents import pages as runner
 from apps.core import request_ids, trace
+from apps.core.database_threads import DatabaseThreads
 from apps.jobs import leases, selectors
 from apps.jobs.execution import EXECUTORS, Cancelled, Completed, Executor, Failed, Outcome, Run, Waiting
 from apps.jobs.kinds import LANE_OF, LANES, Lane
@@ -28,7 +29,6 @@ from apps.jobs.models import Job
 from apps.jobs.services import claiming, ending
 from apps.jobs.services.claiming import Claim, LeaseLost
 from apps.jobs.services.telling import tell_a_worker
-from browsa.threads import DatabaseThreads
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from weakref import WeakKeyDictionary
 from django.db import Error
 
 from apps.core import hints
+from apps.core.database_threads import DatabaseThreads
 from apps.jobs import selectors
 from apps.jobs.selectors import Head
-from browsa.threads import DatabaseThreads
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from apps.core.database_threads import DatabaseThreads
 from apps.core.hints import listen
 from apps.core.outgoing.client import Channel, OutgoingClient
 from apps.webhooks import hints, selectors
@@ -29,7 +30,6 @@ from apps.webhooks.lanes import Lane, Lanes, Standing
 from apps.webhooks.sending import TIMEOUT_SECONDS, attempt
 from apps.webhooks.services import handing
 from apps.webhooks.services.handing import Claimed, Outcome
-from browsa.threads import DatabaseThreads
 
 log = logging.getLogger(__name__)
 

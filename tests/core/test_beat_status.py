@@ -9,9 +9,9 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from apps.core.beat_schedule import PERIODS
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
-from browsa.beat import PERIODS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("still")]
 

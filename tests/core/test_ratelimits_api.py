@@ -16,8 +16,8 @@ from apps.accounts.models import Workspace
 from apps.core import ratelimit_buckets
 from apps.core.ratelimit_buckets import SharedBuckets, Unavailable
 from apps.core.ratelimits import TABLE, Limit
-from browsa.stack import redis as redis_server
-from browsa.stack.home import locate, opened
+from stack import redis as redis_server
+from stack.home import locate, opened
 from tests.cast import Member, at_once, call, join
 from tests.fakes.runner import FakeRunner
 from tests.patience import until

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 
-from browsa.threads import DatabaseThreads
+from apps.core.database_threads import DatabaseThreads
 from tests.patience import PATIENCE, until
 
 

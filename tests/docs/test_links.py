@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.child import ROOT
+from stack.child import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
 from tests.integration.driving import Database, Member

@@ -19,9 +19,9 @@ import psycopg2
 from psycopg2.extras import RealDictCursor
 from websockets.sync.client import ClientConnection, connect
 
-from browsa.stack.child import ROOT
-from browsa.stack.harness import Stack, own_environment
-from browsa.stack.home import locate
+from stack.child import ROOT
+from stack.harness import Stack, own_environment
+from stack.home import locate
 from tests.patience import PATIENCE, until
 
 T = TypeVar("T")

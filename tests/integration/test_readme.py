@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.child import ROOT
-from browsa.stack.harness import own_environment
+from stack.child import ROOT
+from stack.harness import own_environment
 from tests.fakes.model import Done, Navigate, ScriptedModel
 from tests.patience import PATIENCE
 from tests.template import running_stack

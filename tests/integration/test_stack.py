@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack import remains
-from browsa.stack.child import ROOT, command_line
-from browsa.stack.harness import Stack, free_port, own_environment, running_stack
-from browsa.stack.home import StackError, locate
-from browsa.stack.launch import adopt_orphans
-from browsa.stack.servers import embedded_servers
+from stack import remains
+from stack.child import ROOT, command_line
+from stack.harness import Stack, free_port, own_environment, running_stack
+from stack.home import StackError, locate
+from stack.launch import adopt_orphans
+from stack.servers import embedded_servers
 from tests.integration.driving import answers, visit
 from tests.patience import PATIENCE, until
 from tests.template import running_stack as running_copy
@@ -113,7 +113,7 @@ def test_a_port_in_use_is_named(stack: Stack, tmp_path: Path) -> None:
 def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, before: frozenset[int]) -> None:
     home, port = tmp_path / "home", free_port()
     environment = own_environment(os.environ) | SMALL | {"BROWSA_HOME": str(home), "BROWSA_PORT": str(port)}
-    with subprocess.Popen([sys.executable, "-m", "browsa.stack", "up"], cwd=ROOT, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-m", "stack", "up"], cwd=ROOT, env=environment) as process:
         until(lambda: (home / "pids.json").exists())
         process.send_signal(signal.SIGINT)
 

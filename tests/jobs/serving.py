@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from browsa.stack.harness import free_port
+from stack.harness import free_port
 from tests.patience import PATIENCE
 from tests.processes import environment
 

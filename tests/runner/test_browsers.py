@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.child import ROOT
 from runner.browsers import find_chromium, find_headless_shell
+from stack.child import ROOT
 
 PROGRAM = b"\x7fELF and so on"
 

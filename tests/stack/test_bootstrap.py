@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack import bootstrap
-from browsa.stack.bootstrap import BootstrapError
+from stack import bootstrap
+from stack.bootstrap import BootstrapError
 from tests.patience import PATIENCE
 
 Steps = list[tuple[str, list[str]]]

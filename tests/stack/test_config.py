@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack import config
-from browsa.stack.home import Home, StackError
-from browsa.stack.services import applications
+from stack import config
+from stack.home import Home, StackError
+from stack.services import applications
 
 HOME = Home(Path("/data/browsa"), Path("/run/b"))
 EMBEDDED = {"DATABASE_URL": "postgresql://embedded", "REDIS_URL": "unix:///run/b/redis.sock"}

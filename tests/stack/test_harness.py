@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import socket
 
-from browsa.stack.demo import table
-from browsa.stack.harness import free_port, own_environment
-from browsa.stack.remains import descendants
+from stack.demo import table
+from stack.harness import free_port, own_environment
+from stack.remains import descendants
 
 
 def test_a_stack_of_ones_own_takes_over_only_what_fits_every_stack() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.home import Home, StackError, locate, opened, private_directory, socket_directory
+from stack.home import Home, StackError, locate, opened, private_directory, socket_directory
 
 LONGEST = 107 - len("/pg/.s.PGSQL.5432")
 

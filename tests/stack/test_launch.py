@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.child import command_line, launched
+from stack.child import command_line, launched
 from tests.patience import PATIENCE
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and user namespaces are Linux's")
@@ -18,7 +18,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and user 
 # Starts a launched child, says its pid, and waits to be killed.
 PARENT = """
 import subprocess, sys, time
-from browsa.stack.child import launched
+from stack.child import launched
 child = subprocess.Popen(launched([sys.executable, "-c", sys.argv[1]]), stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack import logs
-from browsa.stack.child import tail
-from browsa.stack.logs import LogFile, worth_saying
+from stack import logs
+from stack.child import tail
+from stack.logs import LogFile, worth_saying
 
 
 @pytest.mark.parametrize(

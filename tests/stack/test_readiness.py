@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from browsa.stack.readiness import Readiness, ask, judge
+from stack.readiness import Readiness, ask, judge
 
 
 def body(**checks: dict[str, Any]) -> dict[str, Any]:

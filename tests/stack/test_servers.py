@@ -14,16 +14,16 @@ import psycopg2
 import pytest
 import redis
 
-from browsa.stack import postgres
-from browsa.stack.child import command_line
-from browsa.stack.home import StackError, locate
-from browsa.stack.servers import Urls, embedded_servers
+from stack import postgres
+from stack.child import command_line
+from stack.home import StackError, locate
+from stack.servers import Urls, embedded_servers
 from tests.patience import PATIENCE
 
 # Starts the servers, says where, and waits to be killed.
 SUPERVISOR = """
 import sys, time
-from browsa.stack.servers import embedded_servers
+from stack.servers import embedded_servers
 with embedded_servers(sys.argv[1]) as urls:
     print(urls.database, urls.redis, flush=True)
     time.sleep(600)

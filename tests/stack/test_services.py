@@ -4,14 +4,7 @@ import signal
 
 import pytest
 
-from browsa.stack.services import (
-    Ending,
-    applications,
-    count_failures,
-    how_it_ended,
-    restart_delay,
-    stop_order,
-)
+from stack.services import Ending, applications, count_failures, how_it_ended, restart_delay, stop_order
 
 
 def test_restarts_wait_longer_each_time_up_to_five_seconds() -> None:

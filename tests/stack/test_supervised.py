@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from browsa.stack.services import Ending, Service
-from browsa.stack.supervised import Supervised
+from stack.services import Ending, Service
+from stack.supervised import Supervised
 from tests.patience import PATIENCE
 
 STOP = ((signal.SIGTERM, 10.0),)

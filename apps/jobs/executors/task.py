@@ -280,7 +280,7 @@ async def _library() -> Any:
 def _import() -> Any:
     """Whoever comes while another thread imports it waits: in `sys.modules` it is there before it is whole."""
     sweep()
-    # It would go through ten thousand classes again and again: a third of the time. Not `browsa.garbage`: other jobs
+    # It would go through ten thousand classes again and again: a third of the time. Not `browsa.gc_freeze`: other jobs
     # run meanwhile, and what is theirs now must be garbage later.
     gc.disable()
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.integration.driving import Member, join, plain_http
 
 

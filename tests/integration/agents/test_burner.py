@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import async_playwright
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.site import Site
 from tests.integration.conftest import LEASE_WAIT
 from tests.integration.driving import (

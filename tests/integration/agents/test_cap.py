@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.integration.driving import Member, adds_up, at_once, leases, pool_is_whole, verify_ledger
 from tests.patience import until
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.integration.driving import Member, answers
 from tests.patience import PATIENCE
 

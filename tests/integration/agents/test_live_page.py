@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 
-from browsa.stack.harness import Stack
 from runner.browsers import find_chromium, find_headless_shell
+from stack.harness import Stack
 from tests.fakes.cable import Cable
 from tests.fakes.site import Site, html
 from tests.integration.driving import Member, evaluate

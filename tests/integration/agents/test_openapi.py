@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.integration.driving import Member, answers, visit
 
 pytestmark = pytest.mark.integration

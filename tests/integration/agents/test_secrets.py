@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from browsa.stack.harness import Stack
-from browsa.stack.home import locate
+from stack.harness import Stack
+from stack.home import locate
 from tests.fakes.site import Site
 from tests.integration.driving import Member, attach, command, manage, visit
 

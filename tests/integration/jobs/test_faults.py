@@ -17,7 +17,7 @@ import httpx
 import pytest
 import redis
 
-from browsa.stack.harness import Stack, running_stack
+from stack.harness import Stack, running_stack
 from tests.fakes.site import Site, html
 from tests.integration.driving import Database, adds_up, answers, manage, verify_ledger
 from tests.patience import PATIENCE, until

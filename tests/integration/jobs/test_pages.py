@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.site import Site, html
 from tests.integration.driving import plain_http
 from tests.patience import PATIENCE, until

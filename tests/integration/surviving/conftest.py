@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.receivers import Receiver, Receivers
 from tests.integration.driving import Member, join, plain_http, runner_status
 from tests.patience import until

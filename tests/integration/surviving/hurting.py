@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.integration.driving import Database, Member, answers, leases, pool_is_whole, runner_status
 from tests.patience import PATIENCE, until
 

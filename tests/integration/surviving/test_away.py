@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.receivers import Receiver, slowly, status
 from tests.integration.driving import Database, Member, adds_up, answers, at_once, leases, short_lived
 from tests.integration.surviving.conftest import LEASE_WAIT, MOST_BROWSERS

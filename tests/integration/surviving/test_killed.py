@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.integration.driving import (
     Database,
     Member,

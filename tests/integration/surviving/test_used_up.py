@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.harness import Stack, running_stack
-from browsa.stack.home import locate
-from browsa.stack.servers import embedded_servers
+from stack.harness import Stack, running_stack
+from stack.home import locate
+from stack.servers import embedded_servers
 from tests.integration.driving import Database, Member, adds_up, attach, command, jailed, verify_ledger
 from tests.integration.surviving.conftest import SETTINGS
 from tests.integration.surviving.hurting import agree, crowd, until_well

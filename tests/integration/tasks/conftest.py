@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site, html
 from tests.integration.driving import Member, join, plain_http

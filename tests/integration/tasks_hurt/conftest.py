@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.receivers import Receiver, Receivers
 from tests.fakes.site import Site

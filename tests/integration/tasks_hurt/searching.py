@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import psycopg2
 import redis
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.integration.driving import manage
 from tests.integration.tasks_hurt.workers import redis_url
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.model import (
     Always,
     AskHuman,

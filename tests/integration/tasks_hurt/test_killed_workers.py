@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
 from tests.integration.driving import Database, manage, plain_http, verify_ledger

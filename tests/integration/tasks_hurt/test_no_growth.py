@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.model import Done, ScriptedModel
 from tests.fakes.site import Site
 from tests.integration.driving import Database, chromium_of, gateway_connections, leases, plain_http, pool_is_whole

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browsa.stack.harness import Stack
+from stack.harness import Stack
 from tests.fakes.model import AskHuman, Done, Navigate, Step, Wait
 from tests.integration.driving import Database, chromium_of, leases, manage, verify_ledger
 from tests.integration.tasks.giving import Tasks

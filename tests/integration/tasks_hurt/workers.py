@@ -18,8 +18,8 @@ import redis
 from celery import Celery
 
 from browsa.environment import celery_broker
-from browsa.stack.child import ROOT, launched
-from browsa.stack.harness import Stack
+from stack.child import ROOT, launched
+from stack.harness import Stack
 from tests.integration.driving import Database
 from tests.patience import until
 

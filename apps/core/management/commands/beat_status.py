@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from apps.core.beat_schedule import PERIODS
 from apps.core.ticks import TickState, states
 from apps.core.times import rfc3339
-from browsa.beat import PERIODS
 
 _COLUMNS = "{:<32} {:>8}  {:<24}  {:<10}  {}"
 

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from browsa.stack.child import ROOT, launched
-from browsa.stack.home import StackError
+from stack.child import ROOT, launched
+from stack.home import StackError
 
 # Everything else that an operator may have set is about another stack.
 _KEPT = frozenset({"BROWSA_CHROMIUM", "BROWSA_CHROMIUM_SHELL", "BROWSA_JAIL"})
@@ -97,7 +97,7 @@ def running_stack(
     port = port or free_port()
     own = {"BROWSA_HOME": str(home), "BROWSA_PORT": str(port)}
     process = subprocess.Popen(
-        launched([sys.executable, "-m", "browsa.stack", "up"], death_signal=signal.SIGINT),
+        launched([sys.executable, "-m", "stack", "up"], death_signal=signal.SIGINT),
         cwd=ROOT,
         env=own_environment(os.environ) | dict(env or {}) | own,
         stdin=subprocess.DEVNULL,

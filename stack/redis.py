@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from browsa.stack.child import launched
-from browsa.stack.home import Home, StackError
+from stack.child import launched
+from stack.home import Home, StackError
 
 STOP_SIGNAL = signal.SIGTERM
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import psycopg2  # type: ignore[import-untyped]  # it ships no types
 
-from browsa.stack.child import command_line, launched
-from browsa.stack.home import Home, StackError
+from stack.child import command_line, launched
+from stack.home import Home, StackError
 
 DATABASE = "browsa"
 _SUPERUSER = "postgres"

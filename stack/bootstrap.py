@@ -1,6 +1,6 @@
 """Make this machine ready for a `make` goal. Standard library only: nothing is installed when it runs.
 
-    python3 -I browsa/stack/bootstrap.py up|demo|test|check|bench|lock
+    python3 -I stack/bootstrap.py up|demo|test|check|bench|lock
 
 Every step first looks whether there is anything to do, so that a second run takes a fraction of a second.
 A step that does something says so in one line; one that fails says why and what to do, and ends with 1.
@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 UV_VERSION = "0.13.9"
 OLDEST_PYTHON = (3, 11)

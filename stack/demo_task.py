@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from browsa.stack.child import ROOT
+from stack.child import ROOT
 
 _TASK = "Read the page that is open and tell me its main heading, word for word."
 _MODELS = {"ANTHROPIC_API_KEY": "anthropic:claude-haiku-4-5", "OPENAI_API_KEY": "openai:gpt-4.1-mini"}

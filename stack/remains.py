@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from browsa.stack.child import command_line
+from stack.child import command_line
 
 
 def descendants(root: int, parents: dict[int, int]) -> set[int]:

@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from browsa.stack import child, postgres
-from browsa.stack import redis as redis_server
-from browsa.stack.home import Home, StackError, locate, opened
+from stack import child, postgres
+from stack import redis as redis_server
+from stack.home import Home, StackError, locate, opened
 
 _START_PATIENCE = 60.0  # a database that was killed replays its log first
 _STOP_PATIENCE = 15.0

@@ -10,17 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from browsa.stack.child import ROOT, kill_group, tail
-from browsa.stack.home import StackError
-from browsa.stack.logs import LogFile
-from browsa.stack.services import (
-    Ending,
-    Service,
-    command_line,
-    count_failures,
-    how_it_ended,
-    restart_delay,
-)
+from stack.child import ROOT, kill_group, tail
+from stack.home import StackError
+from stack.logs import LogFile
+from stack.services import Ending, Service, command_line, count_failures, how_it_ended, restart_delay
 
 Say = Callable[[str], None]
 

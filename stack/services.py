@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from signal import Signals
 
-from browsa.stack import config, postgres, redis
-from browsa.stack.child import launched
+from stack import config, postgres, redis
+from stack.child import launched
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
 _STABLE_AFTER = 10.0  # seconds; who ran for so long starts again with the shortest delay

@@ -1,4 +1,4 @@
-"""`python -m browsa.stack up`: starts everything, keeps it running, and leaves nothing behind."""
+"""`python -m stack up`: starts everything, keeps it running, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from browsa.stack import config, postgres, provision, readiness, redis, services
-from browsa.stack.child import ROOT, launched
-from browsa.stack.home import Home, StackError, locate, opened
-from browsa.stack.services import Ending, Service
-from browsa.stack.supervised import Supervised
+from stack import config, postgres, provision, readiness, redis, services
+from stack.child import ROOT, launched
+from stack.home import Home, StackError, locate, opened
+from stack.services import Ending, Service
+from stack.supervised import Supervised
 
 _START_PATIENCE = 90.0
 _TOO_MANY_DEATHS = 3
@@ -155,7 +155,7 @@ class Supervisor:
         begun = time.monotonic()
         database = self._values["DATABASE_URL"]
         if not await asyncio.to_thread(provision.is_current, self._home, database, self._api_url):
-            command = [sys.executable, "-m", "browsa.stack.provision"]
+            command = [sys.executable, "-m", "stack.provision"]
             command += ["--credentials", str(self._home.credentials), "--api-url", self._api_url]
             await _run_to_end("The migrations", command, environment)
             await asyncio.to_thread(provision.remember, self._home, database)

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from browsa.stack.home import Home, StackError
+from stack.home import Home, StackError
 
 RUNNER_ID = "r1"
 

@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from browsa.stack import demo_task, remains
-from browsa.stack.harness import Stack, running_stack
-from browsa.stack.home import StackError
-from browsa.stack.launch import adopt_orphans
+from stack import demo_task, remains
+from stack.harness import Stack, running_stack
+from stack.home import StackError
+from stack.launch import adopt_orphans
 
 SCREENSHOT = "demo.png"
 _TEXT_LINES = 14

@@ -1,4 +1,4 @@
-"""`python -m browsa.stack up` and `python -m browsa.stack demo [--url URL]`."""
+"""`python -m stack up` and `python -m stack demo [--url URL]`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 
-from browsa.stack.home import StackError
+from stack.home import StackError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m browsa.stack", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="run the whole stack in the foreground")
     demo = commands.add_parser("demo", help="drive one browser from start to finish on a stack of its own")
@@ -18,10 +18,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.command == "up":
-            from browsa.stack.supervisor import up
+            from stack.supervisor import up
 
             return up(os.environ)
-        from browsa.stack.demo import run
+        from stack.demo import run
 
         return run(arguments.url)
     except StackError as error:

@@ -1,6 +1,6 @@
 """Migrations and the first workspace; skipped, in milliseconds, when nothing can have changed since.
 
-As a program (`python -m browsa.stack.provision`) it does both in one Django process: starting Django is
+As a program (`python -m stack.provision`) it does both in one Django process: starting Django is
 most of what they cost.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psycopg2  # type: ignore[import-untyped]  # it ships no types
 
-from browsa.stack.child import ROOT
-from browsa.stack.home import Home
+from stack.child import ROOT
+from stack.home import Home
 
 _MARK = "provisioned"
 _MIGRATIONS_DONE = "SELECT count(*), max(id), max(applied)::text FROM django_migrations"
