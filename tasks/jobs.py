@@ -9,8 +9,9 @@ from celery import shared_task
 from celery.signals import worker_init, worker_shutting_down
 
 from apps.core.ticks import run_tick
-from apps.jobs.running import this_worker
-from apps.jobs.services import sweeping, task_sweeping
+from apps.jobs.services import sweeps
+from apps.jobs.tasks import sweeps as task_sweeps
+from apps.jobs.worker.worker import this_worker
 
 
 @shared_task(name="jobs.run")
@@ -20,22 +21,22 @@ def run(job_id: str) -> None:
 
 @shared_task(name="jobs.relay")
 def relay() -> None:
-    run_tick("jobs.relay", sweeping.relay)
+    run_tick("jobs.relay", sweeps.relay)
 
 
 @shared_task(name="jobs.reap")
 def reap() -> None:
-    run_tick("jobs.reap", sweeping.reap)
+    run_tick("jobs.reap", sweeps.reap)
 
 
 @shared_task(name="jobs.end_overdue")
 def end_overdue() -> None:
-    run_tick("jobs.end_overdue", task_sweeping.end_overdue)
+    run_tick("jobs.end_overdue", task_sweeps.end_overdue)
 
 
 @shared_task(name="jobs.purge_screenshots")
 def purge_screenshots() -> None:
-    run_tick("jobs.purge_screenshots", task_sweeping.purge_screenshots)
+    run_tick("jobs.purge_screenshots", task_sweeps.purge_screenshots)
 
 
 @worker_init.connect

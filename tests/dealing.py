@@ -18,7 +18,7 @@ TOGETHER = {
     "tests/integration/agents/": SHARED,
     "tests/integration/tasks/": SHARED,
     "tests/integration/jobs/test_pages.py": SHARED,
-    "tests/jobs/llm/test_transport.py": PROVIDERS,
+    "tests/jobs/tasks/llm/test_transport.py": PROVIDERS,
     "tests/runner/test_clients.py": PROVIDERS,
     "tests/test_scripted_model": PROVIDERS,
 }
@@ -46,7 +46,7 @@ FIRST = (
     "tests/runner/test_pages.py",
     "tests/integration/test_readme.py",
     "tests/core/test_idempotency_crashes.py",
-    "tests/jobs/test_waiting.py",
+    "tests/jobs/waiting/test_streams.py",
     PROVIDERS,
 )
 

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from apps.core.fields import StrictCharField, checked_by
 from apps.jobs import json_schemas
-from apps.jobs.globs import Glob
+from apps.jobs.pages.globs import Glob
 
 
 class GlobField(StrictCharField):

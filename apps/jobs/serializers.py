@@ -9,7 +9,6 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.core.fields import StrictCharField
 from apps.core.pagination import Page
 from apps.core.times import rfc3339, rfc3339_or_none
 from apps.jobs import results
@@ -64,10 +63,6 @@ class JobEventSerializer(serializers.Serializer[Any]):
 class JobEventsSerializer(serializers.Serializer[Any]):
     events = JobEventSerializer(many=True)
     next_cursor = serializers.CharField(allow_null=True, help_text="For `after`; null when there is no more now.")
-
-
-class RespondSerializer(serializers.Serializer[Any]):
-    response = StrictCharField(max_length=10_000, help_text="The answer to the job's question.")
 
 
 def job_body(job: Job, *, result: Any = None) -> dict[str, Any]:

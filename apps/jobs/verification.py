@@ -16,7 +16,7 @@ from apps.core.snapshots import one_snapshot
 from apps.jobs.lifecycle import TERMINAL, EventType, IllegalEvent
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.projection import FIELDS, Event, State, fold
-from apps.jobs.services import appending
+from apps.jobs.services import event_log
 
 _AT_ONCE = 500
 
@@ -45,12 +45,12 @@ def rebuild() -> Iterator[uuid.UUID]:
 
 @transaction.atomic
 def _rebuild(job_id: uuid.UUID) -> bool:
-    job = appending.lock(job_id)
+    job = event_log.lock(job_id)
     try:
         state = fold(_events([job_id])[job_id])
     except (IllegalEvent, KeyError):
         return False
-    return appending.rewrite(job, state, now=timezone.now())
+    return event_log.rewrite(job, state, now=timezone.now())
 
 
 def _events(job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[Event]]:

@@ -19,11 +19,11 @@ from apps.core import errors, openapi
 from apps.core.api import AsyncEndpoint, Endpoint, json_response
 from apps.core.ids import check_uuid
 from apps.core.pagination import PageRequest
-from apps.core.validation import checked
-from apps.jobs import results, selectors, serializers, waiting
+from apps.jobs import results, selectors, serializers
 from apps.jobs.lifecycle import TERMINAL
 from apps.jobs.models import Job
-from apps.jobs.services import ending, tasks
+from apps.jobs.services import completion
+from apps.jobs.waiting import streams
 
 _TAG = ["Jobs"]
 _MISSING = (errors.InvalidId, errors.NotFound)
@@ -69,7 +69,7 @@ class JobView(AsyncEndpoint):
         if wait:
             job = await sync_to_async(selectors.job)(workspace_id=workspace_id, job_id=wanted)
             if job.status not in TERMINAL:
-                await waiting.until_over(job.id, seconds=wait)
+                await streams.until_over(job.id, seconds=wait)
         return await sync_to_async(_answer)(workspace_id, wanted)
 
 
@@ -123,27 +123,7 @@ class JobCancelView(Endpoint):
         responses={200: serializers.JobSerializer, **openapi.failures(*_MISSING, errors.JobTerminal)},
     )
     def post(self, request: Request, job_id: str) -> Response:
-        ending.cancel(workspace_id=workspace_of(request), job_id=check_uuid(job_id, "job"))
-        return Response(serializers.full_body(_job(request, job_id)))
-
-
-class JobRespondView(Endpoint):
-    @extend_schema(
-        operation_id="respond_to_job",
-        summary="Answer a job's question",
-        description="For a job that is `input_required`: it goes on with the answer. `input_request` has the question,"
-        " and until when it waits. The answer is kept encrypted until the agent has read it.",
-        tags=_TAG,
-        request=serializers.RespondSerializer,
-        responses={
-            200: serializers.JobSerializer,
-            **openapi.failures(*_MISSING, errors.BadRequest, errors.JobNotWaiting),
-        },
-    )
-    def post(self, request: Request, job_id: str) -> Response:
-        job = _job(request, job_id)
-        values = checked(serializers.RespondSerializer, request)
-        tasks.respond(workspace_id=job.workspace_id, job_id=job.id, response=values["response"])
+        completion.cancel(workspace_id=workspace_of(request), job_id=check_uuid(job_id, "job"))
         return Response(serializers.full_body(_job(request, job_id)))
 
 
@@ -182,7 +162,7 @@ def _stream(job: Job, after: int) -> HttpResponseBase:
     if job.status in TERMINAL and after >= job.last_seq:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)  # tells an EventSource not to come back
     return StreamingHttpResponse(
-        waiting.stream(job.id, after=after),
+        streams.stream(job.id, after=after),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from apps.billing.models import Price
 from apps.billing.serializers import LedgerEntrySerializer
-from apps.jobs.services import creating, ending
+from apps.jobs.services import completion, creation
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
 
@@ -157,11 +157,11 @@ def test_commands_want_a_reason(alice: Member, command: str) -> None:
     ],
 )
 def test_a_capture_says_what_for(alice: Member, kind: Any, changes: dict[str, int], description: str) -> None:
-    job = creating.create_job(
+    job = creation.create_job(
         workspace_id=alice.workspace.id, kind=kind, params={}, hold=5, progress_total=None, sync=True
     )
     for name, value in changes.items():
         setattr(job, name, value)
 
-    assert ending._what_for(job, "completed") == description
-    assert ending._what_for(job, "cancelled") == f"{description}, cancelled"
+    assert completion._what_for(job, "completed") == description
+    assert completion._what_for(job, "cancelled") == f"{description}, cancelled"

@@ -15,7 +15,7 @@ from apps.billing.services import releasing
 from apps.billing.services.releasing import Swept, release_expired
 from apps.billing.verification import problems
 from apps.jobs.models import Job
-from apps.jobs.services import creating
+from apps.jobs.services import creation
 from tasks.billing import release_expired_holds
 from tests.cast import Member, at_once, join
 from tests.fakes.runner import FakeRunner
@@ -52,7 +52,7 @@ def test_a_hold_of_nobody_is_released_after_its_expiry(alice: Member, caplog: py
 def test_every_hold_expires(alice: Member, runner: FakeRunner) -> None:
     services.hold(workspace_id=alice.workspace.id, amount=1, reference="r", source=services.Source())
     alice.burner(ttl="1h")
-    job = creating.create_job(
+    job = creation.create_job(
         workspace_id=alice.workspace.id, kind="batch", params={}, hold=5, progress_total=5, page_credits=1
     )
 
@@ -76,7 +76,7 @@ def test_a_live_agents_hold_is_kept(alice: Member, runner: FakeRunner) -> None:
 @pytest.mark.parametrize("status", ["queued", "running"])
 def test_a_live_jobs_hold_is_kept(alice: Member, status: str) -> None:
     sync = status == "running"
-    creating.create_job(workspace_id=alice.workspace.id, kind="scrape", params={}, hold=5, progress_total=1, sync=sync)
+    creation.create_job(workspace_id=alice.workspace.id, kind="scrape", params={}, hold=5, progress_total=1, sync=sync)
     assert Job.objects.get().status == status
 
     assert release_expired(now=timezone.now() + A_DAY) == Swept(extended=1)

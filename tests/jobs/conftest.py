@@ -23,8 +23,8 @@ from tests.patience import PATIENCE
 def _nobody_is_in_a_hurry() -> Iterator[None]:
     """The broker, Redis and the connections to the runner get more than a few seconds to answer, or to end."""
     from apps.core import enqueue
-    from apps.jobs import running
-    from apps.jobs.llm import keys
+    from apps.jobs.tasks.llm import keys
+    from apps.jobs.worker import worker
 
     patience = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
     enqueue._producer.cache_clear()
@@ -32,7 +32,7 @@ def _nobody_is_in_a_hurry() -> Iterator[None]:
     with (
         redis.Redis.from_url(django_settings.REDIS_URL, **patience) as server,
         mock.patch.object(keys, "_redis", lambda: server),
-        mock.patch.object(running, "DISCONNECT_SECONDS", PATIENCE),
+        mock.patch.object(worker, "DISCONNECT_SECONDS", PATIENCE),
     ):
         yield
     enqueue._producer.cache_clear()
@@ -58,10 +58,10 @@ def carol(transactional_db: None) -> Member:
 @pytest.fixture
 def short_leases(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats every tenth of a second, none of which is too late, however long the machine stands still."""
-    from apps.jobs import leases
+    from apps.jobs.worker import claim_heartbeat
 
     settings.JOB_LEASE_SECONDS = 0.3
-    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(claim_heartbeat, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def work(transactional_db: None) -> Iterator[Work]:
     """Does a job, given its body, in a worker of this process; returns when it is over."""
     import uuid
 
-    from apps.jobs.running import Worker
+    from apps.jobs.worker.worker import Worker
 
     worker = Worker(owner="the tests' worker")
     yield lambda body: worker.run(uuid.UUID(body["id"]))

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from apps.jobs.kinds import Kind
 from apps.jobs.models import Job, JobEvent
-from apps.jobs.services import claiming, creating, recording
-from apps.jobs.services.claiming import Claim
-from apps.jobs.services.recording import PageRecord, PageStatus
+from apps.jobs.services import claims, creation, progress
+from apps.jobs.services.claims import Claim
+from apps.jobs.services.progress import PageRecord, PageStatus
 from tests.cast import Member
 
 
@@ -21,12 +21,12 @@ def now() -> datetime:
 def make_job(member: Member, kind: Kind = "batch", *, pages: int = 3, **fields: Any) -> Job:
     """Holds one credit for each page."""
     fields = {"params": {}, "hold": pages, "progress_total": pages, "page_credits": 1, **fields}
-    return creating.create_job(workspace_id=member.workspace.id, kind=kind, **fields)
+    return creation.create_job(workspace_id=member.workspace.id, kind=kind, **fields)
 
 
 def claimed(job: Job, owner: str = "worker", at: datetime | None = None) -> Claim:
     """Expects that it can be had."""
-    claim = claiming.claim(job_id=job.id, owner=owner, now=at)
+    claim = claims.claim(job_id=job.id, owner=owner, now=at)
     assert claim is not None
     return claim
 
@@ -38,7 +38,7 @@ def page(position: int, *, failed: bool = False, **payload: Any) -> PageRecord:
 
 def add_pages(claim: Claim, *positions: int) -> None:
     for position in positions:
-        assert recording.record_page(claim, page(position))
+        assert progress.record_page(claim, page(position))
 
 
 def reread(job: Job | uuid.UUID) -> Job:

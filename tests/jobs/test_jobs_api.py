@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from apps.jobs.models import Job
-from apps.jobs.services import ending
-from apps.jobs.services.claiming import Claim
+from apps.jobs.services import completion
+from apps.jobs.services.claims import Claim
 from tests.cast import Member
 from tests.jobs.making import add_pages, claimed, make_job, page, reread
 
@@ -65,7 +65,7 @@ def test_a_completed_batch_shows_its_pages_in_order(alice: Member) -> None:
     job = make_job(alice)
     claim = claimed(job)
     add_pages(claim, 2, 0, 1)
-    ending.complete(claim)
+    completion.complete(claim)
 
     body = alice.get(path(job)).body
 
@@ -76,7 +76,7 @@ def test_a_completed_batch_shows_its_pages_in_order(alice: Member) -> None:
 
 def test_a_failed_job_says_why(alice: Member) -> None:
     job = make_job(alice)
-    ending.fail(claimed(job), code="TIMEOUT", message="It took too long.")
+    completion.fail(claimed(job), code="TIMEOUT", message="It took too long.")
 
     body = alice.get(path(job)).body
     reply = alice.get(path(job, "/result"))
@@ -92,7 +92,7 @@ def test_what_a_cancelled_batch_finished_can_be_had(alice: Member) -> None:
     add_pages(claim, 1)
     assert alice.get(path(job, "/result")).code == "CONFLICT"
     alice.post(path(job, "/cancel"))
-    ending.end_cancelled(claim)
+    completion.end_cancelled(claim)
 
     reply = alice.get(path(job, "/result"))
 
@@ -117,7 +117,7 @@ def test_cancelling(alice: Member) -> None:
 
     assert alice.post(path(queued, "/cancel")).body["status"] == "cancelled"
     assert [alice.post(path(running, "/cancel")).body["status"] for _ in range(2)] == ["running", "running"]
-    ending.end_cancelled(claim)
+    completion.end_cancelled(claim)
     for job in (queued, running):
         reply = alice.post(path(job, "/cancel"))
         assert (reply.status, reply.code) == (409, "JOB_TERMINAL")
@@ -189,7 +189,7 @@ def test_a_list_of_what_there_can_not_be_is_400(alice: Member, query: str) -> No
 def test_the_list_is_newest_first_filtered_and_paged(alice: Member, bob: Member) -> None:
     jobs = [make_job(alice, kind) for kind in ("batch", "crawl", "scrape", "batch")]
     make_job(bob)
-    ending.complete(claimed(jobs[3]))
+    completion.complete(claimed(jobs[3]))
 
     def listed(query: str = "") -> list[str]:
         return [job["id"] for job in alice.get(f"/v1/jobs{query}").body["jobs"]]
@@ -208,7 +208,7 @@ def test_events_are_told_in_order_and_in_pages(alice: Member) -> None:
     job = make_job(alice)
     claim = claimed(job, "a-host:1234")
     add_pages(claim, 0)
-    ending.complete(claim)
+    completion.complete(claim)
 
     reply = alice.get(path(job, "/events"))
     events = reply.body["events"]
@@ -229,7 +229,7 @@ def test_events_are_told_in_order_and_in_pages(alice: Member) -> None:
 
 def test_a_finished_job_is_not_waited_for(alice: Member) -> None:
     job = make_job(alice, "scrape", pages=1, sync=True)
-    ending.complete(Claim.of(job), page=page(0))
+    completion.complete(Claim.of(job), page=page(0))
 
     assert alice.get(path(job, "?wait=120")).body["status"] == "completed"
 

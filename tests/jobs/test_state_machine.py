@@ -24,9 +24,9 @@ from apps.billing.verification import problems as ledger_problems
 from apps.core.errors import JobTerminal
 from apps.jobs.lifecycle import IllegalEvent
 from apps.jobs.models import JobEvent
-from apps.jobs.services import appending, claiming, ending, recording, sweeping
-from apps.jobs.services.appending import Happened
-from apps.jobs.services.claiming import Claim, LeaseLost
+from apps.jobs.services import claims, completion, event_log, progress, sweeps
+from apps.jobs.services.claims import Claim, LeaseLost
+from apps.jobs.services.event_log import Happened
 from apps.jobs.verification import problems
 from tests.cast import Member, join
 from tests.jobs.making import make_job, now, page, reread
@@ -72,7 +72,7 @@ class OneJob(RuleBasedStateMachine):
     @rule(owner=st.sampled_from("ab"))
     def claim(self, owner: str) -> None:
         expired = self.status == "running" and self.lease < self.clock
-        claim = claiming.claim(job_id=self.job.id, owner=owner, now=self.clock)
+        claim = claims.claim(job_id=self.job.id, owner=owner, now=self.clock)
         assert (claim is not None) == (self.status == "queued" or (expired and self.lost < 4))
         if claim is not None:
             self.lost += expired
@@ -82,7 +82,7 @@ class OneJob(RuleBasedStateMachine):
     @rule()
     def reap(self) -> None:
         expired = self.status == "running" and self.lease < self.clock
-        assert sweeping.reap(now=self.clock) == expired
+        assert sweeps.reap(now=self.clock) == expired
         if expired and self.cancelling:
             self.over("cancelled", len(self.stored))
         elif expired and self.lost == 4:
@@ -95,16 +95,16 @@ class OneJob(RuleBasedStateMachine):
     def cancel(self) -> None:
         if self.status in OVER:
             with pytest.raises(JobTerminal):
-                ending.cancel(workspace_id=self.alice.workspace.id, job_id=self.job.id)
+                completion.cancel(workspace_id=self.alice.workspace.id, job_id=self.job.id)
             return
-        ending.cancel(workspace_id=self.alice.workspace.id, job_id=self.job.id)
+        completion.cancel(workspace_id=self.alice.workspace.id, job_id=self.job.id)
         self.cancelling = True
         if self.status == "queued":
             self.over("cancelled", len(self.stored))
 
     @rule(by=which_claim)
     def heartbeat(self, by: int) -> None:
-        if self.write(by, lambda claim: claiming.heartbeat(claim, now=self.clock)):
+        if self.write(by, lambda claim: claims.heartbeat(claim, now=self.clock)):
             self.lease = self.clock + timedelta(seconds=15)
 
     @rule(by=which_claim, position=st.integers(0, PAGES - 1), failed=st.booleans())
@@ -117,26 +117,26 @@ class OneJob(RuleBasedStateMachine):
                 self.stored.add(position)
 
     def expect(self, fresh: bool, claim: Claim, position: int, failed: bool) -> None:
-        assert recording.record_page(claim, page(position, failed=failed)) == fresh
+        assert progress.record_page(claim, page(position, failed=failed)) == fresh
 
     @rule(by=which_claim)
     def give_back(self, by: int) -> None:
-        if self.write(by, lambda claim: claiming.give_back(claim, now=self.clock)):
+        if self.write(by, lambda claim: claims.give_back(claim, now=self.clock)):
             self.held_by, self.status = None, "queued"
 
     @rule(by=which_claim)
     def complete(self, by: int) -> None:
-        if self.write(by, ending.complete):
+        if self.write(by, completion.complete):
             self.over("completed", len(self.stored))
 
     @rule(by=which_claim, used=st.sampled_from([0, 1, None]))
     def fail(self, by: int, used: int | None) -> None:
-        if self.write(by, lambda claim: ending.fail(claim, code="TIMEOUT", message="", used=used)):
+        if self.write(by, lambda claim: completion.fail(claim, code="TIMEOUT", message="", used=used)):
             self.over("failed", len(self.stored) if used is None else used)
 
     @rule(by=which_claim)
     def end_cancelled(self, by: int) -> None:
-        if self.write(by, ending.end_cancelled):
+        if self.write(by, completion.end_cancelled):
             self.over("cancelled", len(self.stored))
 
     @precondition(lambda self: self.status in OVER)
@@ -144,7 +144,7 @@ class OneJob(RuleBasedStateMachine):
     def nothing_follows_the_end(self, event: str) -> None:
         with pytest.raises(IllegalEvent), transaction.atomic():
             happened = Happened(event, {"owner": "a", "reason": "lease_expired", "credits_charged": 0})  # type: ignore[arg-type]
-            appending.append(appending.lock(self.job.id), happened)
+            event_log.append(event_log.lock(self.job.id), happened)
 
     def write(self, by: int, act: Callable[[Claim], object]) -> bool:
         """By one of the claims ever given. Whether the model says that it may."""

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from apps.billing.models import Hold
 from apps.jobs.models import Job, JobEvent
-from apps.jobs.services import ending
+from apps.jobs.services import completion
 from apps.jobs.verification import problems, rebuild
 from tests.cast import Member, without_ledger_triggers
 from tests.jobs.making import add_pages, claimed, make_job
@@ -25,9 +25,9 @@ def jobs(alice: Member, bob: Member) -> dict[str, Job]:
     done, running, failed = make_job(alice), make_job(alice), make_job(bob)
     claim = claimed(done)
     add_pages(claim, 0, 1)
-    ending.complete(claim)
+    completion.complete(claim)
     add_pages(claimed(running), 0)
-    ending.fail(claimed(failed), code="TIMEOUT", message="too slow")
+    completion.fail(claimed(failed), code="TIMEOUT", message="too slow")
     return {"done": done, "running": running, "failed": failed, "queued": make_job(bob)}
 
 

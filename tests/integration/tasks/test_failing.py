@@ -111,7 +111,7 @@ def test_a_task_that_takes_too_long_is_ended(tasks: Tasks) -> None:
 
 @pytest.mark.parametrize("inside", ["http://169.254.169.254/latest", "http://localhost:{port}", "http://127.1:{port}"])
 def test_a_provider_that_may_not_be_reached_is_refused(tasks: Tasks, member: Member, inside: str) -> None:
-    """By its form. What a name leads to is found out when it is dialled: tests/jobs/llm/test_transport.py."""
+    """By its form. What a name leads to is found out when it is dialled: tests/jobs/tasks/llm/test_transport.py."""
     url = inside.format(port=member.stack.port)
     refused = tasks.post("/v1/tasks", {"task": "x", "llm_api_key": KEY, "llm_base_url": url})
     assert (refused.status_code, list(refused.json()["fields"])) == (400, ["llm_base_url"])

@@ -1,0 +1,156 @@
+"""The quick calls on the wire: what may be asked for, and the params of the job that it becomes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from apps.agents.fields import CountryField, OsTypeField, WebUrlField
+from apps.core.fields import (
+    StrictBooleanField,
+    StrictCharField,
+    StrictChoiceField,
+    StrictIntegerField,
+    StrictListField,
+)
+from apps.jobs.fields import GlobField, JsonSchemaField
+from apps.jobs.pages.globs import MAX_PATTERNS
+from apps.jobs.pages.loading import FORMATS
+
+MAX_URLS = 500
+MAX_PAGES = 500
+MAX_DEPTH = 100
+MAX_TIMEOUT_MS = 60_000
+MAX_TEXT_CHARS = 1_000_000
+MAX_PROMPT_CHARS = 20_000
+
+WAIT_UNTIL = ["load", "domcontentloaded", "networkidle"]
+BLOCKABLE = ["image", "media", "font", "stylesheet"]
+
+
+class PageOptionsSerializer(serializers.Serializer[Any]):
+    """What every call that reads pages takes."""
+
+    country = CountryField()
+    os_type = OsTypeField()
+    max_chars = StrictIntegerField(
+        default=100_000, min_value=1, max_value=MAX_TEXT_CHARS, help_text="Where `text` is cut."
+    )
+    wait_until = StrictChoiceField(choices=WAIT_UNTIL, default="load")
+    wait_for = StrictCharField(
+        required=False, max_length=1000, help_text="A CSS selector: the page is read once an element matches."
+    )
+    timeout_ms = StrictIntegerField(default=MAX_TIMEOUT_MS, min_value=1, max_value=MAX_TIMEOUT_MS)
+    block_resources = StrictListField(
+        child=StrictChoiceField(choices=BLOCKABLE), required=False, max_length=20, help_text="What is not loaded."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The params of the job."""
+        return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
+
+
+class FormatsMixin(serializers.Serializer[Any]):
+    formats = StrictListField(
+        child=StrictCharField(allow_blank=True),
+        required=False,
+        max_length=50,
+        help_text=f"Any of {', '.join(f'`{name}`' for name in FORMATS)}; others are ignored. Default: html.",
+    )
+
+    default_formats: ClassVar[tuple[str, ...]] = ("html",)
+
+    def validate_formats(self, value: list[str]) -> list[str]:
+        return [name for name in FORMATS if name in value]
+
+
+class AsyncMixin(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        waits = StrictBooleanField(default=False, help_text="Answer 202 with a job at once.")
+        return {**super().get_fields(), "async": waits}  # a name that Python keeps for itself
+
+
+class ScrapeOptionsSerializer(FormatsMixin, PageOptionsSerializer):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs.setdefault("formats", list(self.default_formats))
+        return super().validate(attrs)
+
+
+class ScrapeSerializer(AsyncMixin, ScrapeOptionsSerializer):
+    url = WebUrlField(help_text="http or https.")
+
+
+class ExtractSerializer(AsyncMixin, PageOptionsSerializer):
+    url = WebUrlField(help_text="http or https.")
+    schema = JsonSchemaField(required=False, help_text="A JSON Schema. Either this or `prompt`.")
+    prompt = StrictCharField(required=False, max_length=MAX_PROMPT_CHARS, help_text="What you are looking for.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("schema" in attrs) == ("prompt" in attrs):
+            raise serializers.ValidationError({"schema": ["or prompt: send exactly one of them"]})
+        return super().validate(attrs)
+
+
+class ScreenshotSerializer(AsyncMixin, PageOptionsSerializer):
+    url = WebUrlField(help_text="http or https.")
+    full_page = StrictBooleanField(
+        default=True, help_text="The whole page, up to 16,384 pixels high; false: what a window shows of it."
+    )
+
+
+class BatchSerializer(ScrapeOptionsSerializer):
+    urls = StrictListField(
+        child=WebUrlField(), min_length=1, max_length=MAX_URLS, help_text="Results come in this order."
+    )
+
+
+class CrawlSerializer(ScrapeOptionsSerializer):
+    url = WebUrlField(help_text="Where it starts.")
+    max_pages = StrictIntegerField(
+        default=10, min_value=1, max_value=MAX_PAGES, help_text="Pages visited at most, failed ones too."
+    )
+    max_depth = StrictIntegerField(default=2, min_value=0, max_value=MAX_DEPTH, help_text="Links from the start.")
+    same_origin = StrictBooleanField(default=True, help_text="Stay on the start's scheme, host and port.")
+    include = StrictListField(child=GlobField(), default=list, max_length=MAX_PATTERNS, help_text="Globs; see above.")
+    exclude = StrictListField(child=GlobField(), default=list, max_length=MAX_PATTERNS, help_text="Stronger.")
+    respect_robots = StrictBooleanField(default=True, help_text="Visit nothing that robots.txt forbids us.")
+
+
+class ScrapeResultSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Where the page ended up.")
+    http_status = serializers.IntegerField()
+    title = serializers.CharField(allow_blank=True)
+    html = serializers.CharField(required=False)
+    text = serializers.CharField(required=False)
+    links = serializers.ListField(child=serializers.CharField(), required=False)
+    screenshot_png_b64 = serializers.CharField(required=False)
+    markdown = serializers.CharField(required=False)
+    agent_id = serializers.CharField()
+    trust_score = serializers.IntegerField()
+    cost_credits = serializers.IntegerField()
+    duration_ms = serializers.IntegerField()
+
+
+class ExtractResultSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Where the page ended up.")
+    http_status = serializers.IntegerField()
+    title = serializers.CharField(allow_blank=True)
+    text = serializers.CharField(help_text="Clean: no empty lines, one space between words.")
+    schema = serializers.JSONField(required=False, help_text="As it was sent.")
+    prompt = serializers.CharField(required=False, help_text="As it was sent.")
+    agent_id = serializers.CharField()
+    trust_score = serializers.IntegerField()
+    cost_credits = serializers.IntegerField()
+    duration_ms = serializers.IntegerField()
+
+
+class ScreenshotResultSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Where the page ended up.")
+    http_status = serializers.IntegerField()
+    title = serializers.CharField(allow_blank=True)
+    screenshot_png_b64 = serializers.CharField()
+    agent_id = serializers.CharField()
+    trust_score = serializers.IntegerField()
+    cost_credits = serializers.IntegerField()
+    duration_ms = serializers.IntegerField()

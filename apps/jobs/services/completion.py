@@ -1,0 +1,161 @@
+"""How jobs end: what is charged, who is told. The last event, the money and the webhook event are one transaction."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.billing import services as billing
+from apps.core.errors import JobTerminal, NotFound
+from apps.jobs import results
+from apps.jobs.kinds import BULK
+from apps.jobs.lifecycle import TERMINAL, EventType
+from apps.jobs.models import Job
+from apps.jobs.services import event_log
+from apps.jobs.services.claims import Claim, lock_claimed
+from apps.jobs.services.event_log import Happened
+from apps.jobs.services.progress import PageRecord, insert_page
+from apps.webhooks.services import record_event
+
+MAX_RESULT_BYTES = 256 * 1024
+MAX_MESSAGE = 2000
+
+# Kind -> what else ends with a job of that kind, in the transaction that ends it. An app's `ready` registers it.
+END_HOOKS: dict[str, Callable[[Job], None]] = {}
+
+
+@transaction.atomic(savepoint=False)  # a refusal undoes what the caller wrote, too
+def complete(
+    claim: Claim, *, used: int | None = None, result: dict[str, Any] | None = None, page: PageRecord | None = None
+) -> Job:
+    """Ends a job well. `used` is what it cost; by default what its work came to. `page`, if given, is
+    recorded in the same transaction. Raises LeaseLost, and ValueError for a result too large for an event: what comes
+    from pages is kept in their rows, and `results` builds the result from them.
+    """
+    if result is not None and len(json.dumps(result)) > MAX_RESULT_BYTES:
+        raise ValueError(f"a result of more than {MAX_RESULT_BYTES} bytes belongs into the job's pages")
+    job = lock_claimed(claim)
+    _record(job, page)
+    return _end(job, "completed", used, {"result": result})
+
+
+@transaction.atomic(savepoint=False)  # a refusal undoes what the caller wrote, too
+def fail(
+    claim: Claim,
+    *,
+    code: str,
+    message: str,
+    used: int | None = 0,
+    page: PageRecord | None = None,
+    result: dict[str, Any] | None = None,
+) -> Job:
+    """Ends a job badly: free, unless `used` says otherwise (None: what its work came to). `result`: what there is of
+    it all the same. Raises LeaseLost.
+    """
+    job = lock_claimed(claim)
+    _record(job, page)
+    return end_failed(job, code=code, message=message, used=used, result=result)
+
+
+@transaction.atomic
+def end_cancelled(claim: Claim, *, used: int | None = None) -> Job:
+    """Ends a job whose executor has stopped at its owner's wish, charging what was finished. Raises LeaseLost."""
+    return _end(lock_claimed(claim), "cancelled", used, {})
+
+
+@transaction.atomic
+def cancel(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
+    """Cancels at once what nobody works on; asks the executor to end what runs. Asking twice changes nothing.
+
+    Raises NotFound, or JobTerminal.
+    """
+    try:
+        job = event_log.lock(job_id)
+    except Job.DoesNotExist:
+        raise NotFound("There is no such job in this workspace.") from None
+    if job.workspace_id != workspace_id:
+        raise NotFound("There is no such job in this workspace.")
+    if job.status in TERMINAL:
+        raise JobTerminal(f"The job is already {job.status}.")
+    if job.status != Job.Status.RUNNING:
+        return _end(job, "cancelled", None, {})
+    if job.cancel_requested_at is None:
+        event_log.append(job, Happened("cancel_requested"))
+    return job
+
+
+def end_failed(
+    job: Job,
+    *,
+    code: str,
+    message: str,
+    used: int | None,
+    result: dict[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Job:
+    """For a locked job that nobody holds a claim on."""
+    data: dict[str, Any] = {"error_code": code, "error_message": message[:MAX_MESSAGE]}
+    return _end(job, "failed", used, data if result is None else {**data, "result": result}, now)
+
+
+def end_abandoned(job: Job, *, now: datetime) -> Job:
+    """For a locked job whose cancellation was asked for, and whose executor is gone."""
+    return _end(job, "cancelled", None, {}, now)
+
+
+def _record(job: Job, page: PageRecord | None) -> None:
+    happened = page and insert_page(job, page)
+    if happened:
+        event_log.append(job, happened)
+
+
+def _end(job: Job, event: EventType, used: int | None, data: dict[str, Any], now: datetime | None = None) -> Job:
+    used = job.credits_used if used is None else used
+    happened = Happened(event, {"credits_charged": used, **data})
+    event_log.append(job, happened, now=now or timezone.now(), lease_until=None)
+    billing.settle(
+        workspace_id=job.workspace_id,
+        reference=job.hold_reference,
+        used=used,
+        description=_what_for(job, event),
+    )
+    if (hook := END_HOOKS.get(job.kind)) is not None:
+        hook(job)
+    if not job.sync and event != "cancelled":  # the seed's catalogue has no event for a cancellation
+        record_event(workspace_id=job.workspace_id, type=f"job.{event}", data=_event_data(job))
+    return job
+
+
+def _what_for(job: Job, event: EventType) -> str:
+    """For the ledger: `Task, 7 steps`, `Batch, 12 pages, cancelled`, `Scrape, failed`."""
+    parts = [job.kind.capitalize()]
+    if job.kind == Job.Kind.TASK:
+        parts.append(f"{job.step_count} step{'' if job.step_count == 1 else 's'}")
+    elif job.kind in BULK:
+        parts.append(f"{job.progress_done} page{'' if job.progress_done == 1 else 's'}")
+    return ", ".join(parts if event == "completed" else [*parts, event])
+
+
+def _event_data(job: Job) -> dict[str, Any]:
+    """The shapes of the seed's event catalogue."""
+    if job.status == Job.Status.FAILED:
+        return {
+            "job_id": str(job.id),
+            "kind": job.kind,
+            "error_code": job.error_code,
+            "error_message": job.error_message,
+        }
+    return {
+        "job_id": str(job.id),
+        "kind": job.kind,
+        "progress_done": job.progress_done,
+        "progress_total": job.progress_total,
+        "credits_charged": job.credits_charged,
+        "result": results.for_event(job),
+    }

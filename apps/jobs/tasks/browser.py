@@ -1,0 +1,130 @@
+"""The browser of a task: a burner of its own, which it keeps from worker to worker, or the caller's agent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.utils import timezone
+
+from apps.agents import addresses, selectors
+from apps.agents.client import runner_client
+from apps.agents.lifecycle import OUR_FAULT
+from apps.agents.models import Agent
+from apps.agents.services import ending, provisioning
+from apps.agents.services import tasks as agents
+from apps.agents.services.provisioning import Wish
+from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
+from apps.jobs.worker.executor import Run
+
+log = logging.getLogger(__name__)
+
+# A task's end comes before its browser's.
+MARGIN = timedelta(seconds=60)
+RETRY_SECONDS = 1.0
+WATCH_SECONDS = 1.0
+# A runner reports an end within two seconds.
+REPORT_SECONDS = 4.0
+
+# Asking for a lease may take as long as a browser takes to be free: not on the threads that keep the books.
+_waiting = ThreadPoolExecutor(64, thread_name_prefix="task-lease")
+
+
+class Gone(Exception):
+    """There was a browser, and there is none any more. `our_fault`: neither the caller nor its time ended it."""
+
+    def __init__(self, message: str, *, our_fault: bool) -> None:
+        super().__init__(message)
+        self.our_fault = our_fault
+
+
+class TaskBrowser:
+    """For one run of a task."""
+
+    def __init__(self, run: Run, *, deadline: datetime) -> None:
+        self._run = run
+        self._deadline = deadline
+        self._callers: str = run.params.get("agent_id", "")
+
+    async def get(self, *, acted: bool) -> Agent:
+        """A running browser: the one that the task has, or a new one if none of its steps has acted yet. Waits for as
+        long as there is none to be had. Raises Gone, LeaseLost.
+        """
+        if self._callers:
+            agent = await self._read(self._callers)
+            if agent.status != Agent.Status.RUNNING:
+                raise _gone(agent)
+            return agent
+        while True:
+            earlier = await sync_to_async(selectors.of_job)(job_id=self._run.job.id)
+            ended = [agent for agent in earlier if agent.started_at and agent.status == Agent.Status.DESTROYED]
+            if ended and ended[0] is earlier[0] and (acted or len(ended) > 1):
+                raise _gone(ended[0])
+            agent = await sync_to_async(agents.admit)(
+                workspace_id=self._run.claim.workspace_id, job_id=self._run.job.id, wish=self._wish()
+            )
+            if agent.status == Agent.Status.RUNNING or await self._lease(agent):
+                return agent
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def attach(self, agent: Agent) -> None:
+        """Says so in the job, once for each browser."""
+        if self._run.job.agent_id != agent.id or not self._run.job.live_url:
+            live_url = addresses.live_url(settings.PUBLIC_URL, agent.live_view) if agent.live_view else ""
+            await self._run.attach(agent_id=agent.id, live_url=live_url)
+            self._run.job.agent_id, self._run.job.live_url = agent.id, live_url
+
+    async def over(self, agent: Agent) -> None:
+        """Returns when the browser has ended."""
+        while (await self._read(agent.id)).status == Agent.Status.RUNNING:
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def has_ended(self, agent: Agent) -> bool:
+        """Whether a connection that broke means that the browser ended, or only that."""
+        try:
+            async with asyncio.timeout(REPORT_SECONDS):
+                await self.over(agent)
+        except TimeoutError:
+            return False
+        return True
+
+    async def outlive(self, agent: Agent, *, wait: timedelta) -> None:
+        """Lets the task's own browser live on while a human is asked. Whoever's agent is the caller's sees to it."""
+        if self._callers:
+            return
+        left = max(self._deadline - timezone.now(), timedelta())
+        seconds = int((wait + left + MARGIN).total_seconds())
+        try:
+            await sync_to_async(agents.extend)(agent=agent, seconds=seconds, runner=runner_client())
+        except ApiError as error:
+            log.warning("a browser may end before its human answers", extra={"agent_id": agent.id, "cause": error.code})
+
+    async def _lease(self, agent: Agent) -> bool:
+        """False when there was no browser for it, or it moved meanwhile."""
+        loop = asyncio.get_running_loop()
+        try:
+            granted = await loop.run_in_executor(_waiting, lambda: agents.lease(agent=agent, runner=runner_client()))
+        except (UpstreamTimeout, UpstreamUnavailable) as error:
+            log.info("no browser for a task yet", extra={"agent_id": agent.id, "cause": error.code})
+            return False
+        if await sync_to_async(provisioning.run)(agent, granted):
+            return True
+        await sync_to_async(ending.release_quietly)(agent_id=agent.id, runner=runner_client())
+        return False
+
+    async def _read(self, agent_id: str) -> Agent:
+        return await sync_to_async(selectors.agent)(workspace_id=self._run.claim.workspace_id, agent_id=agent_id)
+
+    def _wish(self) -> Wish:
+        params = self._run.params
+        left = max(self._deadline - timezone.now(), timedelta()) + MARGIN
+        return Wish(ttl_seconds=int(left.total_seconds()), country=params["country"], os_type=params["os_type"])
+
+
+def _gone(agent: Agent) -> Gone:
+    why = agent.end_reason or agent.error_code or agent.status
+    return Gone(f"The browser ended before the task did ({why}).", our_fault=agent.end_reason in OUR_FAULT)

@@ -1,0 +1,59 @@
+"""The caller's model."""
+
+from __future__ import annotations
+
+import httpx2
+from anthropic import AsyncAnthropic
+from browser_use.llm import ChatAnthropic, ChatOpenAI
+from openai import AsyncOpenAI
+
+from apps.jobs.tasks.llm.names import ModelName
+from apps.jobs.tasks.llm.transport import DEFAULT_BASE_URLS, PatientTransport
+from apps.jobs.tasks.llm.verdicts import Trouble
+
+MAX_OUTPUT_TOKENS = 8192
+# The key itself is put on the wire by the transport: no object of the libraries', and no traceback, ever holds it.
+_NO_KEY = "held by the transport"
+
+
+class _Anthropic(ChatAnthropic):
+    client: AsyncAnthropic
+
+    def get_client(self) -> AsyncAnthropic:
+        return self.client
+
+
+class _OpenAI(ChatOpenAI):
+    client: AsyncOpenAI
+
+    def get_client(self) -> AsyncOpenAI:
+        return self.client
+
+
+class Model:
+    """The caller's model: the providers' own clients on a transport of ours, which alone tries again and gives up."""
+
+    def __init__(self, name: ModelName, *, base_url: str, key: str) -> None:
+        self._transport = PatientTransport(name.provider, key)
+        self._http = httpx2.AsyncClient(transport=self._transport, timeout=None)
+        url = base_url or DEFAULT_BASE_URLS[name.provider]
+        if name.provider == "anthropic":
+            self.chat: _Anthropic | _OpenAI = _Anthropic(model=name.model, max_tokens=MAX_OUTPUT_TOKENS)
+            self.chat.client = AsyncAnthropic(api_key=_NO_KEY, base_url=url, http_client=self._http, max_retries=0)
+        else:
+            # Without a temperature or a penalty of ours: some models refuse them.
+            self.chat = _OpenAI(
+                model=name.model,
+                temperature=None,
+                frequency_penalty=None,
+                max_completion_tokens=MAX_OUTPUT_TOKENS,
+            )
+            self.chat.client = AsyncOpenAI(api_key=_NO_KEY, base_url=url, http_client=self._http, max_retries=0)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why the provider was given up on, once it was."""
+        return self._transport.trouble
+
+    async def close(self) -> None:
+        await self._http.aclose()

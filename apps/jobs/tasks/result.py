@@ -1,0 +1,93 @@
+"""What a task says about itself: its steps' events, its result, and whether an answer is the one asked for. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apps.jobs.tasks.browser_agent import Step
+
+MAX_URL = 2048
+MAX_TITLE = 300
+MAX_TEXT = 4000
+MAX_ANSWER = 100_000
+MAX_ITEMS = 50
+
+Redact = Callable[[str], str]
+
+_FENCED = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?```$", re.DOTALL)
+
+
+def step_event(step: Step, *, screenshot_url: str | None, redact: Redact) -> dict[str, Any]:
+    """The data of a `step` event, bounded, and without secrets."""
+
+    def text(value: str, most: int) -> str:
+        return clean(redact(value))[:most]
+
+    return {
+        "url": text(step.url, MAX_URL),
+        "title": text(step.title, MAX_TITLE),
+        "goal": text(step.goal, MAX_TEXT),
+        "actions": [_bounded(action, lambda value: text(value, MAX_TEXT)) for action in step.actions],
+        "result": text(step.result, MAX_TEXT) or None,
+        "error": text(step.error, MAX_TEXT) or None,
+        "tokens": {"input": step.input_tokens, "output": step.output_tokens},
+        "duration_ms": step.duration_ms,
+        "screenshot_url": screenshot_url,
+    }
+
+
+def clean(text: str) -> str:
+    """What a JSON column can hold: no NUL, no half of a surrogate pair."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _bounded(value: Any, text: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {text(str(name)): _bounded(inner, text) for name, inner in list(value.items())[:MAX_ITEMS]}
+    if isinstance(value, list):
+        return [_bounded(inner, text) for inner in value[:MAX_ITEMS]]
+    return value
+
+
+class Unfit(ValueError):
+    """The answer is not what `output_schema` asks for; the message says why, in words for the model and its user."""
+
+
+def parsed(answer: str) -> Any:
+    """The answer as JSON. Raises Unfit."""
+    text = answer.strip()
+    if fenced := _FENCED.match(text):
+        text = fenced[1]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unfit(f"it is not JSON: {error}") from error
+
+
+def with_schema(task: str, schema: dict[str, Any] | None) -> str:
+    """The task as the model is told it."""
+    if schema is None:
+        return task
+    return (
+        f"{task}\n\nYour final answer (the text of the done action) must be JSON that fits this JSON Schema, and"
+        f" nothing else: {json.dumps(schema, ensure_ascii=False)}"
+    )
+
+
+def result(
+    *, answer: str | None, success: bool, steps: int, trust_score: int, tokens: tuple[int, int]
+) -> dict[str, Any]:
+    """The job's result, without the `output` of a task that has a schema. `tokens`: input and output."""
+    return {
+        "final_result": None if answer is None else clean(answer)[:MAX_ANSWER],
+        "success": success,
+        "trust_score": trust_score,
+        "steps_taken": steps,
+        "tokens": {"input": tokens[0], "output": tokens[1]},
+    }

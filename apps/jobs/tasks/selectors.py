@@ -1,0 +1,49 @@
+"""Reads of tasks."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import connection
+
+from apps.core.errors import NotFound
+from apps.jobs.models import Job, StepScreenshot, TaskRun
+from apps.jobs.selectors import job
+
+_TOKENS = """
+    SELECT coalesce(sum((data->'tokens'->>'input')::int), 0), coalesce(sum((data->'tokens'->>'output')::int), 0)
+    FROM jobs_jobevent WHERE job_id = %s AND type = 'step'
+"""
+
+
+def tokens_of_steps(*, job_id: uuid.UUID) -> tuple[int, int]:
+    """What a task's steps have taken of its model: input and output."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TOKENS, [job_id])
+        row = cursor.fetchone()
+    return int(row[0]), int(row[1])
+
+
+def screenshot(*, workspace_id: uuid.UUID, job_id: uuid.UUID, step: int) -> bytes:
+    """A PNG. Raises NotFound."""
+    found = job(workspace_id=workspace_id, job_id=job_id)
+    png = StepScreenshot.objects.filter(job_id=found.id, step=step).values_list("png", flat=True).first()
+    if png is None:
+        raise NotFound("There is no screenshot of this step (any more).")
+    return bytes(png)
+
+
+def overdue_tasks(*, before: datetime, limit: int) -> list[uuid.UUID]:
+    """Tasks whose time is up, and that nobody has ended."""
+    late = TaskRun.objects.filter(deadline_at__lt=before).order_by("deadline_at")
+    return list(late.values_list("job_id", flat=True)[:limit])
+
+
+def is_overdue(*, job_id: uuid.UUID, before: datetime) -> bool:
+    return TaskRun.objects.filter(job_id=job_id, deadline_at__lt=before).exists()
+
+
+def asking() -> list[Job]:
+    """Tasks that wait for a human."""
+    return list(Job.objects.filter(status=Job.Status.INPUT_REQUIRED).only("id", "input_request"))

@@ -1,0 +1,100 @@
+"""Tasks on the wire: what may be asked for, and the params of the job that it becomes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from apps.agents.fields import CountryField, OsTypeField, WebUrlField
+from apps.core.fields import (
+    StrictBooleanField,
+    StrictCharField,
+    StrictIntegerField,
+    StrictListField,
+    checked_by,
+)
+from apps.core.outgoing import urls
+from apps.jobs.fields import JsonSchemaField
+from apps.jobs.tasks import domains
+from apps.jobs.tasks.llm import names
+from apps.jobs.tasks.llm.names import ModelName
+
+MAX_TASK_CHARS = 20_000
+DEFAULT_STEPS, MAX_STEPS = 20, 100
+DEFAULT_WALLCLOCK, MAX_WALLCLOCK = 900, 3600
+MAX_KEY = 500
+MAX_METADATA_BYTES = 16 * 1024
+
+
+class TaskSerializer(serializers.Serializer[Any]):
+    task = StrictCharField(max_length=MAX_TASK_CHARS, help_text="The goal, in plain English.")
+    llm = StrictCharField(
+        default=names.DEFAULT,
+        help_text="`anthropic:claude-haiku-4-5`, `openai:gpt-4.1-mini`, or a bare model name: `claude-…` is"
+        " Anthropic's, any other OpenAI's.",
+    )
+    llm_api_key = StrictCharField(
+        max_length=MAX_KEY,
+        write_only=True,
+        help_text="Yours. Encrypted in memory while the task is not over, never stored, in no log and no answer.",
+    )
+    llm_base_url = StrictCharField(
+        required=False, help_text="Where to reach a provider or gateway that speaks like the one in `llm`."
+    )
+    max_steps = StrictIntegerField(default=DEFAULT_STEPS, min_value=1, max_value=MAX_STEPS)
+    wallclock_seconds = StrictIntegerField(
+        default=DEFAULT_WALLCLOCK,
+        min_value=1,
+        max_value=MAX_WALLCLOCK,
+        help_text="From when a worker begins. The time that a human is asked does not count.",
+    )
+    initial_url = WebUrlField(required=False, help_text="The page it starts on.")
+    os_type = OsTypeField()
+    country = CountryField()
+    agent_id = StrictCharField(required=False, max_length=24, help_text="Run in this agent of yours, and let it live.")
+    allowed_domains = StrictListField(
+        child=StrictCharField(max_length=300),
+        default=list,
+        max_length=domains.MAX_DOMAINS,
+        help_text="Pages elsewhere are out of bounds: `example.com` (and www.), `*.example.com`. Default: anywhere.",
+    )
+    output_schema = JsonSchemaField(
+        required=False, help_text="A JSON Schema that the final answer must fit; `result.output` is that answer."
+    )
+    use_vision = StrictBooleanField(default=True, help_text="Show the model a screenshot of each page.")
+    metadata = serializers.JSONField(required=False, help_text="An object of yours, handed back with the job.")
+
+    def validate_llm(self, value: str) -> str:
+        return str(checked_by(ModelName.parse, value))
+
+    def validate_llm_api_key(self, value: str) -> str:
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise serializers.ValidationError("must be printable ASCII without spaces")
+        return value
+
+    def validate_llm_base_url(self, value: str) -> str:
+        checked_by(lambda text: urls.check(text, settings.ALLOW_ADDRESSES), value)
+        return value.rstrip("/")
+
+    def validate_allowed_domains(self, value: list[str]) -> list[str]:
+        return [checked_by(domains.checked, pattern) for pattern in value]
+
+    def validate_metadata(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("must be an object")
+        if len(json.dumps(value)) > MAX_METADATA_BYTES:
+            raise serializers.ValidationError(f"may have {MAX_METADATA_BYTES} bytes at most")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        allowed = domains.Domains.of(attrs["allowed_domains"])
+        if not allowed.permit(attrs.get("initial_url", "")):
+            raise serializers.ValidationError({"initial_url": ["is outside of allowed_domains"]})
+        return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
+
+
+class RespondSerializer(serializers.Serializer[Any]):
+    response = StrictCharField(max_length=10_000, help_text="The answer to the job's question.")

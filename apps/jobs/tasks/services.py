@@ -1,0 +1,208 @@
+"""Tasks: how they begin, what is written down after each step, and how a human's answer comes to them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.agents import selectors as agents
+from apps.agents.services.tasks import end_of_job
+from apps.billing import selectors as billing
+from apps.billing.models import Hold
+from apps.billing.pricing import step_cost, task_maximum
+from apps.core import sealing
+from apps.core.errors import JobNotWaiting, NotFound
+from apps.core.times import rfc3339
+from apps.jobs.models import Job, StepScreenshot, TaskRun
+from apps.jobs.services import creation, event_log
+from apps.jobs.services.claims import Claim, LeaseLost, lock_claimed
+from apps.jobs.services.enqueue_job import tell_a_worker
+from apps.jobs.services.event_log import Happened
+from apps.jobs.tasks.llm import keys
+from apps.webhooks.services import record_event
+
+FRAMEWORK = "browser-use"
+
+# Only whoever holds the latest claim may let the browser act.
+_BEGIN_STEP = """
+    UPDATE jobs_taskrun run SET acting_step = %s FROM jobs_job job
+    WHERE run.job_id = %s AND job.id = run.job_id AND job.status = 'running' AND job.fence = %s AND job.owner = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A completed step: its event, the agent's state after it, and what the page looked like before it."""
+
+    number: int
+    event: dict[str, Any]
+    state: bytes
+    screenshot: bytes | None = None
+
+
+def begin(*, workspace_id: uuid.UUID, params: dict[str, Any], key: str, metadata: dict[str, Any] | None = None) -> Job:
+    """A queued task, whose key is sealed. Raises InsufficientCredit, NotReady; NotFound or AgentNotRunning for the
+    agent it is to run in.
+    """
+    job_id = uuid.uuid4()
+    agent_id = params.get("agent_id", "")
+    if agent_id:
+        agents.running_agent(workspace_id=workspace_id, agent_id=agent_id)
+    keys.put(job_id=job_id, key=key)
+    try:
+        return _create(job_id, workspace_id, params, metadata, agent_id)
+    except BaseException:
+        keys.forget(job_id=job_id)
+        raise
+
+
+@transaction.atomic
+def _create(
+    job_id: uuid.UUID,
+    workspace_id: uuid.UUID,
+    params: dict[str, Any],
+    metadata: dict[str, Any] | None,
+    agent_id: str,
+) -> Job:
+    price = billing.price("task_per_3_steps")
+    job = creation.create_job(
+        job_id=job_id,
+        workspace_id=workspace_id,
+        kind="task",
+        framework=FRAMEWORK,
+        params=params,
+        metadata=metadata,
+        agent_id=agent_id,
+        hold=task_maximum(price, max_steps=params["max_steps"]),
+        progress_total=params["max_steps"],
+    )
+    TaskRun.objects.create(job=job, credits_per_3_steps=price)
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a task stands as a worker takes it up. `paid_for`: its hold is there."""
+
+    deadline_at: datetime
+    acting_step: int
+    state: bytes | None
+    answer: str | None
+    paid_for: bool
+
+
+@transaction.atomic
+def take_up(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) -> Situation:
+    """The task's time begins to run, at its first start or again. Raises LeaseLost, and sealing.Unreadable."""
+    job = lock_claimed(claim)
+    run = TaskRun.objects.select_for_update().get(job_id=job.id)
+    now = now or timezone.now()
+    if run.deadline_at is None:
+        left = wallclock if run.seconds_left is None else timedelta(seconds=run.seconds_left)
+        run.deadline_at, run.seconds_left = now + left, None
+        run.save(update_fields=["deadline_at", "seconds_left"])
+    held = Hold.objects.filter(workspace_id=job.workspace_id, reference=job.hold_reference).first()
+    answer = _unsealed(run.sealed_answer, _answer_context(job.id))
+    return Situation(
+        deadline_at=run.deadline_at,
+        acting_step=run.acting_step,
+        state=_unsealed(run.sealed_state, _state_context(job.id)),
+        answer=None if answer is None else answer.decode(),
+        paid_for=held is not None and held.status == Hold.Status.OPEN,
+    )
+
+
+def begin_step(claim: Claim, *, number: int) -> None:
+    """Says that a step is about to act in the browser. Raises LeaseLost: then it must not."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGIN_STEP, [number, claim.job_id, claim.fence, claim.owner])
+        if cursor.rowcount != 1:
+            raise LeaseLost(f"job {claim.job_id}, fence {claim.fence}: not ours to act in")
+
+
+@transaction.atomic
+def record_step(claim: Claim, step: StepRecord) -> None:
+    """Raises LeaseLost."""
+    _record_step(lock_claimed(claim), step)
+
+
+@transaction.atomic
+def ask(claim: Claim, step: StepRecord, *, question: str, now: datetime | None = None) -> datetime:
+    """Records the step that asks, and lets the task wait: nobody works on it, and its time stands still. Returns until
+    when. Raises LeaseLost.
+    """
+    now = now or timezone.now()
+    job = lock_claimed(claim)
+    expires_at = now + timedelta(seconds=settings.INPUT_WAIT_SECONDS)
+    request = {"question": question, "asked_at": rfc3339(now), "expires_at": rfc3339(expires_at)}
+    run = _record_step(job, step, Happened("input_requested", request), lease_until=None, enqueued_at=None)
+    assert run.deadline_at is not None
+    run.seconds_left = max(0.0, (run.deadline_at - now).total_seconds())
+    run.deadline_at = None
+    run.save(update_fields=["deadline_at", "seconds_left"])
+    record_event(
+        workspace_id=job.workspace_id,
+        type="job.input_required",
+        data={"job_id": str(job.id), "kind": job.kind, "live_url": job.live_url or None, "input_request": request},
+    )
+    return expires_at
+
+
+@transaction.atomic
+def respond(*, workspace_id: uuid.UUID, job_id: uuid.UUID, response: str, now: datetime | None = None) -> None:
+    """A human's answer: the task goes on. It is kept sealed until the agent has read it; the event only says that there
+    was one. Raises NotFound, or JobNotWaiting.
+    """
+    now = now or timezone.now()
+    try:
+        job = event_log.lock(job_id)
+    except Job.DoesNotExist:
+        raise NotFound("There is no such job in this workspace.") from None
+    if job.workspace_id != workspace_id:
+        raise NotFound("There is no such job in this workspace.")
+    if job.status != Job.Status.INPUT_REQUIRED:
+        raise JobNotWaiting(f"The job is not waiting for an answer: it is {job.status}.")
+    sealed = sealing.seal(response.encode(), context=_answer_context(job.id))
+    TaskRun.objects.filter(job_id=job.id).update(sealed_answer=sealed)
+    event_log.append(job, Happened("input_responded"), now=now, enqueued_at=now)
+    tell_a_worker(job_id=job.id, kind="task")
+
+
+def end_hook(job: Job) -> None:
+    """Ends a task's own browser with it, and deletes what only its execution needed: its state and its model key."""
+    end_of_job(job_id=job.id)
+    TaskRun.objects.filter(job_id=job.id).delete()
+    transaction.on_commit(lambda: keys.forget(job_id=job.id))
+
+
+def _record_step(job: Job, step: StepRecord, *more: Happened, **columns: Any) -> TaskRun:
+    if step.number != job.step_count + 1:
+        raise ValueError(f"step {step.number} follows step {job.step_count}")
+    run = TaskRun.objects.get(job_id=job.id)
+    credits = step_cost(run.credits_per_3_steps, number=step.number)
+    happened = Happened("step", {"number": step.number, "credits": credits, **step.event})
+    event_log.append(job, happened, *more, **columns)
+    run.sealed_state = sealing.seal(step.state, context=_state_context(job.id))
+    run.sealed_answer = None
+    run.save(update_fields=["sealed_state", "sealed_answer"])
+    if step.screenshot is not None:
+        StepScreenshot.objects.create(job=job, step=step.number, png=step.screenshot, created_at=timezone.now())
+    return run
+
+
+def _unsealed(sealed: bytes | memoryview | None, context: str) -> bytes | None:
+    return None if sealed is None else sealing.unseal(bytes(sealed), context=context)
+
+
+def _state_context(job_id: uuid.UUID) -> str:
+    return f"agent of job {job_id}"
+
+
+def _answer_context(job_id: uuid.UUID) -> str:
+    return f"answer to job {job_id}"

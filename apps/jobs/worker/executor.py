@@ -1,0 +1,88 @@
+"""What an executor is: a coroutine that does the work of one kind of job.
+
+It is given a Run and returns an Outcome; the harness (`running`) claims the job, keeps the lease, and writes the end.
+An executor of an idempotent kind may be called again for the same job by another worker: it skips what
+`positions_done` names. When `cancelled` is set it stops soon and returns Cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from apps.jobs import selectors
+from apps.jobs.models import Job
+from apps.jobs.services import progress
+from apps.jobs.services.claims import Claim
+from apps.jobs.services.progress import PageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """`used`: what it cost; None: what its pages and steps came to. `result`: for kinds without a builder in
+    `results`. `page`: recorded together with the end.
+    """
+
+    used: int | None = None
+    result: dict[str, Any] | None = None
+    page: PageRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Free unless `used` says otherwise (None: what its pages and steps came to)."""
+
+    code: str
+    message: str
+    used: int | None = 0
+    page: PageRecord | None = None
+    result: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not over: a human is being asked, as the job's last event says. Nobody works on it meanwhile."""
+
+
+Outcome = Completed | Failed | Cancelled | Waiting
+
+
+class Run:
+    """One execution of a job. Its coroutines raise LeaseLost when another has taken over: let that pass through."""
+
+    def __init__(self, *, job: Job, claim: Claim, cancelled: asyncio.Event) -> None:
+        self.job = job
+        self.claim = claim
+        self.cancelled = cancelled
+
+    @property
+    def params(self) -> dict[str, Any]:
+        params: dict[str, Any] = self.job.params
+        return params
+
+    async def positions_done(self) -> set[int]:
+        return await sync_to_async(selectors.positions_done)(job_id=self.claim.job_id)
+
+    async def record_page(self, page: PageRecord) -> bool:
+        """False when that position was there already."""
+        return await sync_to_async(progress.record_page)(self.claim, page)
+
+    async def progress(self, *, done: int | None = None, total: int | None = None) -> None:
+        await sync_to_async(progress.progress)(self.claim, done=done, total=total)
+
+    async def attach(self, *, agent_id: str, live_url: str = "") -> None:
+        await sync_to_async(progress.attach)(self.claim, agent_id=agent_id, live_url=live_url)
+
+
+Executor = Callable[[Run], Awaitable[Outcome]]
+
+EXECUTORS: dict[str, Executor] = {}

@@ -1,0 +1,107 @@
+"""What a provider's answer means, as a table."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from apps.jobs.tasks.llm.verdicts import MAX_PAUSES, Trouble, judge, pause
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+
+
+def body(message: str, **more: str) -> bytes:
+    return json.dumps({"error": {"message": message, **more}}).encode()
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_an_answer_is_no_trouble(status: int) -> None:
+    assert judge(status, {}, b"anything", now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code", "again"),
+    [
+        (401, body("invalid x-api-key", type="authentication_error"), "INVALID_API_KEY", False),
+        (403, body("no access to this model"), "INVALID_API_KEY", False),
+        (429, body("Too many tokens", type="rate_limit_error"), "RATE_LIMIT", True),
+        (429, body("You exceeded your quota", code="insufficient_quota"), "RATE_LIMIT", False),
+        (400, body("max_tokens is too large"), "LLM_ERROR", False),
+        (404, body("model: claude-x"), "LLM_ERROR", False),
+        (302, b"", "LLM_ERROR", False),
+        (500, body("Internal server error"), "LLM_ERROR", True),
+        (503, b"<html>Bad gateway</html>", "LLM_ERROR", True),
+        (529, body("Overloaded", type="overloaded_error"), "LLM_ERROR", True),
+    ],
+)
+def test_what_an_error_means(status: int, said: bytes, code: str, again: bool) -> None:
+    trouble = judge(status, {}, said, now=NOW)
+
+    assert trouble is not None
+    assert (trouble.code, trouble.again) == (code, again)
+    assert f"The provider answered {status}" in trouble.message
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (body("Its own words."), "Its own words."),
+        (b'{"error": "plain"}', "plain"),
+        (b'{"error": {"message": null}}', ""),
+        (b"not JSON", "not JSON"),
+        (b"[" * 5000, "[[["),
+        (b"\xff\xfe", "\ufffd"),
+        (b"", ""),
+        (body("x" * 5000), "x" * 1000),
+    ],
+)
+def test_the_providers_own_words_are_told(said: bytes, words: str) -> None:
+    trouble = judge(400, {}, said, now=NOW)
+
+    assert trouble is not None and words in trouble.message
+    assert len(trouble.message) < 1100
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7.0),
+        ("1.5", 1.5),
+        ("-3", 0.0),
+        ("Sun, 22 Nov 2026 12:00:30 GMT", 30.0),
+        ("Sun, 22 Nov 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_how_long_a_provider_asks_to_wait(text: str, seconds: float | None) -> None:
+    trouble = judge(429, {"retry-after": text}, b"", now=NOW)
+
+    assert trouble is not None and trouble.retry_after == seconds
+
+
+def pauses(trouble: Trouble, chance: float = 0.5) -> list[float]:
+    """Of a call that never succeeds."""
+    made: list[float] = []
+    while (seconds := pause(trouble, attempt=len(made) + 1, paused=sum(made), chance=chance)) is not None:
+        made.append(seconds)
+    return made
+
+
+def test_what_may_pass_is_tried_again_ever_more_rarely() -> None:
+    assert pauses(Trouble("LLM_ERROR", "", again=True)) == [1, 2, 4]
+    assert pauses(Trouble("RATE_LIMIT", "", again=True)) == [1, 2, 4, 8, 16]
+    assert pauses(Trouble("LLM_ERROR", "", again=True), chance=0.0) == [0.75, 1.5, 3]
+
+
+def test_what_will_not_pass_is_not_tried_again() -> None:
+    assert pauses(Trouble("INVALID_API_KEY", "")) == []
+    assert pauses(Trouble("RATE_LIMIT", "")) == []
+
+
+def test_a_provider_is_waited_for_as_long_as_it_asks_within_a_bound() -> None:
+    assert pauses(Trouble("RATE_LIMIT", "", again=True, retry_after=20.0)) == [20, 20, 20, 20]
+    assert pauses(Trouble("RATE_LIMIT", "", again=True, retry_after=MAX_PAUSES + 1)) == []
+    assert pauses(Trouble("RATE_LIMIT", "", again=True, retry_after=float("inf"))) == []

@@ -1,0 +1,223 @@
+"""`POST /v1/tasks` as a client sees it: what may be asked for, what is held, where the key is and where it is not."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+
+from apps.agents.models import Agent
+from apps.jobs.models import Job, StepScreenshot, TaskRun
+from apps.jobs.tasks.llm import keys
+from tests.cast import Member
+from tests.fakes.runner import FakeRunner
+from tests.jobs.making import now, reread
+
+pytestmark = pytest.mark.django_db
+
+KEY = "sk-test-0123456789abcdef"
+TASK = {"task": "Find the top story.", "llm_api_key": KEY}
+
+
+def give(member: Member, **fields: Any) -> Any:
+    return member.post("/v1/tasks", {**TASK, **fields})
+
+
+def test_a_task_is_a_job_whose_greatest_price_is_held(alice: Member) -> None:
+    reply = give(alice, max_steps=7, metadata={"mine": 1})
+
+    body = reply.body
+    assert reply.status == 202
+    assert (body["kind"], body["framework"], body["status"]) == ("task", "browser-use", "queued")
+    assert (body["job_id"], body["progress_total"], body["metadata"]) == (body["id"], 7, {"mine": 1})
+    assert alice.credits() == (100, 3)
+
+
+def test_what_is_not_said_has_a_default(alice: Member) -> None:
+    job = Job.objects.get(id=give(alice).body["id"])
+
+    assert job.params == {
+        "task": "Find the top story.",
+        "llm": "openai:gpt-4.1-mini",
+        "max_steps": 20,
+        "wallclock_seconds": 900,
+        "allowed_domains": [],
+        "use_vision": True,
+        "country": "us",
+        "os_type": "OS_TYPE_MACOS",
+    }
+    assert alice.credits() == (100, 7)
+
+
+def test_the_key_is_sealed_in_redis_and_nowhere_else(alice: Member) -> None:
+    job_id = uuid.UUID(give(alice).body["id"])
+
+    server = redis.Redis.from_url(settings.REDIS_URL)
+    sealed = server.get(f"browsa:llm-key:{job_id}")
+    assert isinstance(sealed, bytes) and KEY.encode() not in sealed
+    assert 0 < server.ttl(f"browsa:llm-key:{job_id}") <= keys.LIFE_SECONDS
+    assert keys.get(job_id=job_id) == KEY
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608  our own names
+            assert KEY not in str(cursor.fetchall()), table
+
+
+def test_another_jobs_key_does_not_open(alice: Member) -> None:
+    mine, other = uuid.UUID(give(alice).body["id"]), uuid.uuid4()
+    server = redis.Redis.from_url(settings.REDIS_URL)
+    server.copy(f"browsa:llm-key:{mine}", f"browsa:llm-key:{other}")
+
+    with pytest.raises(keys.KeyGone):
+        keys.get(job_id=other)
+    keys.forget(job_id=mine)
+    with pytest.raises(keys.KeyGone, match="emptied"):
+        keys.get(job_id=mine)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_key_and_all_that_a_task_needs_go_with_its_end(carol: Member) -> None:
+    job_id = uuid.UUID(give(carol).body["id"])
+
+    assert carol.post(f"/v1/jobs/{job_id}/cancel").status == 200
+
+    with pytest.raises(keys.KeyGone):
+        keys.get(job_id=job_id)
+    assert not TaskRun.objects.filter(job_id=job_id).exists()
+    assert carol.credits() == (100, 0)
+
+
+def test_without_redis_no_task_begins(alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_redis", lambda: redis.Redis(port=1, socket_connect_timeout=0.2))
+
+    reply = give(alice)
+
+    assert (reply.status, reply.code) == (503, "NOT_READY")
+    assert not Job.objects.exists() and alice.credits() == (100, 0)
+
+
+def test_without_credits_no_task_begins_and_its_key_is_forgotten(alice: Member) -> None:
+    before = redis.Redis.from_url(settings.REDIS_URL).keys("browsa:llm-key:*")
+    for _ in range(2):
+        give(alice, max_steps=100)
+
+    reply = give(alice, max_steps=100)
+
+    assert (reply.status, reply.code) == (402, "INSUFFICIENT_CREDIT")
+    after = redis.Redis.from_url(settings.REDIS_URL).keys("browsa:llm-key:*")
+    assert len(after) == len(before) + 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task", None),
+        ("task", ""),
+        ("task", 5),
+        ("task", "a" * 20_001),
+        ("llm_api_key", None),
+        ("llm_api_key", ""),
+        ("llm_api_key", "sk with spaces"),
+        ("llm_api_key", "sk-\u00fc"),
+        ("llm_api_key", "a" * 501),
+        ("llm_api_key", ["sk-1"]),
+        ("llm", "anthropic:"),
+        ("llm", 4),
+        ("llm_base_url", "ftp://example.com"),
+        ("llm_base_url", "http://localhost:1"),
+        ("llm_base_url", "http://10.0.0.1"),
+        ("llm_base_url", "http://me:secret@example.com"),
+        ("max_steps", 0),
+        ("max_steps", 101),
+        ("max_steps", "20"),
+        ("wallclock_seconds", 0),
+        ("wallclock_seconds", 3601),
+        ("wallclock_seconds", True),
+        ("initial_url", "javascript:alert(1)"),
+        ("initial_url", "file:///etc/passwd"),
+        ("os_type", "OS_TYPE_BEOS"),
+        ("country", "xx"),
+        ("allowed_domains", "example.com"),
+        ("allowed_domains", ["https://example.com"]),
+        ("allowed_domains", ["a.test"] * 51),
+        ("output_schema", []),
+        ("output_schema", {"type": "nonsense"}),
+        ("output_schema", {"$ref": "https://evil.test/schema"}),
+        ("use_vision", "yes"),
+        ("metadata", []),
+        ("metadata", {"a": "x" * 17_000}),
+    ],
+)
+def test_nonsense_is_refused_by_name_and_holds_nothing(alice: Member, field: str, value: Any) -> None:
+    reply = give(alice, **{field: value})
+
+    assert (reply.status, list(reply.body["fields"])) == (400, [field])
+    assert KEY not in reply.content.decode()
+    assert not Job.objects.exists() and alice.credits() == (100, 0)
+
+
+def test_the_first_page_must_be_inside_of_the_domains(alice: Member) -> None:
+    outside = give(alice, initial_url="https://evil.test/", allowed_domains=["example.com"])
+    inside = give(alice, initial_url="https://a.example.com/", allowed_domains=["*.example.com"])
+
+    assert (outside.status, list(outside.body["fields"])) == (400, ["initial_url"])
+    assert inside.status == 202
+
+
+def test_a_task_runs_in_ones_own_agents_only(alice: Member, bob: Member, runner: FakeRunner) -> None:
+    mine = alice.post("/v1/agents", {}).body["id"]
+    ended = alice.post("/v1/agents", {}).body["id"]
+    alice.delete(f"/v1/agents/{ended}")
+
+    assert give(alice, agent_id=mine).body["agent_id"] == mine
+    assert (give(bob, agent_id=mine).status, give(alice, agent_id="agt_none").status) == (404, 404)
+    assert give(alice, agent_id=ended).code == "AGENT_NOT_RUNNING"
+    assert Agent.objects.get(id=mine).status == "running"
+
+
+def test_a_repeat_under_the_same_key_gives_the_same_task(alice: Member) -> None:
+    first = alice.post("/v1/tasks", TASK, **{"Idempotency-Key": "one"})
+    again = alice.post("/v1/tasks", TASK, **{"Idempotency-Key": "one"})
+    other = alice.post("/v1/tasks", {**TASK, "task": "Another."}, **{"Idempotency-Key": "one"})
+
+    assert again.content == first.content and again.headers["Idempotent-Replay"] == "true"
+    assert other.code == "IDEMPOTENCY_KEY_REUSED"
+    assert Job.objects.count() == 1
+
+
+def test_a_screenshot_is_its_owners(alice: Member, bob: Member) -> None:
+    job = reread(uuid.UUID(give(alice).body["id"]))
+    StepScreenshot.objects.create(job=job, step=2, png=b"\x89PNG", created_at=now())
+    path = f"/v1/jobs/{job.id}/steps/2/screenshot"
+
+    assert (alice.get(path).status, alice.get(path).content) == (200, b"\x89PNG")
+    assert alice.get(path).headers["Content-Type"] == "image/png"
+    missing = [
+        bob.get(path),
+        alice.get(f"/v1/jobs/{job.id}/steps/3/screenshot"),
+        alice.get(f"/v1/jobs/{job.id}/steps/x/screenshot"),
+        alice.get(f"/v1/jobs/{uuid.uuid4()}/steps/2/screenshot"),
+    ]
+    assert [reply.status for reply in missing] == [404] * 4
+    assert alice.get("/v1/jobs/no-uuid/steps/2/screenshot").code == "INVALID_ID"
+
+
+def test_only_what_asks_can_be_answered(alice: Member, bob: Member) -> None:
+    job_id = give(alice).body["id"]
+
+    assert alice.post(f"/v1/jobs/{job_id}/respond", {"response": "x"}).code == "JOB_NOT_WAITING"
+    assert alice.post(f"/v1/jobs/{job_id}/respond", {"response": 5}).status == 400
+    assert alice.post(f"/v1/jobs/{job_id}/respond", {}).status == 400
+    assert bob.post(f"/v1/jobs/{job_id}/respond", {"response": "x"}).status == 404
+
+
+def test_no_answer_repeats_the_key(alice: Member) -> None:
+    job_id = give(alice).body["id"]
+    answers = [alice.get(f"/v1/jobs/{job_id}"), alice.get(f"/v1/jobs/{job_id}/events"), alice.get("/v1/jobs")]
+
+    assert KEY not in json.dumps([answer.body for answer in answers])

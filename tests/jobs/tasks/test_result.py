@@ -1,0 +1,97 @@
+"""What a task says about itself, from whatever its model and its pages said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from apps.jobs.tasks import result
+from apps.jobs.tasks.result import Unfit
+
+
+class Step:
+    """The fields of `browser_agent.Step`, without that library."""
+
+    def __init__(self, **fields: Any) -> None:
+        defaults = {
+            "url": "http://site.test/",
+            "title": "T",
+            "goal": "",
+            "actions": [],
+            "result": "",
+            "error": "",
+            "input_tokens": 1,
+            "output_tokens": 2,
+            "duration_ms": 3,
+        }
+        self.__dict__.update({**defaults, **fields})
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    step: Any = Step(**fields)
+    return result.step_event(step, screenshot_url=None, redact=lambda text: text.replace("sk-1", "[the key]"))
+
+
+def test_a_step_is_told_without_secrets_wherever_they_are() -> None:
+    told = event(
+        url="http://site.test/?k=sk-1",
+        title="sk-1",
+        goal="use sk-1",
+        result="it said sk-1",
+        error="sk-1 was wrong",
+        actions=[{"input": {"text": "sk-1", "sk-1": [{"deep": "sk-1"}]}}],
+    )
+
+    assert "sk-1" not in json.dumps(told)
+    assert told["actions"] == [{"input": {"text": "[the key]", "[the key]": [{"deep": "[the key]"}]}}]
+    assert told["tokens"] == {"input": 1, "output": 2}
+
+
+def test_a_step_is_bounded_and_fits_into_a_database() -> None:
+    told = event(
+        title="t" * 1000,
+        goal="g" * 10_000,
+        result="a\x00b\ud800",
+        actions=[{"write_file": {"content": "c" * 100_000, "list": list(range(1000))}}],
+    )
+
+    assert (len(told["title"]), len(told["goal"])) == (result.MAX_TITLE, result.MAX_TEXT)
+    assert told["result"] == "ab?"
+    assert len(json.dumps(told)) < 15_000
+
+
+def test_nothing_is_null() -> None:
+    assert (event()["result"], event()["error"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        (' [1, "b"] \n', [1, "b"]),
+        ('```json\n{"a": 1}\n```', {"a": 1}),
+        ("```\nnull\n```", None),
+    ],
+)
+def test_an_answer_in_json_is_read(answer: str, value: Any) -> None:
+    assert result.parsed(answer) == value
+
+
+@pytest.mark.parametrize("answer", ["", "Ada is here.", '{"a": 1} and more', "[" * 100_000])
+def test_any_other_is_not(answer: str) -> None:
+    with pytest.raises(Unfit, match="not JSON"):
+        result.parsed(answer)
+
+
+def test_the_schema_is_told_to_the_model() -> None:
+    assert result.with_schema("Find it.", None) == "Find it."
+    assert '{"type": "integer"}' in result.with_schema("Find it.", {"type": "integer"})
+
+
+def test_a_result_is_bounded() -> None:
+    plain = result.result(answer="x" * 200_000, success=True, steps=3, trust_score=900, tokens=(5, 6))
+
+    assert len(plain["final_result"]) == result.MAX_ANSWER
+    assert (plain["steps_taken"], plain["trust_score"], plain["tokens"]) == (3, 900, {"input": 5, "output": 6})

@@ -1,0 +1,23 @@
+"""Who listens for news of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from apps.jobs.waiting.job_notifications import Board
+from tests.patience import PATIENCE
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_listener_ends_at_whatever_moment_it_is_told_to() -> None:
+    """A cancellation that is swallowed would keep a worker from ending."""
+    for moment in range(60):
+        board = Board()
+        await asyncio.sleep(moment * 0.0002)
+        for task in board._tasks:
+            task.cancel()
+        done, pending = await asyncio.wait(board._tasks, timeout=PATIENCE)
+        assert not pending, f"{moment * 0.2:.1f} ms after its start"
+        assert all(task.cancelled() for task in done)
