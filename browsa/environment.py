@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from addresses.egress import parse_countries
 from addresses.policy import AllowRule, parse_allow_list
 from apps.billing import offers
 from apps.core import ratelimits
@@ -33,7 +34,6 @@ STACK_NAMES = frozenset(
         "BROWSA_PORT",
     }
 )
-_UPSTREAM_SCHEMES = frozenset({"http", "socks5"})
 
 
 class Environment:
@@ -92,31 +92,10 @@ def _read_stack_file(path: Path) -> dict[str, str]:
 
 
 def egress_countries(text: str) -> dict[str, str]:
-    """`{"us": "direct", "de": "http://proxy:3128"}`, the default country first.
-    `runner.config` checks the same in the same words, and that it has identity data for each country.
-    """
     try:
-        parsed = json.loads(text)
+        return parse_countries(text)
     except ValueError as error:
-        raise ImproperlyConfigured(f"EGRESS_COUNTRIES is not JSON: {error}") from error
-    if not isinstance(parsed, dict) or not parsed:
-        raise ImproperlyConfigured('EGRESS_COUNTRIES must be an object such as {"us": "direct"}')
-    for code, route in parsed.items():
-        if not re.fullmatch(r"[a-z]{2}", code):
-            raise ImproperlyConfigured(f"EGRESS_COUNTRIES: {code!r} is not a lower-case ISO code of two letters")
-        if route != "direct" and not (isinstance(route, str) and _is_upstream(route)):
-            # The URL may hold a password, so it is not repeated here.
-            wanted = '"direct", http://host:port or socks5://host:port'
-            raise ImproperlyConfigured(f"EGRESS_COUNTRIES[{code!r}] must be {wanted}")
-    return parsed
-
-
-def _is_upstream(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in _UPSTREAM_SCHEMES and bool(parts.hostname) and bool(parts.port)
-    except ValueError:  # a port or a bracket that makes no sense
-        return False
+        raise ImproperlyConfigured(f"{error}.") from error
 
 
 def rate_limits(text: str) -> ratelimits.Table | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from addresses.egress import parse_countries
 from addresses.policy import AllowRule, parse_allow_list
 from runner.browsers import find_chromium, find_headless_shell
 from runner.identity.places import PLACES
@@ -20,7 +20,6 @@ from runner.identity.places import PLACES
 BROWSER_BYTES = 450 * 2**20
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-UPSTREAM_SCHEMES = ("http", "socks5")
 
 
 class ConfigError(Exception):
@@ -127,32 +126,11 @@ def _allow(raw: str) -> tuple[AllowRule, ...]:
 
 
 def _countries(raw: str) -> dict[str, str]:
-    """ISO code to upstream proxy URL or "direct"; the first is the default country."""
     try:
-        parsed = json.loads(raw)
+        countries = parse_countries(raw)
     except ValueError as error:
-        raise ConfigError(f"EGRESS_COUNTRIES is not JSON: {error}") from error
-    if not isinstance(parsed, dict) or not parsed:
-        raise ConfigError('EGRESS_COUNTRIES must be an object such as {"us": "direct"}')
-    for code, route in parsed.items():
-        if not re.fullmatch("[a-z]{2}", code):
-            raise ConfigError(f"EGRESS_COUNTRIES: {code!r} is not a lower-case ISO code of two letters")
+        raise ConfigError(str(error)) from error
+    for code in countries:
         if code not in PLACES:
             raise ConfigError(f"EGRESS_COUNTRIES: no identity data for country {code!r}")
-        if route != "direct":
-            _check_upstream(code, route)
-    return parsed
-
-
-def _check_upstream(code: str, route: object) -> None:
-    if not isinstance(route, str) or not _is_upstream(route):
-        # The URL may hold a password, so it is not repeated here.
-        raise ConfigError(f'EGRESS_COUNTRIES[{code!r}] must be "direct", http://host:port or socks5://host:port')
-
-
-def _is_upstream(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in UPSTREAM_SCHEMES and bool(parts.hostname) and bool(parts.port)
-    except ValueError:  # a port or a bracket that makes no sense
-        return False
+    return countries

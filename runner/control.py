@@ -12,7 +12,7 @@ from aiohttp import web
 from runner.chromium import ChromiumError
 from runner.leases import Leases
 from runner.pages.service import PageService
-from runner.pages.turns import NoPlace
+from runner.pages.slots import NoPlace
 from runner.pool import Closed, NoBrowser, Pool
 from runner.wire import (
     OS_FAMILIES,

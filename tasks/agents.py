@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from apps.agents.client import runner_client
-from apps.agents.services import renewing, sweeping
+from apps.agents.control_client import runner_client
+from apps.agents.services import renewals, sweeps
 from apps.core.ticks import run_tick
 
 
 @shared_task(name="agents.expire")
 def expire() -> None:
-    run_tick("agents.expire", lambda: sweeping.expire(find_runner=runner_client))
+    run_tick("agents.expire", lambda: sweeps.expire(find_runner=runner_client))
 
 
 @shared_task(name="agents.settle_stuck")
 def settle_stuck() -> None:
-    run_tick("agents.settle_stuck", lambda: sweeping.settle_stuck(runner=runner_client()))
+    run_tick("agents.settle_stuck", lambda: sweeps.settle_stuck(runner=runner_client()))
 
 
 @shared_task(name="agents.reconcile_runner")
 def reconcile_runner() -> None:
-    run_tick(sweeping.RECONCILIATION, lambda: sweeping.reconcile_runner(runner=runner_client()))
+    run_tick(sweeps.RECONCILIATION, lambda: sweeps.reconcile_runner(runner=runner_client()))
 
 
 @shared_task(name="agents.renew")
 def renew() -> None:
-    run_tick("agents.renew", renewing.renew)
+    run_tick("agents.renew", renewals.renew)

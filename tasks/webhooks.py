@@ -10,8 +10,8 @@ from django.conf import settings
 
 from apps.core.file_limits import allow_many_sockets
 from apps.core.ticks import run_tick
-from apps.webhooks.delivering import this_deliverer
-from apps.webhooks.services import notifying, purging
+from apps.webhooks.deliverer import this_deliverer
+from apps.webhooks.services import owner_notices, retention
 
 # What is in the air when a worker is told to stop may take as long as an attempt may.
 _GRACE_SECONDS = 16.0
@@ -21,12 +21,12 @@ _COLD_GRACE_SECONDS = 1.0
 
 @shared_task(name="webhooks.tell_owners")
 def tell_owners() -> None:
-    run_tick("webhooks.tell_owners", notifying.notify)
+    run_tick("webhooks.tell_owners", owner_notices.notify)
 
 
 @shared_task(name="webhooks.purge")
 def purge() -> None:
-    run_tick("webhooks.purge", purging.purge)
+    run_tick("webhooks.purge", retention.purge)
 
 
 @worker_ready.connect

@@ -35,7 +35,7 @@ FIRST = (
     "tests/integration/test_stack.py",
     "tests/webhooks/test_fairness.py",
     "tests/runner/test_process.py",
-    "tests/runner/live/test_steering.py",
+    "tests/runner/live/test_input.py",
     "tests/runner/live/test_watching.py",
     "tests/runner/live/test_door.py",
     "tests/billing/test_under_load.py",

@@ -7,14 +7,14 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.agents.health import runner_with_a_warm_browser
+        from apps.agents.idempotency_resolver import outcome
         from apps.agents.metrics import read_agents, read_runner
-        from apps.agents.outcomes import outcome
         from apps.agents.selectors import fate
-        from apps.billing import work
+        from apps.billing import hold_owners
         from apps.core import health, idempotency, metrics
 
         health.register("runner", runner_with_a_warm_browser)
         idempotency.register("agent", outcome)
-        work.register("agent", fate)
+        hold_owners.register("agent", fate)
         metrics.register("runner", read_runner)
         metrics.register("agents", read_agents)

@@ -7,8 +7,9 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import identity, targets
+from apps.agents import identity
 from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
+from apps.core.outgoing.urls import web_url
 
 
 class WebUrlField(StrictCharField):
@@ -16,7 +17,7 @@ class WebUrlField(StrictCharField):
         super().__init__(trim_whitespace=False, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        return checked_by(targets.web_url, super().to_internal_value(data))
+        return checked_by(web_url, super().to_internal_value(data))
 
 
 class CountryField(StrictCharField):

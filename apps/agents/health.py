@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from apps.agents.client import runner_client
+from apps.agents.control_client import runner_client
 from apps.core.health import Unhealthy
 
 

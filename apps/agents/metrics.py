@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from apps.agents import selectors
-from apps.agents.client import runner_client
+from apps.agents.control_client import runner_client
 from apps.core.metrics import gauge, histogram
 
 provisions = histogram("browsa_provision_duration_seconds", "From a valid POST /v1/agents to its outcome.", ["outcome"])

@@ -9,7 +9,7 @@ from django.db.models import Count, Q
 
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
-from apps.billing.work import Fate
+from apps.billing.hold_owners import Fate
 from apps.core.errors import AgentNotRunning, NotFound
 from apps.core.pagination import Page, PageRequest, paginate
 
@@ -91,7 +91,7 @@ def of_job(*, job_id: uuid.UUID) -> list[Agent]:
 
 
 def fate(agent_id: str) -> Fate:
-    """Whether what an agent's hold pays for still goes on. A resolver for `apps.billing.work`."""
+    """Whether what an agent's hold pays for still goes on. A resolver for `apps.billing.hold_owners`."""
     status = Agent.objects.filter(id=agent_id).values_list("status", flat=True).first()
     if status is None:
         return Fate.UNKNOWN

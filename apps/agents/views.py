@@ -15,9 +15,9 @@ from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
 from apps.agents import reports, selectors, serializers
-from apps.agents.client import runner_client
+from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
-from apps.agents.services import ending, provisioning, sweeping
+from apps.agents.services import provisioning, sweeps, termination
 from apps.core import errors, openapi
 from apps.core.api import Endpoint
 from apps.core.idempotency import takes_key
@@ -104,7 +104,8 @@ class AgentView(Endpoint):
         responses={204: None, **openapi.failures(*_MISSING)},
     )
     def delete(self, request: Request, agent_id: str) -> Response:
-        ending.destroy(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id), runner=runner_client())
+        wanted = check_agent_id(agent_id)
+        termination.destroy(workspace_id=workspace_of(request), agent_id=wanted, runner=runner_client())
         return Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -177,5 +178,5 @@ def runner_report(request: HttpRequest) -> HttpResponse:
     report = reports.parse(request.body)
     if report is None:
         return HttpResponse(status=HTTPStatus.BAD_REQUEST)
-    sweeping.take_report(report=report)
+    sweeps.take_report(report=report)
     return HttpResponse(status=HTTPStatus.NO_CONTENT)

@@ -9,8 +9,8 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.accounts.signals import workspace_created
+        from apps.billing.idempotency_resolver import outcome
         from apps.billing.metrics import read
-        from apps.billing.outcomes import outcome
         from apps.billing.services import open_account
         from apps.core import idempotency, metrics
 

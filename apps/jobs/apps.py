@@ -6,7 +6,7 @@ class JobsConfig(AppConfig):
     label = "jobs"
 
     def ready(self) -> None:
-        from apps.billing import work
+        from apps.billing import hold_owners
         from apps.core import idempotency, metrics
         from apps.jobs import results, selectors
         from apps.jobs.idempotency_resolver import outcome
@@ -24,5 +24,5 @@ class JobsConfig(AppConfig):
         results.BUILDERS.update(BUILDERS)
         END_HOOKS["task"] = end_hook
         idempotency.register("job", outcome)
-        work.register("job", selectors.fate)
+        hold_owners.register("job", selectors.fate)
         metrics.register("jobs", read)

@@ -11,7 +11,7 @@ from typing import cast
 from django.db import connection
 from django.db.models import Count, Min, Q, Sum
 
-from apps.billing.work import Fate
+from apps.billing.hold_owners import Fate
 from apps.core.errors import NotFound
 from apps.core.pagination import Page, PageRequest, paginate
 from apps.jobs.kinds import Kind, Lane
@@ -180,7 +180,7 @@ def ended_by_kind(*, since: datetime, until: datetime) -> dict[tuple[str, ...], 
 
 
 def fate(job_id: str) -> Fate:
-    """Whether what a job's hold pays for still goes on. A resolver for `apps.billing.work`."""
+    """Whether what a job's hold pays for still goes on. A resolver for `apps.billing.hold_owners`."""
     try:
         status = Job.objects.filter(id=uuid.UUID(job_id)).values_list("status", flat=True).first()
     except ValueError:  # no job's id at all

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 
 from apps.webhooks.hints import Owned
-from apps.webhooks.services.handing import Claimed
+from apps.webhooks.services.delivery_claims import Claimed
 
 LIMIT = 8
 FEW = 2

@@ -15,11 +15,11 @@ from contextlib import suppress
 from runner.browser import Browser
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import ChromiumError
-from runner.live.cast import Cast, Frame
-from runner.live.front import Page, Pages
-from runner.live.hands import Aim, Hands
+from runner.live.front_page import Page, Pages
+from runner.live.input_commands import Size
+from runner.live.input_queue import Aim, Hands
 from runner.live.messages import Mode, say
-from runner.live.steering import Size
+from runner.live.screencast import Cast, Frame
 from runner.live.viewer import ENDED, FAILED, LATER, Viewer
 
 log = logging.getLogger("browsa.runner.live")

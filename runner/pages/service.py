@@ -25,8 +25,8 @@ from runner.egress.socks import Refused
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.pages.load import load
 from runner.pages.shell import Shell
+from runner.pages.slots import Turns
 from runner.pages.tab import Tab, TabGone
-from runner.pages.turns import Turns
 from runner.wire import PageFailure, PageRequest, PageResult
 
 log = logging.getLogger("browsa.runner.pages")

@@ -9,8 +9,8 @@ from django.db import transaction
 
 from apps.agents.lifecycle import Status, may_follow
 from apps.agents.models import Agent
-from apps.agents.services import ending
-from apps.agents.services.moving import move
+from apps.agents.services import termination
+from apps.agents.services.transitions import move
 from apps.core.times import from_unix
 from tests.cast import Member, at_once, join
 from tests.fakes.runner import FakeRunner
@@ -55,7 +55,10 @@ def test_of_many_who_end_an_agent_one_does(runner: FakeRunner) -> None:
     alice = join("alice")
     agent_id = alice.burner()["id"]
 
-    ended = at_once(8, lambda _: ending.end(agent=Agent.objects.get(id=agent_id), reason="closed", at=from_unix(0)))
+    def end(_: int) -> bool:
+        return termination.end(agent=Agent.objects.get(id=agent_id), reason="closed", at=from_unix(0))
+
+    ended = at_once(8, end)
 
     assert sum(ended) == 1
     assert alice.credits() == (99, 0)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from apps.billing import offers, stripe_api
 from apps.billing.models import Checkout
 from apps.billing.offers import Offer
-from apps.billing.services import checkouts, reconciling
+from apps.billing.services import checkouts, reconciliation
 from apps.billing.views import CheckoutsView
 from apps.core.errors import UpstreamUnavailable
 from browsa import environment
@@ -200,7 +200,7 @@ def test_a_key_whose_process_died_gets_the_outcome(
         alice.post_once(BUY, {"credits": 500}, "k")
     assert alice.post_once(BUY, {"credits": 500}, "k").code == "IDEMPOTENCY_IN_PROGRESS"
 
-    assert reconciling.reconcile(find_stripe=stripe_api.configured, now=later(2)) == 1
+    assert reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(2)) == 1
 
     reply = alice.post_once(BUY, {"credits": 500}, "k")
     assert (reply.status, reply.body["session_id"]) == (201, next(iter(stripe.sessions)))
@@ -210,7 +210,7 @@ def test_a_key_whose_process_died_for_good_gets_that_too(alice: Member, stripe: 
     checkout = start(alice)
     Checkout.objects.filter(id=checkout.id).update(created_at=later(-24 * 60))
 
-    reconciling.reconcile(find_stripe=stripe_api.configured)
+    reconciliation.reconcile(find_stripe=stripe_api.configured)
 
     assert Checkout.objects.get().status == "failed"
     assert stripe.sessions == {}, "a key that Stripe has forgotten would make another session"
@@ -220,7 +220,7 @@ def test_what_stripe_refuses_after_a_crash_fails(alice: Member, stripe: FakeStri
     start(alice)
     stripe.mood = "small"
 
-    reconciling.reconcile(find_stripe=stripe_api.configured, now=later(2))
+    reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(2))
 
     assert Checkout.objects.get().status == "failed"
 
@@ -232,10 +232,10 @@ def test_a_payment_whose_webhook_was_lost_is_found(alice: Member, stripe: FakeSt
     stripe.pay(paid)
     stripe.expire(expired)
 
-    assert reconciling.reconcile(find_stripe=stripe_api.configured, now=later(4)) == 0, "webhooks have their time"
-    assert reconciling.reconcile(find_stripe=stripe_api.configured, now=later(6)) == 3
-    assert reconciling.reconcile(find_stripe=stripe_api.configured, now=later(7)) == 0
-    assert reconciling.reconcile(find_stripe=stripe_api.configured, now=later(17)) == 1
+    assert reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(4)) == 0, "webhooks have their time"
+    assert reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(6)) == 3
+    assert reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(7)) == 0
+    assert reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(17)) == 1
 
     states = {row.session_id: row.status for row in Checkout.objects.all()}
     assert states == {paid: "paid", expired: "expired", open_: "pending"}
@@ -248,7 +248,7 @@ def test_one_that_stripe_does_not_know_fails_and_the_others_go_on(alice: Member,
     buy(alice)
     stripe.pay(next(iter(stripe.sessions)))
 
-    assert reconciling.reconcile(find_stripe=stripe_api.configured, now=later(6)) == 2
+    assert reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(6)) == 2
 
     assert sorted(row.status for row in Checkout.objects.all()) == ["failed", "paid"]
 
@@ -261,7 +261,7 @@ def test_while_stripe_is_away_nothing_changes(
     stripe.mood = "error"
 
     with pytest.raises(UpstreamUnavailable):
-        reconciling.reconcile(find_stripe=stripe_api.configured, now=later(6))
+        reconciliation.reconcile(find_stripe=stripe_api.configured, now=later(6))
 
     assert Checkout.objects.get().status == "pending"
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from apps.billing import services
 from apps.billing.models import CreditAccount, Hold, LedgerEntry
-from apps.billing.services.releasing import release_expired
+from apps.billing.services.expired_holds import release_expired
 from apps.billing.verification import problems
 from apps.core.errors import InsufficientCredit
 from tests.cast import join

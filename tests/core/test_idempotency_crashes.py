@@ -16,9 +16,9 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.accounts.models import ApiKey, Workspace
-from apps.agents.client import runner_client
+from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
-from apps.agents.services import sweeping
+from apps.agents.services import sweeps
 from apps.billing import services as billing
 from apps.billing.verification import problems
 from apps.core.models import IdempotencyKey
@@ -84,7 +84,7 @@ def test_agents(rich: Member, runner: FakeRunner) -> None:
     assert Agent.objects.count() < count
 
     early = repeat_all(rich, count, "/v1/agents", "{}")
-    sweeping.settle_stuck(runner=runner_client(), now=timezone.now() + timedelta(minutes=5))
+    sweeps.settle_stuck(runner=runner_client(), now=timezone.now() + timedelta(minutes=5))
     late = repeat_all(rich, count, "/v1/agents", "{}")
     again = repeat_all(rich, count, "/v1/agents", "{}")
 

@@ -43,10 +43,10 @@ class ServedApi:
         asyncio.run(self._main())
 
     async def _main(self) -> None:
-        from apps.agents import pages
+        from apps.agents import page_client
 
         await self._server.serve([self._socket])
-        await pages.close()
+        await page_client.close()
 
     def ask(
         self, member: Member, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None

@@ -41,10 +41,10 @@ def attempt_seconds() -> float:
 @pytest.fixture
 def deliverer(carol: Member, loopback: None, attempt_seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Delivers until the test ends."""
-    from apps.webhooks.delivering import Deliverer
-    from apps.webhooks.services import handing
+    from apps.webhooks.deliverer import Deliverer
+    from apps.webhooks.services import delivery_claims
 
-    monkeypatch.setattr(handing, "LEASE", timedelta(seconds=10 * PATIENCE))
+    monkeypatch.setattr(delivery_claims, "LEASE", timedelta(seconds=10 * PATIENCE))
     running = Deliverer(seconds=attempt_seconds)
     running.start()
     yield

@@ -16,7 +16,7 @@ def main() -> None:
 
     django.setup(set_prefix=False)
     from addresses.policy import parse_allow_list
-    from apps.webhooks.delivering import Deliverer
+    from apps.webhooks.deliverer import Deliverer
 
     settings.ALLOW_ADDRESSES = parse_allow_list("127.0.0.1")
     Deliverer().start()

@@ -17,9 +17,9 @@ from django.conf import LazySettings, settings
 from django.db import connection
 from django.utils import timezone
 
-from apps.webhooks.delivering import Deliverer
+from apps.webhooks.deliverer import Deliverer
 from apps.webhooks.models import Delivery
-from apps.webhooks.services import handing
+from apps.webhooks.services import delivery_claims
 from tests.cast import Member
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
@@ -95,26 +95,26 @@ def test_a_worker_killed_between_sending_and_recording_repeats_with_the_same_id(
 def test_one_that_comes_back_after_its_lease_changes_nothing(carol: Member, loopback: None) -> None:
     endpoint = listen(carol, "http://127.0.0.1:9/")
     happen(carol)
-    (late,) = handing.claim({endpoint.id: 5})
+    (late,) = delivery_claims.claim({endpoint.id: 5})
     let_leases_run_out()
-    (current,) = handing.claim({endpoint.id: 5})
+    (current,) = delivery_claims.claim({endpoint.id: 5})
 
-    def outcome(claimed: handing.Claimed, delivered: bool) -> handing.Outcome:
-        return handing.Outcome(claimed, delivered, 200 if delivered else 500, "", 1, timezone.now())
+    def outcome(claimed: delivery_claims.Claimed, delivered: bool) -> delivery_claims.Outcome:
+        return delivery_claims.Outcome(claimed, delivered, 200 if delivered else 500, "", 1, timezone.now())
 
-    handing.record([outcome(late, delivered=False)])
+    delivery_claims.record([outcome(late, delivered=False)])
     assert (delivery(endpoint).status, delivery(endpoint).attempts) == ("pending", 0)
     for _ in range(2):
-        handing.record([outcome(current, delivered=True)])
+        delivery_claims.record([outcome(current, delivered=True)])
     assert (delivery(endpoint).status, delivery(endpoint).attempts) == ("delivered", 1)
-    handing.give_back([late, current])
+    delivery_claims.give_back([late, current])
     assert delivery(endpoint).status == "delivered"
 
 
 def test_a_database_that_goes_away_again_and_again_loses_nothing(
     carol: Member, receivers: Receivers, loopback: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handing, "LEASE", timedelta(seconds=3))
+    monkeypatch.setattr(delivery_claims, "LEASE", timedelta(seconds=3))
     shops = [receivers.new(tempers.slowly(0.005, tempers.status(200))) for _ in range(3)]
     for shop in shops:
         listen(carol, shop.url())
@@ -156,7 +156,7 @@ def test_a_deliverer_that_breaks_down_begins_anew(
     listen(carol, shop.url())
     happen(carol)
     with monkeypatch.context() as broken:
-        broken.setattr(handing, "claim", lambda rooms: 1 / 0)
+        broken.setattr(delivery_claims, "claim", lambda rooms: 1 / 0)
         deliverer = Deliverer()
         deliverer.start()
         until(lambda: "begins anew" in caplog.text)

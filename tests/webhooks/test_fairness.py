@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from apps.webhooks.delivering import Deliverer
+from apps.webhooks.deliverer import Deliverer
 from apps.webhooks.lanes import LIMIT
 from apps.webhooks.services import endpoints
 from tests.cast import Member, join

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.accounts.models import Membership, User
 from apps.webhooks import selectors
 from apps.webhooks.models import Attempt, Delivery, Endpoint, OutboxEvent
-from apps.webhooks.services import notifying, purging
+from apps.webhooks.services import owner_notices, retention
 from apps.webhooks.services.endpoints import delete
 from tasks import webhooks
 from tests.cast import Member, call
@@ -37,7 +37,7 @@ def attempted(endpoint: Endpoint) -> None:
 
 
 def test_events_and_their_log_are_forgotten_after_a_month(alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purging, "_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "_AT_ONCE", 2)
     endpoint, gone = listen(alice, URL), listen(alice, URL)
     happen(alice)
     attempted(endpoint)
@@ -51,7 +51,7 @@ def test_events_and_their_log_are_forgotten_after_a_month(alice: Member, monkeyp
     assert [event.id for event in OutboxEvent.objects.all()] == [recent]
     assert (Delivery.objects.count(), Attempt.objects.count()) == (1, 0)
     assert list(Endpoint.objects.all()) == [endpoint]
-    assert purging.purge() == 0
+    assert retention.purge() == 0
 
 
 def test_the_operator_says_for_how_long(alice: Member, settings: LazySettings) -> None:
@@ -59,9 +59,9 @@ def test_the_operator_says_for_how_long(alice: Member, settings: LazySettings) -
     happen(alice)
     age(89)
 
-    assert purging.purge() == 0
+    assert retention.purge() == 0
     age(91)
-    assert purging.purge() == 1
+    assert retention.purge() == 1
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_who_disables_it_themselves_is_not_told(owned: Member) -> None:
     endpoint = listen(owned, URL)
     change(workspace_id=owned.workspace.id, endpoint_id=endpoint.id, status="disabled")
 
-    assert notifying.notify() == 0
+    assert owner_notices.notify() == 0
     assert mail.outbox == []
 
 
@@ -116,17 +116,17 @@ def test_a_mail_server_that_is_away_is_asked_again(
         raise ConnectionRefusedError
 
     with monkeypatch.context() as broken:
-        broken.setattr(notifying, "send_mail", away)
-        assert notifying.notify() == 0
+        broken.setattr(owner_notices, "send_mail", away)
+        assert owner_notices.notify() == 0
     assert "mail can't be sent" in caplog.text
-    assert notifying.notify() == 1
+    assert owner_notices.notify() == 1
     assert len(mail.outbox) == 1
 
 
 def test_a_workspace_without_owners_is_no_obstacle(alice: Member) -> None:
     disabled(alice, "gone")
 
-    assert notifying.notify() == 1
+    assert owner_notices.notify() == 1
     assert mail.outbox == []
 
 

@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime
 
 from apps.webhooks.lanes import AHEAD, FEW, LIMIT, Lane, Lanes, Standing
-from apps.webhooks.services.handing import Claimed
+from apps.webhooks.services.delivery_claims import Claimed
 
 NOW = datetime(2026, 6, 9, tzinfo=UTC)
 _numbers = itertools.count()

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from apps.webhooks.delivering import Deliverer
+from apps.webhooks.deliverer import Deliverer
 from apps.webhooks.lanes import LIMIT
 from apps.webhooks.models import Delivery
-from apps.webhooks.services import handing
+from apps.webhooks.services import delivery_claims
 from tests.cast import Member
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
@@ -91,7 +91,7 @@ def test_what_nobody_began_is_given_back(shop: Receiver, temper: tempers.Holding
 
 def test_a_claim_that_is_on_its_way_is_given_back(temper: tempers.Holding, monkeypatch: pytest.MonkeyPatch) -> None:
     claiming, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(handing, "claim", begun_once(handing.claim, claiming, go_on))
+    monkeypatch.setattr(delivery_claims, "claim", begun_once(delivery_claims.claim, claiming, go_on))
     deliverer = Deliverer(seconds=PATIENCE)
     deliverer.start()
     assert claiming.wait(PATIENCE)
@@ -107,15 +107,15 @@ def test_a_claim_that_is_on_its_way_is_given_back(temper: tempers.Holding, monke
 
 
 def test_what_could_not_be_given_back_is_tried_again(temper: tempers.Holding, monkeypatch: pytest.MonkeyPatch) -> None:
-    give_back, tried = handing.give_back, threading.Event()
+    give_back, tried = delivery_claims.give_back, threading.Event()
 
-    def fail_once(deliveries: list[handing.Claimed]) -> None:
+    def fail_once(deliveries: list[delivery_claims.Claimed]) -> None:
         if not tried.is_set():
             tried.set()
             raise OperationalError("the database restarts")
         give_back(deliveries)
 
-    monkeypatch.setattr(handing, "give_back", fail_once)
+    monkeypatch.setattr(delivery_claims, "give_back", fail_once)
     deliverer = Deliverer(seconds=PATIENCE)
     deliverer.start()
     until(lambda: temper.held and claimed() > LIMIT)

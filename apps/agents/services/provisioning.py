@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from apps.accounts import selectors as accounts
 from apps.agents import identity, metrics, selectors
-from apps.agents.client import RunnerClient
+from apps.agents.control_client import RunnerClient
 from apps.agents.models import Agent
-from apps.agents.services import ending, moving
+from apps.agents.services import termination, transitions
 from apps.billing import selectors as billing_selectors
 from apps.billing import services as billing
 from apps.billing.pricing import BurnerRate, burner_maximum
@@ -52,12 +52,12 @@ def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> A
     try:
         granted = runner.lease(lease_request(agent))
     except ApiError as error:
-        ending.fail(agent=agent, error_code=error.code, error_message=error.message)
-        ending.release_quietly(agent_id=agent.id, runner=runner)
+        termination.fail(agent=agent, error_code=error.code, error_message=error.message)
+        termination.release_quietly(agent_id=agent.id, runner=runner)
         metrics.provisions.labels(error.code).observe(time.monotonic() - began)
         raise
     if not run(agent, granted):
-        ending.release_quietly(agent_id=agent.id, runner=runner)
+        termination.release_quietly(agent_id=agent.id, runner=runner)
         raise AgentNotRunning("The agent was destroyed before it ran.")
     metrics.provisions.labels("running").observe(time.monotonic() - began)
     return agent
@@ -124,7 +124,7 @@ def lease_request(agent: Agent) -> LeaseRequest:
 @transaction.atomic
 def run(agent: Agent, granted: LeaseGranted) -> bool:
     """The agent has its browser. False when it has moved meanwhile: then nobody needs the browser."""
-    return moving.move(
+    return transitions.move(
         agent,
         to="running",
         runner_id=granted.runner_id,

@@ -4,8 +4,8 @@ All of them lock the workspace's account first, and may run inside the caller's 
 with what it pays for.
 """
 
-from apps.billing.services.crediting import adjust, grant, open_account, refund, renew, top_up
-from apps.billing.services.holding import hold, settle
+from apps.billing.services.credits import adjust, grant, open_account, refund, renew, top_up
+from apps.billing.services.holds import hold, settle
 from apps.billing.services.ledger import Source, lock_account
 
 __all__ = ["Source", "adjust", "grant", "hold", "lock_account", "open_account", "refund", "renew", "settle", "top_up"]

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.billing.models import Checkout
 from apps.billing.offers import share, shown
-from apps.billing.services import crediting
+from apps.billing.services import credits
 from apps.billing.services.checkouts import move
 from apps.billing.services.ledger import lock_account
 from apps.billing.stripe_facts import Fact, RefundFact, SessionFact
@@ -85,7 +85,7 @@ def _grant(checkout: Checkout, fact: SessionFact) -> None:
         payment_intent=fact.payment_intent,
         problem="",
     )
-    crediting.top_up(
+    credits.top_up(
         workspace_id=checkout.workspace_id,
         amount=checkout.credits,
         reference=f"checkout:{checkout.id}",
@@ -118,7 +118,7 @@ def _take_back(checkout: Checkout) -> None:
     taken = min(due, available)
     if taken:
         back, paid = (shown(amount, checkout.currency) for amount in (checkout.refunded_amount, checkout.amount))
-        crediting.refund(
+        credits.refund(
             workspace_id=checkout.workspace_id,
             amount=taken,
             reference=f"checkout:{checkout.id}:refund:{checkout.refunded_amount}",

@@ -72,6 +72,35 @@ def split(text: str) -> tuple[SplitResult, str]:
     return parts, host
 
 
+def host_name(text: str) -> str:
+    """A host name in lower-case ASCII, without the root's dot. Raises BadUrl."""
+    try:
+        # UTS 46 also turns look-alikes of digits and dots into plain ones.
+        name = text if text.isascii() else idna.encode(text, uts46=True).decode("ascii")
+    except UnicodeError as error:  # idna's errors are UnicodeErrors
+        raise BadUrl("has no valid host") from error
+    name = name.lower().removesuffix(".")
+    if not _HOST.fullmatch(name) or ".." in name or any(len(label) > 63 for label in name.split(".")):
+        raise BadUrl("has no valid host")
+    return name
+
+
+def web_url(text: str) -> str:
+    """`text` itself when a browser can be sent there: an absolute http or https URL. Raises BadUrl.
+
+    Only the form is checked, and addresses in unusual spellings pass: the runner's egress decides when it dials.
+    """
+    parts, host = split(text)
+    if "[" in parts.netloc:
+        try:
+            ipaddress.IPv6Address(host)
+        except ipaddress.AddressValueError as error:
+            raise BadUrl("has no valid host") from error
+    else:
+        host_name(host)
+    return text
+
+
 def parse(text: str) -> Destination:
     """Raises BadUrl, also for a host that spells an address in a way that only some programs take for one."""
     parts, host = split(text)
@@ -101,13 +130,9 @@ def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
             if six.scope_id is not None:
                 raise BadUrl("may not name a network zone")
             return str(six), six
-        # UTS 46 also turns look-alikes of digits and dots into plain ones, so it comes before all that follows.
-        name = host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
-    except (ValueError, UnicodeError) as error:  # idna's errors are UnicodeErrors
-        raise error if isinstance(error, BadUrl) else BadUrl("has no valid host") from error
-    name = name.lower().removesuffix(".")
-    if not _HOST.fullmatch(name) or ".." in name or any(len(label) > 63 for label in name.split(".")):
-        raise BadUrl("has no valid host")
+    except ipaddress.AddressValueError as error:
+        raise BadUrl("has no valid host") from error
+    name = host_name(host)
     if not _NUMBER.fullmatch(name.rpartition(".")[2]):
         return name, None
     try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from apps.agents.targets import web_url
+from apps.core.outgoing.urls import web_url
 from apps.jobs.pages.canonical import canonical
 
 Via = Literal["scrape", "task"]

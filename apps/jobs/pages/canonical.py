@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from yarl import URL
 
-from apps.agents.targets import web_url
+from apps.core.outgoing.urls import web_url
 
 
 def canonical(url: str, *, base: str | None = None) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
-from apps.agents import pages as runner
-from apps.agents.pages import PageWish
-from apps.agents.services import quick as agents
+from apps.agents import page_client as runner
+from apps.agents.page_client import PageWish
+from apps.agents.services import quick_agents as agents
 from apps.core.errors import ApiError, UpstreamUnavailable, UrlNotAllowed
 from apps.jobs import selectors
 from apps.jobs.pages import robots

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.agents import pages as runner
-from apps.agents.pages import PageResult, PageWish
-from apps.agents.services.quick import QuickAgent, agent_id
+from apps.agents import page_client as runner
+from apps.agents.page_client import PageResult, PageWish
+from apps.agents.services.quick_agents import QuickAgent, agent_id
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
 from apps.jobs.kinds import BULK, Kind
 from apps.jobs.pages.cleaning import cleaned

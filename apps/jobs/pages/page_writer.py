@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
-from apps.agents.pages import NoPlace, RunnerAway
+from apps.agents.page_client import NoPlace, RunnerAway
 from apps.jobs.kinds import Kind
 from apps.jobs.pages import services
 from apps.jobs.pages.loading import Loaded, PageFailed, PageJob, load

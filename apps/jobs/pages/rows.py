@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.agents.services.quick import QuickAgent
+from apps.agents.services.quick_agents import QuickAgent
 from apps.core.errors import ApiError, PayloadTooLarge
 from apps.jobs.pages.loading import Loaded
 from apps.jobs.pages.services import Row

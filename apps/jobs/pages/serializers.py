@@ -13,9 +13,10 @@ from apps.core.fields import (
     StrictChoiceField,
     StrictIntegerField,
     StrictListField,
+    checked_by,
 )
-from apps.jobs.fields import GlobField, JsonSchemaField
-from apps.jobs.pages.globs import MAX_PATTERNS
+from apps.jobs.fields import JsonSchemaField
+from apps.jobs.pages.globs import MAX_PATTERNS, Glob
 from apps.jobs.pages.loading import FORMATS
 
 MAX_URLS = 500
@@ -103,6 +104,18 @@ class BatchSerializer(ScrapeOptionsSerializer):
     urls = StrictListField(
         child=WebUrlField(), min_length=1, max_length=MAX_URLS, help_text="Results come in this order."
     )
+
+
+class GlobField(StrictCharField):
+    """Stays text: a job's params are JSON."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        checked_by(Glob.parse, text)
+        return text
 
 
 class CrawlSerializer(ScrapeOptionsSerializer):

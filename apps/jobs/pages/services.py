@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.agents.services import quick as agents
-from apps.agents.services.quick import QuickAgent
+from apps.agents.services import quick_agents as agents
+from apps.agents.services.quick_agents import QuickAgent
 from apps.billing import selectors as billing
 from apps.core.errors import ApiError
 from apps.jobs.kinds import Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asgiref.sync import sync_to_async
 
-from apps.agents.services import quick as agents
+from apps.agents.services import quick_agents as agents
 from apps.jobs.pages.loading import PageFailed
 from apps.jobs.pages.page_writer import load_patiently, page_job
 from apps.jobs.services.progress import PageRecord

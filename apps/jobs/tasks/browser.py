@@ -12,11 +12,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.agents import addresses, selectors
-from apps.agents.client import runner_client
+from apps.agents.control_client import runner_client
 from apps.agents.lifecycle import OUR_FAULT
 from apps.agents.models import Agent
-from apps.agents.services import ending, provisioning
-from apps.agents.services import tasks as agents
+from apps.agents.services import provisioning, termination
+from apps.agents.services import task_browsers as agents
 from apps.agents.services.provisioning import Wish
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
 from apps.jobs.worker.executor import Run
@@ -113,7 +113,7 @@ class TaskBrowser:
             return False
         if await sync_to_async(provisioning.run)(agent, granted):
             return True
-        await sync_to_async(ending.release_quietly)(agent_id=agent.id, runner=runner_client())
+        await sync_to_async(termination.release_quietly)(agent_id=agent.id, runner=runner_client())
         return False
 
     async def _read(self, agent_id: str) -> Agent:

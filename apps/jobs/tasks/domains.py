@@ -5,28 +5,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import idna
+from apps.core.outgoing.urls import host_name
 
 MAX_DOMAINS = 50
-_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", re.ASCII)
 
 
 def checked(pattern: str) -> str:
     """The pattern in lower-case ASCII. Raises ValueError."""
     wild = "*." if pattern.startswith("*.") else ""
-    host = pattern.removeprefix("*.")
     try:
-        plain = (host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")).lower().rstrip(".")
-    except UnicodeError as error:
+        return wild + host_name(pattern.removeprefix("*."))
+    except ValueError as error:
         raise ValueError("must be a host such as example.com or *.example.com") from error
-    if not _HOST.fullmatch(plain) or ".." in plain:
-        raise ValueError("must be a host such as example.com or *.example.com")
-    return wild + plain
 
 
 @dataclass(frozen=True, slots=True)

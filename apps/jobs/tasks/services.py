@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.agents import selectors as agents
-from apps.agents.services.tasks import end_of_job
+from apps.agents.services.task_browsers import end_of_job
 from apps.billing import selectors as billing
 from apps.billing.models import Hold
 from apps.billing.pricing import step_cost, task_maximum

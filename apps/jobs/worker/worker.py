@@ -18,7 +18,7 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import InterfaceError, OperationalError
 
-from apps.agents import pages as runner
+from apps.agents import page_client as runner
 from apps.core import request_ids, trace
 from apps.core.database_threads import DatabaseThreads
 from apps.jobs import selectors

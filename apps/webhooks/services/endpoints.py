@@ -16,7 +16,7 @@ from apps.webhooks import selectors
 from apps.webhooks.hints import tell_deliverers
 from apps.webhooks.models import Delivery, Endpoint, OutboxEvent
 from apps.webhooks.services import secrets
-from apps.webhooks.services.recording import record_test_event
+from apps.webhooks.services.outbox import record_test_event
 
 MAX_ENDPOINTS = 20
 

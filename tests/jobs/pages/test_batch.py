@@ -296,7 +296,7 @@ def test_five_hundred_urls_hold_up_nobody_else(api: ServedApi, carol: Member, pa
 def _done(accepted: dict[str, Any], position: int) -> Any:
     from django.utils import timezone
 
-    from apps.agents.services.quick import QuickAgent, agent_id
+    from apps.agents.services.quick_agents import QuickAgent, agent_id
     from apps.jobs.pages.services import Row
     from apps.jobs.services.progress import PageRecord
 

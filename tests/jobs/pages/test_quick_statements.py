@@ -10,7 +10,7 @@ from django.conf import LazySettings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from apps.agents import pages
+from apps.agents import page_client
 from apps.jobs.pages import sync_execution
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
@@ -45,7 +45,7 @@ async def _read(workspace_id: Any) -> dict[str, Any]:
     try:
         return await sync_execution.read_page(workspace_id=workspace_id, kind="scrape", params=PARAMS)
     finally:
-        await pages.close()
+        await page_client.close()
 
 
 def scrape(member: Member) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from apps.agents.models import Agent
 from apps.agents.selectors import live_burners
-from apps.agents.services import tasks as agents
+from apps.agents.services import task_browsers as agents
 from apps.agents.services.provisioning import Wish
 from apps.billing import services as billing
 from apps.core import sealing

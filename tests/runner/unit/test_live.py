@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.live.front import Pages
+from runner.live.front_page import Pages
+from runner.live.input_commands import Size, command
 from runner.live.messages import Copy, Input, Key, Mouse, Refused, Text, Wheel, parse, say
 from runner.live.pacing import FRAME_SECONDS, INPUTS_AT_ONCE, INPUTS_PER_SECOND, Allowance, Outbox, Pace
-from runner.live.steering import Size, command
 
 MOUSE = {"type": "mouse", "action": "down", "x": 0.5, "y": 1, "button": "left", "buttons": 1, "clicks": 2}
 MESSAGES: dict[str, dict[str, Any]] = {

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.agents import selectors
-from apps.agents.client import RunnerClient
-from apps.agents.services import ending
+from apps.agents.control_client import RunnerClient
+from apps.agents.services import termination
 from apps.core import ticks
 from apps.core.errors import ApiError, UpstreamTimeout
 from apps.core.times import from_unix
@@ -38,9 +38,9 @@ def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = No
     for agent in due:
         if agent.expires_at:
             if boot == (agent.runner_id, agent.boot_id):
-                ended += ending.end(agent=agent, reason="expired", at=agent.expires_at)
+                ended += termination.end(agent=agent, reason="expired", at=agent.expires_at)
             else:
-                ended += ending.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_sign_of_life()))
+                ended += termination.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_sign_of_life()))
     return ended
 
 
@@ -63,9 +63,9 @@ def settle_stuck(*, runner: RunnerClient, now: datetime | None = None) -> int:
     settled = 0
     error = UpstreamTimeout("The agent was not provisioned in time.")
     for agent in selectors.stuck(before=(now or timezone.now()) - STUCK_AFTER):
-        if ending.fail(agent=agent, error_code=error.code, error_message=error.message):
+        if termination.fail(agent=agent, error_code=error.code, error_message=error.message):
             settled += 1
-            ending.release_quietly(agent_id=agent.id, runner=runner)
+            termination.release_quietly(agent_id=agent.id, runner=runner)
     return settled
 
 
@@ -75,14 +75,14 @@ def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> No
     status = runner.status()
     leases = runner.leases()
     for lease_id in sorted(leases - selectors.live_among(agent_ids=leases)):
-        ending.release_quietly(agent_id=lease_id, runner=runner)
+        termination.release_quietly(agent_id=lease_id, runner=runner)
     for agent in selectors.running_on(runner_id=status.runner_id):
         # Not of another boot, only of an earlier one: a later one may have begun since the runner was asked.
         forgotten = agent.id not in leases and agent.started_at and agent.started_at < now - SETTLING_TIME
         if agent.boot_id < status.boot_id:
-            ending.end(agent=agent, reason="crashed", at=_last_sign_of_life())
+            termination.end(agent=agent, reason="crashed", at=_last_sign_of_life())
         elif forgotten:
-            ending.end(agent=agent, reason="crashed", at=now)
+            termination.end(agent=agent, reason="crashed", at=now)
 
 
 def take_report(*, report: RunnerReport) -> None:
@@ -94,7 +94,7 @@ def take_report(*, report: RunnerReport) -> None:
     reported = {ended.lease_id: ended for ended in report.ended}
     for agent in selectors.running_among(agent_ids=set(reported)):
         ended = reported[agent.id]
-        ending.end(agent=agent, reason=ended.reason, at=from_unix(ended.ended_at))
+        termination.end(agent=agent, reason=ended.reason, at=from_unix(ended.ended_at))
     for agent in selectors.running_on(runner_id=report.runner_id):
         if agent.boot_id < report.boot_id:
-            ending.end(agent=agent, reason="crashed", at=_last_sign_of_life())
+            termination.end(agent=agent, reason="crashed", at=_last_sign_of_life())

@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from runner.cdp import CdpConnection, CdpError
-from runner.live.front import Page
+from runner.live.front_page import Page
+from runner.live.input_commands import Size, command
 from runner.live.messages import Copy, Input, Mouse, say
-from runner.live.steering import Size, command
 from runner.live.viewer import LATER, Viewer
 
 INPUT_SECONDS = 2.0  # what a page may take for one input before the next is sent all the same

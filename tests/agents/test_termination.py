@@ -9,7 +9,7 @@ from django.conf import LazySettings
 
 from apps.agents.models import Agent
 from apps.agents.serializers import AgentSerializer
-from apps.agents.services import ending
+from apps.agents.services import termination
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
 
@@ -120,7 +120,7 @@ def test_each_started_ten_minutes_cost_one_but_never_more_than_was_held(
     row = Agent.objects.get(id=agent["id"])
     assert row.started_at is not None
 
-    assert ending.end(agent=row, reason="deleted", at=row.started_at + timedelta(seconds=seconds))
+    assert termination.end(agent=row, reason="deleted", at=row.started_at + timedelta(seconds=seconds))
 
     assert alice.credits() == (100 - cost, 0)
     assert alice.get(f"/v1/agents/{agent['id']}").body["cost_credits"] == cost

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from apps.agents.models import Agent
 from apps.agents.months import month_after, next_month
-from apps.agents.services import ending, renewing
-from apps.agents.services.renewing import Outcome
+from apps.agents.services import renewals, termination
+from apps.agents.services.renewals import Outcome
 from apps.billing import services as billing
 from apps.billing.models import LedgerEntry, Price
 from apps.billing.verification import problems
@@ -52,14 +52,14 @@ def identity(member: Member, **fields: Any) -> Agent:
 
 
 def renew(now: datetime) -> dict[str, int]:
-    return {outcome.value: count for outcome, count in renewing.renew(now=now).items() if count}
+    return {outcome.value: count for outcome, count in renewals.renew(now=now).items() if count}
 
 
 def spend(member: Member, amount: int) -> None:
     billing.adjust(workspace_id=member.workspace.id, amount=-amount, reference=f"spent {amount}", description="")
 
 
-def renewals(member: Member) -> list[tuple[str, int]]:
+def renewal_entries(member: Member) -> list[tuple[str, int]]:
     rows = LedgerEntry.objects.filter(workspace=member.workspace, kind="renewal").order_by("seq")
     return list(rows.values_list("reference", "amount"))
 
@@ -73,7 +73,7 @@ def test_a_month_is_billed_when_it_begins(alice: Member) -> None:
     agent.refresh_from_db()
     assert (agent.next_renewal_at, agent.cost_credits) == (SECOND, 60)
     assert alice.credits() == (70, 0)
-    assert renewals(alice) == [(f"renewal:{agent.id}:2026-02-28", -30)]
+    assert renewal_entries(alice) == [(f"renewal:{agent.id}:2026-02-28", -30)]
     assert alice.events() == [
         (
             "agent.renewed",
@@ -89,7 +89,7 @@ def test_a_month_is_billed_once_however_often_it_is_asked_for(alice: Member) -> 
     identity(alice)
     for _ in range(3):
         renew(FIRST + timedelta(days=1))
-    assert len(renewals(alice)) == 1
+    assert len(renewal_entries(alice)) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -99,9 +99,9 @@ def test_two_beats_at_once_bill_a_month_once() -> None:
     for _ in range(5):
         identity(alice)
 
-    at_once(8, lambda _: renewing.renew(now=FIRST))
+    at_once(8, lambda _: renewals.renew(now=FIRST))
 
-    assert len(renewals(alice)) == 5
+    assert len(renewal_entries(alice)) == 5
     assert alice.credits() == (1100 - 150, 0)
     assert len(alice.events()) == 5
     assert list(problems()) == []
@@ -114,19 +114,19 @@ def test_an_identity_that_is_destroyed_meanwhile_is_billed_or_not_but_never_afte
 
     def act(number: int) -> None:
         if number % 2:
-            renewing.renew(now=FIRST)
+            renewals.renew(now=FIRST)
         else:
-            ending.end(agent=Agent.objects.get(id=agent.id), reason="deleted", at=timezone.now())
+            termination.end(agent=Agent.objects.get(id=agent.id), reason="deleted", at=timezone.now())
 
     at_once(6, act)
 
     agent.refresh_from_db()
     assert agent.status == "destroyed"
-    assert alice.credits() == (100 - 30 * len(renewals(alice)), 0)
-    assert agent.cost_credits in (30, 30 + 30 * len(renewals(alice)))
-    before = renewals(alice)
-    renewing.renew(now=SECOND)
-    assert renewals(alice) == before
+    assert alice.credits() == (100 - 30 * len(renewal_entries(alice)), 0)
+    assert agent.cost_credits in (30, 30 + 30 * len(renewal_entries(alice)))
+    before = renewal_entries(alice)
+    renewals.renew(now=SECOND)
+    assert renewal_entries(alice) == before
 
 
 def test_months_that_beat_slept_through_are_billed_too(alice: Member) -> None:
@@ -134,7 +134,7 @@ def test_months_that_beat_slept_through_are_billed_too(alice: Member) -> None:
 
     assert renew(datetime(2026, 4, 30, 12, 30, tzinfo=UTC)) == {"renewed": 3, "not due": 1}
 
-    assert [reference.rpartition(":")[2] for reference, _ in renewals(alice)] == [
+    assert [reference.rpartition(":")[2] for reference, _ in renewal_entries(alice)] == [
         "2026-02-28",
         "2026-03-31",
         "2026-04-30",
@@ -157,7 +157,7 @@ def test_a_price_of_nothing_renews_without_an_entry(alice: Member) -> None:
     renew(FIRST)
 
     agent.refresh_from_db()
-    assert (agent.next_renewal_at, renewals(alice)) == (SECOND, [])
+    assert (agent.next_renewal_at, renewal_entries(alice)) == (SECOND, [])
 
 
 @pytest.mark.parametrize("fields", [{"status": "destroyed"}, {"status": "queued"}, {"next_renewal_at": None}])
@@ -249,7 +249,7 @@ def test_the_tick_does_it(alice: Member) -> None:
 
 
 def test_every_outcome_is_counted(alice: Member) -> None:
-    assert set(renewing.renew()) == set(Outcome)
+    assert set(renewals.renew()) == set(Outcome)
 
 
 @pytest.mark.parametrize(

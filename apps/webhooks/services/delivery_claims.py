@@ -7,6 +7,7 @@ whatever the number of endpoints.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,14 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.webhooks import selectors
-from apps.webhooks.services import health
+from apps.webhooks.models import Endpoint
+from apps.webhooks.schedule import Failing, failed_again, is_given_up
 
+log = logging.getLogger(__name__)
+
+GONE = 410  # the receiver wants no more, ever
+# Within this time of the last failure another one changes nothing: the clock runs for days.
+_RESOLUTION = timedelta(minutes=1)
 # Longer than an attempt may take, and than what was claimed waits for its turn.
 LEASE = timedelta(seconds=60)
 
@@ -120,7 +127,7 @@ def record(outcomes: Sequence[Outcome]) -> None:
         return
     with transaction.atomic():
         ours = _record(outcomes)
-        health.follow([outcome for outcome in outcomes if outcome.delivery.id in ours])
+        _follow_health([outcome for outcome in outcomes if outcome.delivery.id in ours])
 
 
 def _record(outcomes: Sequence[Outcome]) -> set[uuid.UUID]:
@@ -157,3 +164,36 @@ def give_back(claimed: Sequence[Claimed]) -> None:
             "UPDATE webhooks_delivery SET claim = NULL, due_at = %s WHERE id = ANY(%s) AND claim = ANY(%s)",
             [timezone.now(), [one.id for one in claimed], list({one.claim for one in claimed})],
         )
+
+
+def _follow_health(outcomes: Sequence[Outcome]) -> None:
+    """Starts and follows the clocks of endpoints that only fail; disables those that failed for too long or answered
+    410. `record` has stopped the clocks of the others. A success in the batch outweighs the failures beside it.
+    """
+    well = {outcome.delivery.endpoint_id for outcome in outcomes if outcome.delivered}
+    badly = {o.delivery.endpoint_id: o.ended_at for o in outcomes if not o.delivered}
+    gone = {outcome.delivery.endpoint_id for outcome in outcomes if outcome.status_code == GONE}
+    for endpoint_id in gone:
+        _disable(endpoint_id, Endpoint.Reason.GONE, badly[endpoint_id])
+    _count({endpoint_id: at for endpoint_id, at in badly.items() if endpoint_id not in well | gone})
+
+
+def _count(failures: dict[uuid.UUID, datetime]) -> None:
+    if not failures:
+        return
+    # Whoever else writes to the row just now counts too: a failure more or less makes no difference in five days.
+    rows = Endpoint.objects.select_for_update(skip_locked=True, no_key=True).filter(id__in=list(failures))
+    for endpoint in rows.only("failing_since", "last_failure_at", "status"):
+        at, since, last = failures[endpoint.id], endpoint.failing_since, endpoint.last_failure_at
+        if since is not None and last is not None and at - last < _RESOLUTION:
+            continue
+        failing = failed_again(Failing(since, last) if since and last else None, now=at)
+        Endpoint.objects.filter(id=endpoint.id).update(failing_since=failing.since, last_failure_at=failing.last)
+        if is_given_up(failing):
+            _disable(endpoint.id, Endpoint.Reason.FAILING, at)
+
+
+def _disable(endpoint_id: uuid.UUID, reason: Endpoint.Reason, at: datetime) -> None:
+    active = Endpoint.objects.filter(id=endpoint_id, status=Endpoint.Status.ACTIVE)
+    if active.update(status=Endpoint.Status.DISABLED, disabled_reason=reason, disabled_at=at, notified_at=None):
+        log.warning("a webhook was disabled", extra={"endpoint_id": endpoint_id, "reason": str(reason)})

@@ -16,7 +16,7 @@ from django.utils import timezone
 from apps.agents import selectors
 from apps.agents.models import Agent
 from apps.agents.months import next_month
-from apps.agents.services import ending
+from apps.agents.services import termination
 from apps.billing import selectors as billing_selectors
 from apps.billing import services as billing
 from apps.core.errors import InsufficientCredit
@@ -98,7 +98,7 @@ def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> Outcome:
         )
     elif since + grace <= now:
         # Its runner, if it has a session open, hears of it by the next reconciliation.
-        ending.end(agent=agent, reason="renewal_failed", at=now)
+        termination.end(agent=agent, reason="renewal_failed", at=now)
         return Outcome.DESTROYED
     return Outcome.UNPAID
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 from apps.agents.models import Agent
 from apps.billing import services
 from apps.billing.models import Hold
-from apps.billing.services import releasing
-from apps.billing.services.releasing import Swept, release_expired
+from apps.billing.services import expired_holds
+from apps.billing.services.expired_holds import Swept, release_expired
 from apps.billing.verification import problems
 from apps.jobs.models import Job
 from apps.jobs.services import creation
@@ -143,7 +143,7 @@ def test_an_agent_that_ends_while_the_sweep_looks_is_billed(
     agent = alice.burner()
     late = [(alice.workspace.id, f"agent:{agent['id']}")]
     alice.delete(f"/v1/agents/{agent['id']}")
-    monkeypatch.setattr(releasing.selectors, "expired_holds", lambda **_: late)
+    monkeypatch.setattr(expired_holds.selectors, "expired_holds", lambda **_: late)
 
     assert release_expired(now=timezone.now() + A_DAY) == Swept()
     assert alice.credits() == (99, 0)

@@ -10,10 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.agents import selectors
-from apps.agents.client import RunnerClient
+from apps.agents.control_client import RunnerClient
 from apps.agents.lifecycle import OUR_FAULT, Reason
 from apps.agents.models import Agent
-from apps.agents.services import moving
+from apps.agents.services import transitions
 from apps.billing import services as billing
 from apps.billing.pricing import burner_cost
 from apps.core.errors import ApiError
@@ -45,7 +45,7 @@ def end(*, agent: Agent, reason: Reason, at: datetime) -> bool:
         return False
     ended_at = min(max(at, agent.started_at or agent.created_at), timezone.now())
     cost = cost_of(agent, ended_at=ended_at, reason=reason)
-    if not moving.move(agent, to="destroyed", destroyed_at=ended_at, end_reason=reason, cost_credits=cost):
+    if not transitions.move(agent, to="destroyed", destroyed_at=ended_at, end_reason=reason, cost_credits=cost):
         return False
     _settle(agent, cost, f"Burner, {reason}")
     return True
@@ -67,7 +67,8 @@ def cost_of(agent: Agent, *, ended_at: datetime, reason: Reason) -> int:
 @transaction.atomic
 def fail(*, agent: Agent, error_code: str, error_message: str) -> bool:
     """Ends an agent that never ran; nothing is charged. Returns False when it has moved meanwhile."""
-    if not moving.move(agent, to="failed", error_code=error_code, error_message=error_message[:500], cost_credits=0):
+    message = error_message[:500]
+    if not transitions.move(agent, to="failed", error_code=error_code, error_message=message, cost_credits=0):
         return False
     _settle(agent, 0, "Burner, failed")
     return True

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from apps.billing import selectors, work
+from apps.billing import hold_owners, selectors
+from apps.billing.hold_owners import Fate
 from apps.billing.models import Hold
-from apps.billing.services.holding import lock_with_hold, settle_locked
-from apps.billing.work import Fate
+from apps.billing.services.holds import lock_with_hold, settle_locked
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def _look_into(workspace_id: uuid.UUID, reference: str, now: datetime) -> Fate |
     account, held = lock_with_hold(workspace_id=workspace_id, reference=reference)
     if held is None or held.status != Hold.Status.OPEN or held.expires_at >= now:
         return None
-    fate = work.fate(reference)
+    fate = hold_owners.fate(reference)
     if fate is Fate.ALIVE:
         Hold.objects.filter(id=held.id, status=Hold.Status.OPEN).update(expires_at=now + EXTENSION)
         return fate

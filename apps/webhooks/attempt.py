@@ -14,8 +14,7 @@ from apps.core.outgoing.client import Answer, Channel, NoAnswer
 from apps.core.sealing import Unreadable
 from apps.webhooks import selectors, signing
 from apps.webhooks.schedule import next_attempt
-from apps.webhooks.services.handing import Claimed, Outcome
-from apps.webhooks.services.health import GONE
+from apps.webhooks.services.delivery_claims import GONE, Claimed, Outcome
 
 TIMEOUT_SECONDS = 15.0
 USER_AGENT = "Browsa-Webhooks/1.0"

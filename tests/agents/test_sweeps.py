@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from apps.agents.client import runner_client
+from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
-from apps.agents.services import sweeping
+from apps.agents.services import sweeps
 from apps.billing import services as billing
 from apps.core.errors import ApiError
 from apps.core.models import BeatTick
@@ -75,12 +75,12 @@ def test_beat_ends_what_is_past_its_time_and_bills_until_then(alice: Member, run
     agent = alice.burner(ttl="10m")
     later = now() + timedelta(minutes=11)
 
-    assert sweeping.expire(find_runner=runner_client, now=now() + timedelta(minutes=9)) == 0
+    assert sweeps.expire(find_runner=runner_client, now=now() + timedelta(minutes=9)) == 0
     Agent.objects.filter(id=agent["id"]).update(
         started_at=now() - timedelta(minutes=15), expires_at=now() - timedelta(minutes=5)
     )
-    assert sweeping.expire(find_runner=runner_client, now=later) == 1
-    assert sweeping.expire(find_runner=runner_client, now=later) == 0
+    assert sweeps.expire(find_runner=runner_client, now=later) == 1
+    assert sweeps.expire(find_runner=runner_client, now=later) == 0
 
     row = Agent.objects.get(id=agent["id"])
     assert (row.status, row.end_reason, row.destroyed_at) == ("destroyed", "expired", row.expires_at)
@@ -91,8 +91,8 @@ def test_beat_leaves_the_runner_time_to_report(alice: Member, runner: FakeRunner
     expires_at = Agent.objects.get(id=alice.burner()["id"]).expires_at
     assert expires_at
 
-    assert sweeping.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=4.9)) == 0
-    assert sweeping.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=5.1)) == 1
+    assert sweeps.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=4.9)) == 0
+    assert sweeps.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=5.1)) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see test_provisioning
@@ -110,7 +110,7 @@ def test_who_is_past_the_time_on_a_dead_runner_crashed(
     else:
         runner.reboot()
 
-    assert sweeping.expire(find_runner=runner_client, now=now() + timedelta(minutes=6)) == 1
+    assert sweeps.expire(find_runner=runner_client, now=now() + timedelta(minutes=6)) == 1
 
     assert state(agent) == ("destroyed", "crashed")
     assert alice.credits() == (100, 0)
@@ -126,9 +126,9 @@ def test_the_runner_is_asked_once_a_tick_and_only_when_somebody_is_due(alice: Me
     for _ in range(3):
         alice.burner()
 
-    assert sweeping.expire(find_runner=find) == 0
+    assert sweeps.expire(find_runner=find) == 0
     assert asked == []
-    assert sweeping.expire(find_runner=find, now=now() + timedelta(minutes=6)) == 3
+    assert sweeps.expire(find_runner=find, now=now() + timedelta(minutes=6)) == 3
     assert asked == [1]
 
 
@@ -136,9 +136,9 @@ def test_an_abandoned_agent_fails_after_a_minute_and_costs_nothing(alice: Member
     fresh = abandoned(alice, timedelta())
     minute, later = (fresh.created_at + timedelta(seconds=seconds) for seconds in (60, 61))
 
-    assert sweeping.settle_stuck(runner=runner_client(), now=minute) == 0
-    assert sweeping.settle_stuck(runner=runner_client(), now=later) == 1
-    assert sweeping.settle_stuck(runner=runner_client(), now=later) == 0
+    assert sweeps.settle_stuck(runner=runner_client(), now=minute) == 0
+    assert sweeps.settle_stuck(runner=runner_client(), now=later) == 1
+    assert sweeps.settle_stuck(runner=runner_client(), now=later) == 0
 
     old = Agent.objects.get(id=fresh.id)
     assert (old.status, old.error_code, old.cost_credits) == ("failed", "UPSTREAM_TIMEOUT", 0)
@@ -152,7 +152,7 @@ def test_a_lease_that_nobody_wants_any_more_is_released(alice: Member, runner: F
     Agent.objects.filter(id=unwanted["id"]).update(status="destroyed")
     runner.leases["agt_" + "f" * 20] = runner.leases[wanted["id"]]
 
-    sweeping.reconcile_runner(runner=runner_client())
+    sweeps.reconcile_runner(runner=runner_client())
 
     assert sorted(runner.released) == sorted([unwanted["id"], "agt_" + "f" * 20])
     assert state(wanted) == ("running", "")
@@ -164,10 +164,10 @@ def test_an_agent_whose_browser_is_gone_crashed(alice: Member, runner: FakeRunne
     started_at = Agent.objects.get(id=agent["id"]).started_at
     assert started_at
 
-    sweeping.reconcile_runner(runner=runner_client(), now=started_at + timedelta(seconds=10))
+    sweeps.reconcile_runner(runner=runner_client(), now=started_at + timedelta(seconds=10))
     assert state(agent) == ("running", ""), "the list of leases may be older than the agent"
 
-    sweeping.reconcile_runner(runner=runner_client(), now=started_at + timedelta(seconds=11))
+    sweeps.reconcile_runner(runner=runner_client(), now=started_at + timedelta(seconds=11))
     assert state(agent) == ("destroyed", "crashed")
     assert alice.credits() == (100, 0)
 
@@ -176,7 +176,7 @@ def test_a_runner_that_was_reborn_unseen_is_noticed(alice: Member, runner: FakeR
     agent = alice.burner()
     runner.reboot()
 
-    sweeping.reconcile_runner(runner=runner_client())
+    sweeps.reconcile_runner(runner=runner_client())
 
     assert state(agent) == ("destroyed", "crashed")
 
@@ -189,9 +189,9 @@ def test_sweeps_can_run_twice(alice: Member, runner: FakeRunner, behaviour: str)
     before = (alice.credits(), alice.events(), state(agent))
 
     for _ in range(2):
-        sweeping.expire(find_runner=runner_client)
-        sweeping.settle_stuck(runner=runner_client())
-        sweeping.reconcile_runner(runner=runner_client())
+        sweeps.expire(find_runner=runner_client)
+        sweeps.settle_stuck(runner=runner_client())
+        sweeps.reconcile_runner(runner=runner_client())
 
     assert (alice.credits(), alice.events(), state(agent)) == before
 
@@ -200,7 +200,7 @@ def test_reconciling_needs_a_runner(alice: Member, settings: Any) -> None:
     settings.RUNNER_URL = ""
 
     with pytest.raises(ApiError):
-        sweeping.reconcile_runner(runner=runner_client())
+        sweeps.reconcile_runner(runner=runner_client())
 
 
 @pytest.mark.parametrize(
@@ -280,9 +280,9 @@ def test_what_died_with_its_runner_is_charged_until_the_runner_was_last_seen(
     if noticed_by == "report":
         report(runner)
     elif noticed_by == "reconciliation":
-        sweeping.reconcile_runner(runner=runner_client())
+        sweeps.reconcile_runner(runner=runner_client())
     else:
-        assert sweeping.expire(find_runner=runner_client, now=now() + timedelta(hours=2)) == 1
+        assert sweeps.expire(find_runner=runner_client, now=now() + timedelta(hours=2)) == 1
 
     assert state(agent) == ("destroyed", "crashed")
     assert alice.credits() == (100 - cost, 0)
@@ -310,11 +310,11 @@ def test_a_boot_that_begins_while_the_runner_is_asked_loses_nothing(
     after = alice.burner()
     monkeypatch.setattr(runner, "status", lambda: old)
 
-    sweeping.reconcile_runner(runner=runner_client(), now=asked)
+    sweeps.reconcile_runner(runner=runner_client(), now=asked)
     assert (state(before), state(after)) == (("running", ""), ("running", ""))
 
     monkeypatch.undo()
-    sweeping.reconcile_runner(runner=runner_client())
+    sweeps.reconcile_runner(runner=runner_client())
     assert (state(before), state(after)) == (("destroyed", "crashed"), ("running", ""))
 
 
@@ -323,7 +323,7 @@ def test_a_runner_whose_clock_went_back_is_noticed_by_its_leases(alice: Member, 
     runner.reboot()
     runner.boot_id = "0" + runner.boot_id[1:]
 
-    sweeping.reconcile_runner(runner=runner_client(), now=now() + timedelta(seconds=11))
+    sweeps.reconcile_runner(runner=runner_client(), now=now() + timedelta(seconds=11))
 
     assert state(before) == ("destroyed", "crashed")
 

@@ -25,11 +25,11 @@ from apps.core.database_threads import DatabaseThreads
 from apps.core.hints import listen
 from apps.core.outgoing.client import Channel, OutgoingClient
 from apps.webhooks import hints, selectors
+from apps.webhooks.attempt import TIMEOUT_SECONDS, attempt
 from apps.webhooks.hints import Owned
 from apps.webhooks.lanes import Lane, Lanes, Standing
-from apps.webhooks.sending import TIMEOUT_SECONDS, attempt
-from apps.webhooks.services import handing
-from apps.webhooks.services.handing import Claimed, Outcome
+from apps.webhooks.services import delivery_claims
+from apps.webhooks.services.delivery_claims import Claimed, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Deliverer:
             return
         batch, self._outcomes = self._outcomes, []
         try:
-            await self._in_thread(lambda: handing.record(batch))
+            await self._in_thread(lambda: delivery_claims.record(batch))
         except BaseException:
             now = timezone.now()
             self._outcomes = [outcome for outcome in batch if outcome.delivery.until > now] + self._outcomes
@@ -157,7 +157,7 @@ class Deliverer:
         if not rooms:
             return
         try:
-            claimed = await self._in_thread(lambda: handing.claim(rooms))
+            claimed = await self._in_thread(lambda: delivery_claims.claim(rooms))
         except BaseException:
             self._lanes.unanswered(rooms)
             raise
@@ -169,7 +169,7 @@ class Deliverer:
         """After the last claim, which may bring some more. What can't be given back now is kept for the next try."""
         self._dropped += self._lanes.drop_waiting()
         if self._dropped:
-            await self._in_thread(lambda: handing.give_back(self._dropped))
+            await self._in_thread(lambda: delivery_claims.give_back(self._dropped))
             self._dropped.clear()
         self._given_back = True
         self._ended.set()
@@ -184,7 +184,7 @@ class Deliverer:
         standing = None
         try:
             # What has waited for too long may become another's before it is done: it comes again.
-            if timezone.now() + handing.LEASE / 3 < claimed.until:
+            if timezone.now() + delivery_claims.LEASE / 3 < claimed.until:
                 channel = self._channels.get(lane)
                 if channel is None:
                     channel = self._channels[lane] = self._client.channel()

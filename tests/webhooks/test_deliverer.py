@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.core import hints
 from apps.webhooks import schedule, selectors
-from apps.webhooks.delivering import Deliverer
+from apps.webhooks.deliverer import Deliverer
 from apps.webhooks.lanes import FEW, LIMIT
 from apps.webhooks.models import Attempt, Delivery, Endpoint, SigningSecret
 from apps.webhooks.services import endpoints

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
+from runner.live.input_commands import Size
 from runner.live.pacing import Pace
-from runner.live.steering import Size
 
 log = logging.getLogger("browsa.runner.live")
 

@@ -12,10 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.agents import selectors
-from apps.agents.client import RunnerClient
+from apps.agents.control_client import RunnerClient
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
-from apps.agents.services import ending, provisioning
+from apps.agents.services import provisioning, termination
 from apps.agents.services.provisioning import Wish
 from apps.billing.pricing import BurnerRate
 from apps.core.ids import new_agent_id
@@ -57,4 +57,4 @@ def end_of_job(*, job_id: uuid.UUID) -> list[str]:
     """
     now = timezone.now()
     live = [agent for agent in selectors.of_job(job_id=job_id) if agent.status in LIVE]
-    return [agent.id for agent in live if ending.end(agent=agent, reason="finished", at=now)]
+    return [agent.id for agent in live if termination.end(agent=agent, reason="finished", at=now)]
