@@ -13,7 +13,7 @@ from apps.core.idempotency import Answer, Unsettled
 
 
 def outcome(checkout_id: str) -> Answer | Unsettled:
-    """A resolver for `apps.core.idempotency`. One whose process died is settled by `reconciling`."""
+    """A resolver for `apps.core.idempotency`. One whose process died is settled by `reconciliation`."""
     checkout = Checkout.objects.filter(id=checkout_id).first()
     if checkout is None:
         return Unsettled.NOTHING_BEGAN

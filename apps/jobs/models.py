@@ -16,7 +16,7 @@ from apps.accounts.models import Workspace
 
 
 class Job(models.Model):
-    """One piece of work. A projection of its events: only `services.appending` writes the fields of `projection.State`.
+    """One piece of work. A projection of its events: only `services.event_log` writes the fields of `projection.State`.
 
     `lease_until` and `enqueued_at` are no part of its history: they say who is at work now, and since when it waits.
     """

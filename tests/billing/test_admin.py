@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.billing import services
-from apps.billing.models import Checkout, Hold, LedgerEntry, Price
+from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry, Price
 from apps.billing.verification import problems
 from tests.cast import Member
 
@@ -123,7 +123,7 @@ def test_nothing_of_money_is_edited(operator: Client, alice: Member, model: str)
     Checkout.objects.create(
         workspace=alice.workspace, credits=1, amount=1, currency="usd", created_at=timezone.now(), status="review"
     )
-    row = {"ledgerentry": LedgerEntry, "hold": Hold, "checkout": Checkout}.get(model, services.crediting.CreditAccount)
+    row = {"ledgerentry": LedgerEntry, "hold": Hold, "checkout": Checkout}.get(model, CreditAccount)
     pk = row._default_manager.all()[0].pk
 
     assert operator.get(f"/admin/billing/{model}/?workspace__id__exact={alice.workspace.id}").status_code == 200

@@ -40,9 +40,9 @@ def test_what_is_not_there_can_not_be_claimed(db: None) -> None:
 def test_of_many_who_claim_one_does() -> None:
     job = make_job(join("alice"))
 
-    claims = at_once(8, lambda number: claims.claim(job_id=job.id, owner=f"w{number}"))
+    won = at_once(8, lambda number: claims.claim(job_id=job.id, owner=f"w{number}"))
 
-    assert len([claim for claim in claims if claim]) == 1
+    assert len([claim for claim in won if claim]) == 1
     assert story(job) == ["queued", "started"]
 
 
@@ -52,9 +52,9 @@ def test_of_many_who_take_over_one_does() -> None:
     claimed(job)
 
     later = after_the_lease()
-    claims = at_once(8, lambda number: claims.claim(job_id=job.id, owner=f"w{number}", now=later))
+    won = at_once(8, lambda number: claims.claim(job_id=job.id, owner=f"w{number}", now=later))
 
-    assert [claim.fence for claim in claims if claim] == [2]
+    assert [claim.fence for claim in won if claim] == [2]
     assert story(job) == ["queued", "started", "requeued", "started"]
 
 
@@ -136,9 +136,9 @@ def test_claims_at_once_keep_to_the_workspaces_cap() -> None:
     alice = join("alice")
     jobs, at = [make_job(alice) for _ in range(8)], now()
 
-    claims = at_once(8, lambda number: claims.claim(job_id=jobs[number].id, owner="w", now=at))
+    won = at_once(8, lambda number: claims.claim(job_id=jobs[number].id, owner="w", now=at))
 
-    assert len([claim for claim in claims if claim]) == 2
+    assert len([claim for claim in won if claim]) == 2
 
 
 def test_a_sync_job_is_claimed_by_who_creates_it(alice: Member) -> None:

@@ -1,3 +1,1 @@
-"""Writes to agents: `moving` (the one place that changes a status), `provisioning`, `ending`, `sweeping`,
-`renewing`.
-"""
+"""Writes to agents. `transitions` alone changes an agent's status."""

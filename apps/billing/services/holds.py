@@ -56,7 +56,7 @@ def hold(
 ) -> Hold:
     """Sets `amount` credits aside. Raises InsufficientCredit when fewer are available.
 
-    `expires_at`: when its work is over for certain, with grace. If it is still open then, `releasing` looks into it.
+    `expires_at`: when its work is over for certain, with grace. `expired_holds` looks into a hold still open then.
     """
     with in_transaction():
         account, first = lock_with_hold(workspace_id=workspace_id, reference=reference)

@@ -1,3 +1,1 @@
-"""Writes to jobs: `appending` (the one place that writes a job's state), `creating`, `claiming`, `recording`,
-`ending`, `sweeping`; `telling` says to a worker that there is something to do; `quick` and `tasks` are the products.
-"""
+"""Writes to jobs of every kind. `event_log` alone writes a job's state, with the SQL of `event_log_sql`."""

@@ -17,7 +17,7 @@ SECONDS = 10.0
 MEMORY = 512 * 1024 * 1024
 MAX_WORDS = 500
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 async def problem(value: Any, schema: dict[str, Any], *, seconds: float = SECONDS) -> str | None:

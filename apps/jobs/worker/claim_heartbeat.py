@@ -30,7 +30,7 @@ class Lease:
 
 @asynccontextmanager
 async def kept(claim: Claim) -> AsyncIterator[Lease]:
-    """Heartbeats three times in the lease's length. A cancel is heard within a second (see `wakeups`)."""
+    """Heartbeats three times in the lease's length. A cancel is heard within a second (see `job_notifications`)."""
     lease = Lease(claim)
     tasks = [asyncio.create_task(_beat(lease)), asyncio.create_task(_hear(lease))]
     try:

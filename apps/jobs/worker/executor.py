@@ -1,6 +1,6 @@
 """What an executor is: a coroutine that does the work of one kind of job.
 
-It is given a Run and returns an Outcome; the harness (`running`) claims the job, keeps the lease, and writes the end.
+It is given a Run and returns an Outcome; the harness (`worker`) claims the job, keeps the lease, and writes the end.
 An executor of an idempotent kind may be called again for the same job by another worker: it skips what
 `positions_done` names. When `cancelled` is set it stops soon and returns Cancelled.
 """

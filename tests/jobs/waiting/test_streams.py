@@ -159,7 +159,7 @@ async def test_without_hints_a_long_poll_learns_a_second_later(
 ) -> None:
     job = await aside(make_job, carol)
     poll = await Poll.begin(api, carol, job, wait=120)
-    monkeypatch.setattr("apps.jobs.services.event_log.wakeups.publish_on_commit", lambda job_id: None)
+    monkeypatch.setattr("apps.jobs.services.event_log.hints.publish_on_commit", lambda channel, message: None)
 
     await aside(completion.cancel, workspace_id=carol.workspace.id, job_id=job.id)
 

@@ -15,8 +15,7 @@ from django.db import OperationalError, connections
 
 from apps.jobs.kinds import BATCHES, DEFAULT
 from apps.jobs.models import Job
-from apps.jobs.services import claims, completion
-from apps.jobs.waiting import job_notifications
+from apps.jobs.services import claims, completion, event_log
 from apps.jobs.worker.executor import Cancelled, Completed, Executor, Failed, Outcome, Run
 from apps.jobs.worker.worker import Worker
 from tests.cast import Member, join
@@ -145,7 +144,7 @@ def test_a_cancel_is_heard_within_a_second(carol: Member, hire: Hire, aside: Thr
 def test_a_cancel_is_heard_without_redis_too(
     carol: Member, hire: Hire, aside: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_notifications, "publish_on_commit", lambda job_id: None)
+    monkeypatch.setattr(event_log.hints, "publish_on_commit", lambda channel, message: None)
 
     def cancelled() -> float:
         job, reader = make_job(carol), Reader(stop_at=0)
