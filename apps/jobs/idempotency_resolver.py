@@ -1,4 +1,4 @@
-"""What became of the job that a request with an Idempotency-Key began, told as that request's answer."""
+"""The answer to a repeated request with an Idempotency-Key, from the job that the first request created."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAILURES = {
 
 
 def outcome(job_id: str) -> Answer | Unsettled:
-    """A resolver for `apps.core.idempotency`. The result of a synchronous job that has a key is kept with its end."""
+    """A resolver for `apps.core.idempotency`. A synchronous job with a key has its result stored when it ends."""
     job = Job.objects.filter(id=job_id).first()
     if job is None:
         return Unsettled.NOTHING_BEGAN
@@ -33,7 +33,9 @@ def outcome(job_id: str) -> Answer | Unsettled:
             error = _FAILURES.get(job.error_code, errors.InternalError)(job.error_message)
             return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
         case Job.Status.CANCELLED:
-            return Unsettled.NOTHING_BEGAN  # its client hung up, nothing was charged: this is the call it repeats
+            return (
+                Unsettled.NOTHING_BEGAN
+            )  # its client disconnected and nothing was charged: the repeated call starts afresh
     return Unsettled.RUNNING
 
 

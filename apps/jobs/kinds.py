@@ -1,7 +1,7 @@
-"""The kinds of jobs, and the lanes in which workers run them.
+"""The kinds of jobs, and the lanes in which workers execute them.
 
-A lane has a queue of its own and so many slots in each worker process: a long job of one lane never keeps a job of
-another waiting, and all lanes together leave threads free for beat's ticks.
+A lane has a Celery queue of its own and a number of slots in each worker process. So a long job never delays a job of
+another lane, and all lanes together leave threads free for beat's ticks.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ BULK: frozenset[Kind] = frozenset({"batch", "crawl"})
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """`yields`: when its worker is told to stop, its jobs go back to the queue instead of being finished
-    (when it must end at once, those of every lane do).
+    """`yields`: when its worker stops, running jobs return to the queue instead of being finished. (When the worker
+    must stop at once, those of every lane do.)
 
-    `cap`: the setting that says how many of its jobs a workspace may have under way; the others wait in the queue.
+    `cap`: the name of the setting that limits how many of its jobs a workspace runs at once; others stay queued.
     """
 
     queue: str

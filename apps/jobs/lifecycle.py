@@ -1,4 +1,4 @@
-"""What may happen to a job, when, and which status it then has. Pure."""
+"""Which events may follow which status of a job, and the status that each event leads to. Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ TERMINAL: frozenset[Status] = frozenset({"completed", "failed", "cancelled"})
 
 
 class IllegalEvent(Exception):
-    """The event may not follow what has happened to the job so far."""
+    """The event may not follow the events of the job so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`after`: the statuses in which the event may happen (none: before everything). `to`: the status it brings."""
+    """`after`: the statuses in which the event is legal (none: it is the first event). `to`: the status it leads to."""
 
     after: frozenset[Status]
     to: Status | None = None
@@ -64,5 +64,5 @@ def status_after(current: Status | None, event: EventType) -> Status:
     legal = current is None if not rule.after else current in rule.after
     following = rule.to or current
     if not legal or following is None:
-        raise IllegalEvent(f"{event} can't happen to a job that is {current or 'not there yet'}")
+        raise IllegalEvent(f"{event} is not legal for a job that is {current or 'new'}")
     return following

@@ -1,4 +1,4 @@
-"""Jobs, what happened to them, and the pages they fetched."""
+"""Jobs, their events, and the pages that they loaded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from apps.accounts.models import Workspace
 
 
 class Job(models.Model):
-    """One piece of work. A projection of its events: only `services.event_log` writes the fields of `projection.State`.
+    """One piece of work. Its row is a projection of its events: only `services.event_log` writes the columns of
+    `projection.State`.
 
-    `lease_until` and `enqueued_at` are no part of its history: they say who is at work now, and since when it waits.
+    `lease_until` and `enqueued_at` are not projected: until when the current claim is valid, and when a message was
+    last sent to the workers.
     """
 
     class Kind(models.TextChoices):
@@ -93,7 +95,7 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """Something that happened to a job. Triggers in the database reject UPDATE, DELETE and TRUNCATE."""
+    """An event of a job. Triggers in the database reject UPDATE, DELETE and TRUNCATE."""
 
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="events")
     seq = models.PositiveIntegerField()
@@ -110,9 +112,9 @@ class JobEvent(models.Model):
 
 
 class JobPage(models.Model):
-    """What a job got from one page: written once, by whoever is first. A trigger rejects UPDATE.
+    """The result of one page of a job, written once. A trigger rejects UPDATE.
 
-    `packed` is the row of the result as JSON, compressed: page texts may hold what JSON columns can't (NUL).
+    `packed` is the row of the result as compressed JSON: page texts may hold characters that JSON columns can't (NUL).
     """
 
     class Status(models.TextChoices):
@@ -139,10 +141,10 @@ class JobPage(models.Model):
 
 
 class TaskRun(models.Model):
-    """What a task needs besides its row so that any worker can go on with it. It is gone when the task is over.
+    """What a worker needs to continue a task. The row is deleted when the task ends.
 
-    `sealed_state` is the agent as it was after its last completed step, `sealed_answer` a human's that it has not read
-    yet: both hold page contents or worse, and are encrypted (`apps.core.sealing`).
+    `sealed_state` is the agent after its last completed step, `sealed_answer` a human's answer that it has not read
+    yet. Both may hold page contents or secrets, so they are encrypted (`apps.core.sealing`).
     """
 
     job = models.OneToOneField(Job, on_delete=models.PROTECT, primary_key=True, related_name="task_run")
@@ -163,7 +165,7 @@ class TaskRun(models.Model):
 
 
 class StepScreenshot(models.Model):
-    """What a task saw as it decided on a step: a PNG."""
+    """The screenshot that the model saw when it decided on a step: a PNG."""
 
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="+")
     step = models.PositiveIntegerField()
@@ -179,7 +181,7 @@ class StepScreenshot(models.Model):
 
 
 def pack(payload: dict[str, Any]) -> tuple[bytes, int]:
-    """The payload compressed, and how large it was."""
+    """The compressed payload, and its size in bytes before."""
     raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     return zlib.compress(raw, level=1), len(raw)
 

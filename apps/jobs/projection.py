@@ -1,4 +1,4 @@
-"""From a job's events to its row. Pure: `fold` is the definition of what a job's row says."""
+"""Folds a job's events into its row. Pure: `fold` defines every projected column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RequeueReason = Literal["lease_expired", "worker_stopping"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`fence` is that of the claim under which it happened: 0 before the first one."""
+    """`fence` is the fencing token of the claim under which it was written: 0 before the first claim."""
 
     seq: int
     type: EventType
@@ -26,10 +26,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The part of a job's row that its events determine. Each field is a column of the same name.
+    """The projected columns of a job's row. Each field is a column of the same name.
 
-    `attempts` counts how often the job was abandoned since it last got further. `credits_used` is what its work so far
-    is worth; `credits_charged` is what was captured, once it is over.
+    `attempts` counts the claims that expired since the last progress. `credits_used` is the price of the work so far,
+    `credits_charged` what was captured at the end.
     """
 
     status: Status
@@ -58,7 +58,7 @@ FIELDS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(State))
 
 
 def fold(events: Iterable[Event]) -> State:
-    """Raises IllegalEvent, also when a sequence number is missing or there is no event at all."""
+    """Raises IllegalEvent, also when a sequence number is missing or there is no event."""
     state: State | None = None
     for event in events:
         state = follow(state, event)
@@ -119,7 +119,7 @@ def _page(state: State, event: Event) -> Changes:
 
 
 def _step(state: State, event: Event) -> Changes:
-    """`credits` is what this step adds to the price: with one credit per three steps, every third step's is 1."""
+    """`credits` is what this step adds to the price: at one credit per three steps, 1 for every third step."""
     return {
         "attempts": 0,
         "step_count": event.data["number"],

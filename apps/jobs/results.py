@@ -1,4 +1,4 @@
-"""What a job gave, as the API shows it. Kinds that fetch pages build it from their rows."""
+"""The result of a job as the API shows it. Kinds that load pages build it from the rows of their pages."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from apps.jobs.models import Job, JobPage
 
 Builder = Callable[[Job], dict[str, Any] | None]
 
-# Kind -> what builds the result of a finished job from its `pages`. Kinds that are missing have it in their row.
+# Kind -> the function that builds a result from the job's pages. Other kinds have their result in the job's row.
 BUILDERS: dict[str, Builder] = {}
 
-# A webhook's receiver is told what there is to fetch when the result itself is larger than this.
+# A webhook event has a larger result's URL instead of the result. In bytes.
 EVENT_LIMIT = 64 * 1024
 
 
 def of(job: Job) -> Any:
-    """The result of a job, or what there is of it so far; None where there is none."""
+    """The result of a job, complete or as far as it has come; None when there is none."""
     if job.result is not None:
         return job.result
     builder = BUILDERS.get(job.kind)
@@ -37,7 +37,7 @@ def screenshot_url(job_id: uuid.UUID, step: int) -> str:
 
 
 def for_event(job: Job) -> Any:
-    """The result if its rows are small enough for a message, else how many there are and where they can be had."""
+    """The result if it is small enough for an event; otherwise the number of its pages and its URL."""
     if job.result is not None or job.kind not in BUILDERS:
         return job.result
     size = JobPage.objects.filter(job_id=job.id).aggregate(total=Sum("size"))["total"] or 0

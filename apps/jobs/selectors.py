@@ -19,7 +19,7 @@ from apps.jobs.lifecycle import TERMINAL
 from apps.jobs.models import Job, JobEvent, JobPage
 from apps.jobs.projection import FIELDS
 
-# Without `params`, which are never shown and may be large.
+# Without `params`, which may be large and are not shown.
 _COLUMNS = ("id", "workspace_id", "kind", "framework", "metadata", "sync", "hold_reference", "page_credits", *FIELDS)
 _ONE = f"SELECT {', '.join(_COLUMNS)} FROM jobs_job WHERE id = %s AND workspace_id = %s"  # noqa: S608  constants only
 
@@ -39,7 +39,7 @@ _NEXT = """
 
 
 LIVE_STATES = ("queued", "running", "input_required")
-# Three, because each has an index of its own, and together they would be looked for in all jobs there ever were.
+# Three queries, because each status has a partial index. One query for all would scan every job.
 _LIVE = " UNION ALL ".join(
     f"SELECT status, kind, count(*) FROM jobs_job WHERE status = '{status}' GROUP BY 1, 2"  # noqa: S608  constants only
     for status in LIVE_STATES
@@ -48,7 +48,7 @@ _LIVE = " UNION ALL ".join(
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`has_agent`: it has its browser already, and goes on in it."""
+    """`has_agent`: the job continues in a browser that it has."""
 
     kind: Kind
     workspace_id: uuid.UUID
@@ -72,7 +72,7 @@ def jobs(*, workspace_id: uuid.UUID, status: str | None, kind: str | None, page:
 
 
 def events(*, job_id: uuid.UUID, after: int, limit: int) -> list[JobEvent]:
-    """In the order in which they happened."""
+    """Oldest first."""
     return list(JobEvent.objects.filter(job_id=job_id, seq__gt=after).order_by("seq")[:limit])
 
 
@@ -82,18 +82,18 @@ def pages(*, job_id: uuid.UUID) -> list[JobPage]:
 
 
 def each_page(*, job_id: uuid.UUID) -> Iterator[JobPage]:
-    """The same, one after the other: they may be large."""
+    """The same as an iterator: the pages may be large."""
     return JobPage.objects.filter(job_id=job_id).order_by("position").iterator(chunk_size=8)
 
 
 def size_of_pages(*, job_id: uuid.UUID) -> int:
-    """Bytes of JSON that they unpack to."""
+    """Size of the unpacked JSON in bytes."""
     total: int | None = JobPage.objects.filter(job_id=job_id).aggregate(total=Sum("size"))["total"]
     return total or 0
 
 
 def positions_done(*, job_id: uuid.UUID) -> set[int]:
-    """Where an executor that resumes has nothing left to do."""
+    """The positions of pages that are stored: a resumed executor skips them."""
     return set(JobPage.objects.filter(job_id=job_id).values_list("position", flat=True))
 
 
@@ -108,20 +108,20 @@ def as_kind(text: str) -> Kind:
 
 
 def request_id(*, job_id: uuid.UUID) -> str:
-    """Of the request that began the job: its work is logged under it."""
+    """The id of the request that created the job; logs of its execution carry it."""
     first = JobEvent.objects.filter(job_id=job_id, seq=1).values_list("data__request_id", flat=True).first()
     return first or ""
 
 
 def under_way(*, workspace_id: uuid.UUID, lane: Lane, now: datetime) -> int:
-    """How many of the workspace's jobs of a lane somebody works on, or ask a human while their browser waits."""
-    at_work = Q(status=Job.Status.RUNNING, lease_until__gte=now) | Q(status=Job.Status.INPUT_REQUIRED)
-    return Job.objects.filter(at_work, workspace_id=workspace_id, kind__in=lane.kinds).count()
+    """How many of the workspace's jobs of a lane run, or wait for a human while their browser is leased."""
+    busy = Q(status=Job.Status.RUNNING, lease_until__gte=now) | Q(status=Job.Status.INPUT_REQUIRED)
+    return Job.objects.filter(busy, workspace_id=workspace_id, kind__in=lane.kinds).count()
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The part of a job that those who wait for it look at."""
+class JobHead:
+    """The part of a job that a waiting coroutine compares."""
 
     last_seq: int
     status: str
@@ -133,57 +133,57 @@ class Head:
         return self.status in TERMINAL
 
 
-def heads(*, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, Head]:
+def heads(*, job_ids: list[uuid.UUID]) -> dict[uuid.UUID, JobHead]:
     with connection.cursor() as cursor:
         cursor.execute(_HEADS, [[str(job_id) for job_id in job_ids]])
-        return {job_id: Head(*rest) for job_id, *rest in cursor.fetchall()}
+        return {job_id: JobHead(*rest) for job_id, *rest in cursor.fetchall()}
 
 
 def next_waiting(*, lane: Lane) -> uuid.UUID | None:
-    """The queued job of a lane whose turn it is: of the workspace with the fewest running, the oldest."""
+    """The next queued job of a lane: the oldest one of the workspace with the fewest running jobs."""
     with connection.cursor() as cursor:
         cursor.execute(_NEXT, {"kinds": list(lane.kinds), "cap": lane.cap_of_a_workspace()})
         row = cursor.fetchone()
     return None if row is None else row[0]
 
 
-def unheard(*, before: datetime, limit: int) -> list[uuid.UUID]:
-    """Queued jobs for which no message was sent since `before`."""
+def not_enqueued(*, before: datetime, limit: int) -> list[uuid.UUID]:
+    """Queued jobs whose last message was sent before `before`."""
     waiting = Job.objects.filter(status=Job.Status.QUEUED, enqueued_at__lt=before)
     return list(waiting.order_by("enqueued_at", "created_at").values_list("id", flat=True)[:limit])
 
 
 def abandoned(*, now: datetime, limit: int) -> list[uuid.UUID]:
-    """Jobs that nobody works on any more, although somebody said so."""
+    """Running jobs whose claim has expired."""
     lost = Job.objects.filter(status=Job.Status.RUNNING, lease_until__lt=now)
     return list(lost.order_by("lease_until").values_list("id", flat=True)[:limit])
 
 
 def live_by_kind() -> dict[tuple[str, str], int]:
-    """How many jobs are in each state that isn't an end, and of which kind."""
+    """The number of jobs that are not over, by status and kind."""
     with connection.cursor() as cursor:
         cursor.execute(_LIVE)
         return {(status, kind): count for status, kind, count in cursor.fetchall()}
 
 
 def longest_waits(*, now: datetime) -> dict[Kind, float]:
-    """Seconds since the oldest queued job of each kind was asked for."""
+    """Seconds since the oldest queued job of each kind was created."""
     oldest = Job.objects.filter(status=Job.Status.QUEUED).values_list("kind").annotate(since=Min("created_at"))
     return {as_kind(kind): (now - since).total_seconds() for kind, since in oldest.order_by()}
 
 
 def ended_by_kind(*, since: datetime, until: datetime) -> dict[tuple[str, ...], int]:
-    """How many jobs ended, and how, from `since` until just before `until`."""
+    """The number of jobs that ended from `since` until before `until`, by status and kind."""
     ended = Job.objects.filter(completed_at__gte=since, completed_at__lt=until)
     counts = ended.values_list("status", "kind").annotate(count=Count("id")).order_by()
     return {(status, kind): count for status, kind, count in counts}
 
 
 def fate(job_id: str) -> Fate:
-    """Whether what a job's hold pays for still goes on. A resolver for `apps.billing.hold_owners`."""
+    """Whether a job with a hold still runs. A resolver for `apps.billing.hold_owners`."""
     try:
         status = Job.objects.filter(id=uuid.UUID(job_id)).values_list("status", flat=True).first()
-    except ValueError:  # no job's id at all
+    except ValueError:  # not a job's id
         return Fate.UNKNOWN
     if status is None:
         return Fate.UNKNOWN

@@ -1,4 +1,4 @@
-"""Folds the events of every job again: compares the outcome with its row and its money, or rewrites the row."""
+"""Folds the events of every job again, and compares the result with the job's row and hold, or rewrites the row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_ONCE = 500
 
 
 def problems() -> Iterator[str]:
-    """One sentence for each job with something wrong: the first thing. Reads one snapshot of the database."""
+    """One sentence for each job that has a problem, about the first one. Reads one snapshot of the database."""
     with one_snapshot():
         everything = Job.objects.order_by("id").defer("params", "metadata").iterator(chunk_size=_AT_ONCE)
         while jobs := list(islice(everything, _AT_ONCE)):
@@ -35,8 +35,8 @@ def problems() -> Iterator[str]:
 
 
 def rebuild() -> Iterator[uuid.UUID]:
-    """Rewrites the rows that differ from what their events say; names them. A job whose events can't be folded is left
-    alone: `problems` names it.
+    """Rewrites rows that differ from the fold of their events, and yields their ids. A job whose events can't be folded
+    is left as it is: `problems` reports it.
     """
     for job_id in list(Job.objects.order_by("id").values_list("id", flat=True)):
         if _rebuild(job_id):

@@ -14,7 +14,7 @@ from apps.jobs.lifecycle import IllegalEvent
 from apps.jobs.models import Job, JobPage
 from apps.jobs.services import claims, completion, event_log, progress
 from apps.jobs.services.claims import Claim, LeaseLost
-from apps.jobs.services.event_log import Happened, LostRace
+from apps.jobs.services.event_log import LostRace, NewEvent
 from tests.cast import Member, at_once, join
 from tests.jobs.making import add_pages, after_the_lease, claimed, make_job, now, page, reread, story
 
@@ -158,14 +158,14 @@ def test_nobody_writes_a_row_that_moved_meanwhile(alice: Member) -> None:
     claimed(job)
 
     with pytest.raises(LostRace), transaction.atomic():
-        event_log.append(seen, Happened("cancelled", {"credits_charged": 0}))
+        event_log.append(seen, NewEvent("cancelled", {"credits_charged": 0}))
 
 
 def test_an_illegal_event_is_a_bug(alice: Member) -> None:
     job = event_log.lock(make_job(alice).id)
 
     with pytest.raises(IllegalEvent), transaction.atomic():
-        event_log.append(job, Happened("completed", {"credits_charged": 0}))
+        event_log.append(job, NewEvent("completed", {"credits_charged": 0}))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from apps.jobs.lifecycle import IllegalEvent
 from apps.jobs.models import JobEvent
 from apps.jobs.services import claims, completion, event_log, progress, sweeps
 from apps.jobs.services.claims import Claim, LeaseLost
-from apps.jobs.services.event_log import Happened
+from apps.jobs.services.event_log import NewEvent
 from apps.jobs.verification import problems
 from tests.cast import Member, join
 from tests.jobs.making import make_job, now, page, reread
@@ -143,7 +143,7 @@ class OneJob(RuleBasedStateMachine):
     @rule(event=st.sampled_from(["started", "page", "cancel_requested", "requeued", "completed", "failed", "queued"]))
     def nothing_follows_the_end(self, event: str) -> None:
         with pytest.raises(IllegalEvent), transaction.atomic():
-            happened = Happened(event, {"owner": "a", "reason": "lease_expired", "credits_charged": 0})  # type: ignore[arg-type]
+            happened = NewEvent(event, {"owner": "a", "reason": "lease_expired", "credits_charged": 0})  # type: ignore[arg-type]
             event_log.append(event_log.lock(self.job.id), happened)
 
     def write(self, by: int, act: Callable[[Claim], object]) -> bool:

@@ -63,7 +63,7 @@ def test_a_job_whose_message_was_lost_gets_another(messages: redis.Redis) -> Non
     asked = reread(job).enqueued_at
     assert asked is not None
 
-    assert sweeps.relay(now=asked + sweeps.UNHEARD_AFTER) == 0
+    assert sweeps.relay(now=asked + sweeps.RESEND_AFTER) == 0
     assert sum(at_once(4, lambda _: sweeps.relay(now=asked + LATER))) == 1
     assert sent(messages, "bulk") == [[str(job.id)]]
     assert sweeps.relay(now=asked + 2 * LATER) == 1

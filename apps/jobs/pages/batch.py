@@ -1,4 +1,4 @@
-"""Reads a list of pages, several at once. One that fails is a row like the others, and free."""
+"""Loads a list of pages, several at once. A page that fails has a row like the others, and is free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 
 from apps.jobs import selectors
 from apps.jobs.pages.loading import PageFailed, PageJob
-from apps.jobs.pages.page_writer import Writer, load_patiently, page_job, slots
+from apps.jobs.pages.page_writer import PageWriter, load_patiently, page_job, slots
 from apps.jobs.pages.rows import FULL, failed_row, is_full, loaded_row
 from apps.jobs.pages.services import Row
 from apps.jobs.worker.executor import Cancelled, Completed, Outcome, Run
@@ -21,7 +21,7 @@ async def batch(run: Run) -> Outcome:
     job, places = page_job(run), slots(run)
     done = await run.positions_done()
     left = deque((position, url) for position, url in enumerate(run.params["urls"]) if position not in done)
-    writer = Writer(run, size=await sync_to_async(selectors.size_of_pages)(job_id=job.id))
+    writer = PageWriter(run, size=await sync_to_async(selectors.size_of_pages)(job_id=job.id))
 
     async def work_off() -> None:
         while left:

@@ -21,7 +21,7 @@ from apps.jobs.pages.canonical import origin
 from apps.jobs.pages.frontier import Frontier, Past, Rules, Visit
 from apps.jobs.pages.globs import Glob
 from apps.jobs.pages.loading import Loaded, PageFailed
-from apps.jobs.pages.page_writer import Writer, is_passing, load_patiently, page_job, slots
+from apps.jobs.pages.page_writer import PageWriter, is_passing, load_patiently, page_job, slots
 from apps.jobs.pages.robots import Robots
 from apps.jobs.pages.rows import FULL, PRIVATE, duplicate_row, failed_row, is_full, loaded_row
 from apps.jobs.worker.executor import Cancelled, Completed, Failed, Outcome, Run
@@ -47,7 +47,7 @@ class Crawling:
         self._frontier = Frontier(_rules(run), past)
         self._robots: dict[tuple[str, str, int], asyncio.Future[Robots]] = {}
         self._places = slots(run)
-        self.writer = Writer(run, size=size)
+        self.writer = PageWriter(run, size=size)
 
     async def go(self) -> Outcome:
         """Raises what a visit raises: LeaseLost, not a page's failure."""

@@ -1,8 +1,9 @@
-"""One page of a job: what the runner is asked for, and what the caller gets of its answer."""
+"""Loads one page of a job: builds the request to the runner, and the result from its answer."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +15,24 @@ from apps.agents.page_client import PageResult, PageWish
 from apps.agents.services.quick_agents import QuickAgent, agent_id
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
 from apps.jobs.kinds import BULK, Kind
-from apps.jobs.pages.cleaning import cleaned
 from apps.jobs.pages.markdown import NoMarkdown, markdown
 
 FORMATS = ("html", "text", "links", "screenshot", "markdown")
 
-# Rows of batches and crawls: a page's HTML is cut here (and says so in `truncated`); the runner refuses pages of more
-# than ten million characters, which is the limit for single pages.
+# In rows of batches and crawls longer HTML is cut, and the row's `truncated` says so. Single pages have the runner's
+# limit of ten million characters.
 MAX_ROW_HTML_CHARS = 2 * 1024 * 1024
 MAX_SCREENSHOT_CHARS = 16 * 1024 * 1024
+
+_BLANKS = re.compile(r"[^\S\n]+")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 _OPTIONS = ("os_type", "country", "wait_until", "wait_for", "timeout_ms", "max_chars", "full_page")
 
 
 @dataclass(frozen=True, slots=True)
 class PageJob:
-    """What the pages of a job have in common. `price` is that of one page, in credits."""
+    """What all pages of a job have in common. `price` is the price of one page in credits."""
 
     id: uuid.UUID
     workspace_id: uuid.UUID
@@ -37,14 +40,14 @@ class PageJob:
     params: dict[str, Any]
     price: int
 
-    def wish(self, url: str) -> PageWish:
+    def request(self, url: str) -> PageWish:
         options = {name: self.params[name] for name in _OPTIONS if name in self.params}
         if self.kind == "extract":
-            options["max_chars"] = 2 * self.params["max_chars"]  # cleaning takes some away
+            options["max_chars"] = 2 * self.params["max_chars"]  # cleaning shortens the text
         return PageWish(
             url=url,
             queue=str(self.workspace_id),
-            formats=_asked_of_the_runner(self.kind, self.params),
+            formats=_runner_formats(self.kind, self.params),
             block_resources=tuple(self.params.get("block_resources", ())),
             **options,
         )
@@ -52,7 +55,7 @@ class PageJob:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A page that was read: `body` is the caller's, `page` what the runner found."""
+    """A page that was loaded. `body` is the caller's result, `page` the runner's answer."""
 
     body: dict[str, Any]
     agent: QuickAgent
@@ -60,7 +63,7 @@ class Loaded:
 
 
 class PageFailed(Exception):
-    """A page that gave nothing, and why. Its agent has failed."""
+    """A page that could not be loaded, with the API's error. Its agent has failed."""
 
     def __init__(self, error: ApiError, agent: QuickAgent) -> None:
         super().__init__(error.message)
@@ -69,7 +72,7 @@ class PageFailed(Exception):
 
 
 async def load(job: PageJob, url: str, *, position: int = 0, within: float | None = None) -> Loaded:
-    """Raises PageFailed, also after `within` seconds."""
+    """Raises PageFailed, also when the page takes longer than `within` seconds."""
     started = timezone.now()
 
     def agent(cost: int, error: ApiError | None = None) -> QuickAgent:
@@ -86,29 +89,29 @@ async def load(job: PageJob, url: str, *, position: int = 0, within: float | Non
 
     try:
         async with asyncio.timeout(within):
-            page = await runner.fetch(job.wish(url))
+            page = await runner.fetch(job.request(url))
             content = await _content(job, page)
     except ApiError as error:
         raise PageFailed(error, agent(0, error)) from error
     except TimeoutError as error:
-        late = UpstreamTimeout("The page was not ready in time.")
-        raise PageFailed(late, agent(0, late)) from error
-    ours = agent(job.price)
+        timeout = UpstreamTimeout("The page was not ready in time.")
+        raise PageFailed(timeout, agent(0, timeout)) from error
+    loaded = agent(job.price)
     body = {
         "url": page.url,
         "http_status": page.http_status,
         "title": page.title,
         **content,
-        "agent_id": ours.id,
-        "trust_score": ours.trust_score,
+        "agent_id": loaded.id,
+        "trust_score": loaded.trust_score,
         "cost_credits": job.price,
         "duration_ms": page.duration_ms,
         **job.params.get("routing", {}),
     }
-    return Loaded(body, ours, page)
+    return Loaded(body, loaded, page)
 
 
-def _asked_of_the_runner(kind: Kind, params: dict[str, Any]) -> tuple[str, ...]:
+def _runner_formats(kind: Kind, params: dict[str, Any]) -> tuple[str, ...]:
     if kind == "extract":
         return ("text",)
     if kind == "screenshot":
@@ -122,7 +125,7 @@ def _asked_of_the_runner(kind: Kind, params: dict[str, Any]) -> tuple[str, ...]:
 
 
 async def _content(job: PageJob, page: PageResult) -> dict[str, Any]:
-    """Raises UpstreamUnavailable for a page that can't be given in the form that was asked for."""
+    """The part of the result that depends on the kind. Raises UpstreamUnavailable for a page that is too large."""
     if job.kind == "extract":
         text = cleaned(page.text or "", max_chars=job.params["max_chars"])
         return {"text": text, **{name: job.params[name] for name in ("schema", "prompt") if name in job.params}}
@@ -152,3 +155,10 @@ async def _formats(job: PageJob, page: PageResult) -> dict[str, Any]:
         except NoMarkdown as error:
             raise UpstreamUnavailable(f"The page could not be read: {error}.") from error
     return content
+
+
+def cleaned(text: str, *, max_chars: int) -> str:
+    """Text for a model: one space between words, no empty lines, no invisible characters, at most `max_chars` long."""
+    spaced = _BLANKS.sub(" ", _INVISIBLE.sub("", text))
+    lines = (line.strip() for line in spaced.splitlines())
+    return "\n".join(line for line in lines if line)[:max_chars].rstrip()

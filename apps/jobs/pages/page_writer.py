@@ -25,7 +25,7 @@ def page_job(run: Run) -> PageJob:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether a page failed only because its runner is away or has no free slot: worth another attempt."""
+    """Whether a page failed only because the runner is not reachable or has no free slot: worth another attempt."""
     return isinstance(error.error if isinstance(error, PageFailed) else error, RunnerAway | NoPlace)
 
 
@@ -34,11 +34,11 @@ async def load_patiently(job: PageJob, url: str, *, position: int = 0) -> Loaded
     return await retried(lambda: load(job, url, position=position), passing=is_passing)
 
 
-class Writer:
-    """Writes rows as they come. Those that come while others are written go together into the next transaction."""
+class PageWriter:
+    """Stores rows as they arrive. Rows that arrive during a transaction are written together by the next one."""
 
     def __init__(self, run: Run, *, size: int) -> None:
-        """`size`: bytes that the job's rows have already."""
+        """`size`: the size of the job's stored rows in bytes."""
         self._run = run
         self._lock = asyncio.Lock()
         self._pending: list[Row] = []
@@ -46,13 +46,13 @@ class Writer:
         self.size = size
 
     async def put(self, row: Row) -> None:
-        """Returns when `row` is written. Raises LeaseLost."""
+        """Returns when `row` is stored. Raises LeaseLost."""
         self._pending.append(row)
         async with self._lock:
             await self._write()
 
     async def flush(self) -> None:
-        """Writes what was put by those who have been cancelled meanwhile."""
+        """Stores the rows of callers that were cancelled while they waited in `put`."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
         await self._write()
@@ -61,12 +61,12 @@ class Writer:
         rows, self._pending = self._pending, []
         if rows:
             self._writing = asyncio.ensure_future(sync_to_async(services.store)(self._run.claim, rows))
-            self._writing.add_done_callback(_heard)
+            self._writing.add_done_callback(_retrieve_error)
             self.size += await asyncio.shield(self._writing)
 
 
-def _heard(writing: asyncio.Future[int]) -> None:
-    """Nobody may be left who waits for it, when the job has been taken away meanwhile."""
+def _retrieve_error(writing: asyncio.Future[int]) -> None:
+    """Marks its error as retrieved: when the claim is lost, no caller may be left that awaits it."""
     if not writing.cancelled():
         writing.exception()
 
@@ -76,7 +76,7 @@ _slots = weakref.WeakKeyDictionary()
 
 
 def slots(run: Run) -> asyncio.Semaphore:
-    """So many pages does a workspace load at once, all its jobs in this process together."""
+    """Limits the pages that a workspace loads at once, over all its jobs in this process."""
     ours = _slots.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
     key = str(run.job.workspace_id)
     semaphore = ours.get(key)

@@ -1,4 +1,4 @@
-"""The results of jobs that read pages, built from their rows."""
+"""The results of jobs that load pages, built from the rows of their pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from apps.jobs.results import Builder
 
 
 def single(job: Job) -> dict[str, Any] | None:
-    """The body that the synchronous call answers with; None for a synchronous job, whose answer was its result."""
+    """The body of the synchronous call; None when it is not stored, because the client of the call has it."""
     for page in selectors.each_page(job_id=job.id):
         return page.payload
     return None

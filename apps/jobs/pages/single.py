@@ -1,4 +1,4 @@
-"""Reads one page: scrape, extract, screenshot."""
+"""Loads one page in a worker: scrape, extract and screenshot with `async`."""
 
 from __future__ import annotations
 

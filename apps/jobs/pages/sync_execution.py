@@ -1,7 +1,7 @@
-"""Synchronous quick calls: the API does the job itself, on its event loop, while the client waits.
+"""Synchronous quick calls: the API process executes the job on its event loop while the client waits.
 
-The job is recorded and paid for like any other, in one transaction before the page and one after it. When the client
-goes away the page is let go and the job is cancelled, free of charge; when this process dies a worker does the job.
+The job is recorded and charged like any other, in one transaction before the page and one after it. When the client
+disconnects, page and job are cancelled, free of charge. When this process dies, a worker executes the job.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db import transaction
 
+from apps.agents.services import quick_agents
+from apps.agents.services.quick_agents import QuickAgent
 from apps.core import idempotency, trace
-from apps.core.errors import Conflict
+from apps.core.errors import ApiError, Conflict
 from apps.jobs.kinds import Kind
 from apps.jobs.models import Job
 from apps.jobs.pages import services
 from apps.jobs.pages.loading import Loaded, PageFailed, PageJob, load
+from apps.jobs.services import completion
 from apps.jobs.services.claims import Claim, LeaseLost
 from apps.jobs.services.progress import PageRecord
 from apps.jobs.worker import claim_heartbeat
 
 log = logging.getLogger(__name__)
 
-# The specification's cap for a call, with the wait for a place in it.
-MAX_SECONDS = 62.0  # two more than a page may take, so that the runner's own words come first
-# Most pages are read sooner; only those that take longer need a heartbeat, and an ear for their cancellation.
+# The specification's cap for a call, the wait for a slot included. It is two seconds more than a page may take, so that
+# the runner's own error arrives first.
+MAX_SECONDS = 62.0
+# Most pages are ready sooner. Only slower ones send heartbeats, and can be cancelled over the API.
 UNWATCHED_SECONDS = 0.5
 
 
 async def read_page(*, workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any]) -> dict[str, Any]:
-    """The body of the answer. Raises InsufficientCredit and whatever a page can fail with; Conflict when the job was
-    cancelled over the API meanwhile.
+    """The body of the answer. Raises InsufficientCredit, the error of a page that failed, and Conflict when the job was
+    cancelled over the API while it ran.
     """
     job = await _begin(workspace_id, kind, params)
     trace.bind(job_id=job.id)
@@ -42,19 +47,19 @@ async def read_page(*, workspace_id: uuid.UUID, kind: Kind, params: dict[str, An
     try:
         loaded = await _load(PageJob(job.id, workspace_id, kind, params, job.page_credits), claim)
     except PageFailed as failed:
-        await _written(services.fail, claim, agent=failed.agent, error=failed.error)
+        await _write(_fail, claim, agent=failed.agent, error=failed.error)
         raise failed.error from failed
-    except BaseException:  # the client is gone, or the server stops, or it is a bug: the books are settled all the same
-        await _written(services.abandon, claim)
+    except BaseException:  # the client disconnected, the server stops, or a bug: the hold is released in each case
+        await _write(_abandon, claim)
         raise
-    # Under an Idempotency-Key the result must outlive this process: a repeat may be all that ever gets it.
+    # Under an Idempotency-Key the result is stored: the client may get it from a repeated call only.
     kept = PageRecord(0, params["url"], "completed", loaded.body) if idempotency.is_keyed() else None
-    await _written(services.finish, claim, agent=loaded.agent, page=kept)
+    await _write(_finish, claim, agent=loaded.agent, page=kept)
     return loaded.body
 
 
 async def _begin(workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any]) -> Job:
-    """A client that goes away while the job is written leaves none behind."""
+    """Creates the job. When the client disconnects during the transaction, the job is cancelled."""
     begin = sync_to_async(services.begin)
     writing = asyncio.ensure_future(begin(workspace_id=workspace_id, kind=kind, params=params, sync=True))
     try:
@@ -62,12 +67,12 @@ async def _begin(workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any]) ->
     except asyncio.CancelledError:
         await asyncio.wait({writing})
         if not writing.cancelled() and writing.exception() is None:
-            await _written(services.abandon, Claim.of(writing.result()))
+            await _write(_abandon, Claim.of(writing.result()))
         raise
 
 
-async def _written(write: Callable[..., None], claim: Claim, **values: Any) -> None:
-    """Writes the end of the job, also while the client goes away."""
+async def _write(write: Callable[..., None], claim: Claim, **values: Any) -> None:
+    """Runs a transaction that ends the job to its end, also when the client disconnects during it."""
     writing: asyncio.Future[None] = asyncio.ensure_future(sync_to_async(write)(claim, **values))
     try:
         await asyncio.shield(writing)
@@ -75,29 +80,45 @@ async def _written(write: Callable[..., None], claim: Claim, **values: Any) -> N
         await asyncio.wait({writing})
         raise
     except LeaseLost:
-        # This process stood still for so long that a worker has taken the job over. It is charged there, once.
+        # This process was stopped for so long that a worker has claimed the job. The job is charged there, once.
         log.warning("a synchronous job was taken over", extra={"job_id": claim.job_id})
         idempotency.overtaken()
 
 
+@transaction.atomic
+def _finish(claim: Claim, *, agent: QuickAgent, page: PageRecord | None) -> None:
+    quick_agents.record(workspace_id=claim.workspace_id, agents=[agent])
+    completion.complete(claim, used=agent.cost_credits, page=page)
+
+
+@transaction.atomic
+def _fail(claim: Claim, *, agent: QuickAgent, error: ApiError) -> None:
+    quick_agents.record(workspace_id=claim.workspace_id, agents=[agent])
+    completion.fail(claim, code=error.code, message=error.message)
+
+
+def _abandon(claim: Claim) -> None:
+    completion.end_cancelled(claim, used=0)
+
+
 async def _load(job: PageJob, claim: Claim) -> Loaded:
-    """Raises PageFailed, or Conflict."""
+    """Raises PageFailed, or Conflict when the job was cancelled or claimed by a worker."""
     loading = asyncio.ensure_future(load(job, job.params["url"], within=MAX_SECONDS))
     try:
         done, _ = await asyncio.wait({loading}, timeout=UNWATCHED_SECONDS)
         if not done:
-            await _watched(loading, claim)
+            await _watch(loading, claim)
         return await loading
     finally:
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
 
 
-async def _watched(loading: asyncio.Future[Loaded], claim: Claim) -> None:
-    """Waits for the page while the lease is kept. Raises Conflict when the job was cancelled or taken away."""
-    async with claim_heartbeat.kept(claim) as lease:
+async def _watch(loading: asyncio.Future[Loaded], claim: Claim) -> None:
+    """Waits for the page and sends heartbeats. Raises Conflict when the job was cancelled or claimed by a worker."""
+    async with claim_heartbeat.held(claim) as held:
         ended: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(event.wait()) for event in (lease.cancelled, lease.lost)
+            asyncio.ensure_future(event.wait()) for event in (held.cancelled, held.lost)
         ]
         try:
             await asyncio.wait([loading, *ended], return_when=asyncio.FIRST_COMPLETED)
@@ -105,4 +126,4 @@ async def _watched(loading: asyncio.Future[Loaded], claim: Claim) -> None:
             for one in ended:
                 one.cancel()
         if not loading.done():
-            raise Conflict(f"The job was {'taken over' if lease.lost.is_set() else 'cancelled'} while it ran.")
+            raise Conflict(f"The job was {'taken over' if held.lost.is_set() else 'cancelled'} while it ran.")

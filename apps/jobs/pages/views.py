@@ -30,7 +30,7 @@ _ASYNC = " With `async: true` the answer is a job, at once. " + _PRICE
 
 
 class _PageView(AsyncEndpoint):
-    """Reads one page, in hand or as a job."""
+    """Loads one page, synchronously or as a job."""
 
     kind: ClassVar[Kind]
     serializer: ClassVar[type[serializers.Serializer[Any]]]

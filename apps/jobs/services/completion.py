@@ -1,4 +1,4 @@
-"""How jobs end: what is charged, who is told. The last event, the money and the webhook event are one transaction."""
+"""Ends jobs. The last event, the settlement of the hold and the webhook event are one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from apps.jobs.lifecycle import TERMINAL, EventType
 from apps.jobs.models import Job
 from apps.jobs.services import event_log
 from apps.jobs.services.claims import Claim, lock_claimed
-from apps.jobs.services.event_log import Happened
+from apps.jobs.services.event_log import NewEvent
 from apps.jobs.services.progress import PageRecord, insert_page
 from apps.webhooks.services import record_event
 
@@ -30,22 +30,22 @@ MAX_MESSAGE = 2000
 END_HOOKS: dict[str, Callable[[Job], None]] = {}
 
 
-@transaction.atomic(savepoint=False)  # a refusal undoes what the caller wrote, too
+@transaction.atomic(savepoint=False)  # an error also rolls back what the caller wrote
 def complete(
     claim: Claim, *, used: int | None = None, result: dict[str, Any] | None = None, page: PageRecord | None = None
 ) -> Job:
-    """Ends a job well. `used` is what it cost; by default what its work came to. `page`, if given, is
-    recorded in the same transaction. Raises LeaseLost, and ValueError for a result too large for an event: what comes
-    from pages is kept in their rows, and `results` builds the result from them.
+    """Ends a job as completed. `used` is its price in credits; by default the sum of its pages and steps. `page`, if
+    given, is recorded in the same transaction. Raises LeaseLost, and ValueError for a result too large for an event:
+    pages are stored in rows of their own, and `results` builds the result from them.
     """
     if result is not None and len(json.dumps(result)) > MAX_RESULT_BYTES:
-        raise ValueError(f"a result of more than {MAX_RESULT_BYTES} bytes belongs into the job's pages")
+        raise ValueError(f"a result of more than {MAX_RESULT_BYTES} bytes must be stored as pages")
     job = lock_claimed(claim)
     _record(job, page)
     return _end(job, "completed", used, {"result": result})
 
 
-@transaction.atomic(savepoint=False)  # a refusal undoes what the caller wrote, too
+@transaction.atomic(savepoint=False)  # an error also rolls back what the caller wrote
 def fail(
     claim: Claim,
     *,
@@ -55,8 +55,8 @@ def fail(
     page: PageRecord | None = None,
     result: dict[str, Any] | None = None,
 ) -> Job:
-    """Ends a job badly: free, unless `used` says otherwise (None: what its work came to). `result`: what there is of
-    it all the same. Raises LeaseLost.
+    """Ends a job as failed. `used` is its price in credits; None means the sum of its pages and steps. `result` is what
+    was done before the failure. Raises LeaseLost.
     """
     job = lock_claimed(claim)
     _record(job, page)
@@ -65,15 +65,14 @@ def fail(
 
 @transaction.atomic
 def end_cancelled(claim: Claim, *, used: int | None = None) -> Job:
-    """Ends a job whose executor has stopped at its owner's wish, charging what was finished. Raises LeaseLost."""
+    """Ends a job whose executor stopped because its owner cancelled it. Finished work is charged. Raises LeaseLost."""
     return _end(lock_claimed(claim), "cancelled", used, {})
 
 
 @transaction.atomic
 def cancel(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
-    """Cancels at once what nobody works on; asks the executor to end what runs. Asking twice changes nothing.
-
-    Raises NotFound, or JobTerminal.
+    """Cancels a job that does not run at once, and asks the executor of a running one to stop. A second call changes
+    nothing. Raises NotFound, or JobTerminal.
     """
     try:
         job = event_log.lock(job_id)
@@ -86,7 +85,7 @@ def cancel(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     if job.status != Job.Status.RUNNING:
         return _end(job, "cancelled", None, {})
     if job.cancel_requested_at is None:
-        event_log.append(job, Happened("cancel_requested"))
+        event_log.append(job, NewEvent("cancel_requested"))
     return job
 
 
@@ -99,13 +98,13 @@ def end_failed(
     result: dict[str, Any] | None = None,
     now: datetime | None = None,
 ) -> Job:
-    """For a locked job that nobody holds a claim on."""
+    """Ends a locked job without a valid claim as failed."""
     data: dict[str, Any] = {"error_code": code, "error_message": message[:MAX_MESSAGE]}
     return _end(job, "failed", used, data if result is None else {**data, "result": result}, now)
 
 
 def end_abandoned(job: Job, *, now: datetime) -> Job:
-    """For a locked job whose cancellation was asked for, and whose executor is gone."""
+    """Ends a locked job that was cancelled while its executor was gone."""
     return _end(job, "cancelled", None, {}, now)
 
 
@@ -117,13 +116,13 @@ def _record(job: Job, page: PageRecord | None) -> None:
 
 def _end(job: Job, event: EventType, used: int | None, data: dict[str, Any], now: datetime | None = None) -> Job:
     used = job.credits_used if used is None else used
-    happened = Happened(event, {"credits_charged": used, **data})
+    happened = NewEvent(event, {"credits_charged": used, **data})
     event_log.append(job, happened, now=now or timezone.now(), lease_until=None)
     billing.settle(
         workspace_id=job.workspace_id,
         reference=job.hold_reference,
         used=used,
-        description=_what_for(job, event),
+        description=_description(job, event),
     )
     if (hook := END_HOOKS.get(job.kind)) is not None:
         hook(job)
@@ -132,8 +131,8 @@ def _end(job: Job, event: EventType, used: int | None, data: dict[str, Any], now
     return job
 
 
-def _what_for(job: Job, event: EventType) -> str:
-    """For the ledger: `Task, 7 steps`, `Batch, 12 pages, cancelled`, `Scrape, failed`."""
+def _description(job: Job, event: EventType) -> str:
+    """The ledger's description: `Task, 7 steps`, `Batch, 12 pages, cancelled`, `Scrape, failed`."""
     parts = [job.kind.capitalize()]
     if job.kind == Job.Kind.TASK:
         parts.append(f"{job.step_count} step{'' if job.step_count == 1 else 's'}")

@@ -1,4 +1,4 @@
-"""How jobs begin."""
+"""Creates jobs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from apps.jobs.kinds import Kind
 from apps.jobs.models import Job
 from apps.jobs.services import event_log
 from apps.jobs.services.claims import this_process
-from apps.jobs.services.enqueue_job import tell_a_worker
-from apps.jobs.services.event_log import Happened
+from apps.jobs.services.enqueue_job import enqueue_job
+from apps.jobs.services.event_log import NewEvent
 
-# Longer than any job should take, its time in the queue included. A hold whose job still runs then is kept for longer.
+# Longer than any job should take, its time in the queue included. If the job still runs then, its hold is extended.
 HOLD_LIFE = timedelta(hours=6)
 
 
@@ -39,10 +39,10 @@ def create_job(
     job_id: uuid.UUID | None = None,
     now: datetime | None = None,
 ) -> Job:
-    """A new job with `hold` credits set aside; each completed page costs `page_credits`. Raises InsufficientCredit.
+    """A new job with a hold of `hold` credits; each completed page costs `page_credits`. Raises InsufficientCredit.
 
-    A `sync` job is already claimed by this process (see `Claim.of`), which must end it; for others a worker is told.
-    Nobody has an answer before that end is on the disk, and its beginning before it: that need not wait for itself.
+    A `sync` job is claimed by this process (see `Claim.of`), which must end it. Other jobs are sent to the workers.
+    The commit of a sync job does not wait for the disk: the commit of its end does, and no answer is sent before that.
     """
     now = now or timezone.now()
     job = Job(
@@ -61,11 +61,11 @@ def create_job(
         database.commit_without_waiting_for_the_disk()
     job.hold_reference = _hold(job, hold, agent_id, now)
     queued = {"progress_total": progress_total, "agent_id": agent_id, "request_id": request_ids.current()}
-    started = [Happened("started", {"owner": this_process()})] if sync else []
-    event_log.begin(job, Happened("queued", queued), *started, now=now)
+    started = [NewEvent("started", {"owner": this_process()})] if sync else []
+    event_log.begin(job, NewEvent("queued", queued), *started, now=now)
     idempotency.bind("job", str(job.id))
     if not sync:
-        tell_a_worker(job_id=job.id, kind=kind)
+        enqueue_job(job_id=job.id, kind=kind)
     return job
 
 

@@ -1,4 +1,4 @@
-"""Tells a worker that there is a job to be had."""
+"""Sends a job to the workers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from apps.jobs.kinds import LANE_OF, Kind
 RUN_TASK = "jobs.run"
 
 
-def tell_a_worker(*, job_id: uuid.UUID, kind: Kind) -> None:
-    """After the commit. The message is a hint: without it the relay sends another."""
+def enqueue_job(*, job_id: uuid.UUID, kind: Kind) -> None:
+    """Sends a Celery message after the commit. The message is a hint: when it is lost, the sweep sends another."""
     enqueue.on_commit(RUN_TASK, str(job_id), queue=LANE_OF[kind].queue)

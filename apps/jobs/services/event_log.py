@@ -1,4 +1,4 @@
-"""The one place that writes events, and with them the row that they determine."""
+"""Writes a job's events and, in the same statement, the row that they determine. Nothing else writes either."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CHANNEL = "browsa:jobs"
 
 
 class LostRace(RuntimeError):
-    """The row changed under a lock that was not taken."""
+    """The row changed although the caller should have locked it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """An event before it has its place in the sequence."""
+class NewEvent:
+    """An event that has no sequence number yet."""
 
     type: EventType
     data: dict[str, Any] = field(default_factory=dict)
@@ -42,37 +42,37 @@ def lock(job_id: uuid.UUID) -> Job:
     return job
 
 
-def begin(job: Job, *happened: Happened, now: datetime) -> None:
-    """Inserts a new job, whose unprojected fields are set, with its first events. Nobody can wait for it yet."""
-    events, state = _follow(None, happened, now)
-    _show(job, state)
+def begin(job: Job, *new_events: NewEvent, now: datetime) -> None:
+    """Inserts a new job with its first events. The caller has set the columns that are not projected."""
+    events, state = _follow(None, new_events, now)
+    _copy_to(job, state)
     _in_transaction()
     event_log_sql.insert(job, events)
 
 
-def append(job: Job, *happened: Happened, now: datetime | None = None, **columns: Any) -> None:
-    """Adds events to a job that `lock` gave, and moves its row with them; `columns` are unprojected ones.
+def append(job: Job, *new_events: NewEvent, now: datetime | None = None, **columns: Any) -> None:
+    """Appends events to a job that `lock` returned, and updates its row. `columns` are columns that are not projected.
 
-    Raises IllegalEvent. On success `job` shows the new row.
+    Raises IllegalEvent. On success `job` has the values of the new row.
     """
-    events, state = _follow(state_of(job), happened, now or timezone.now())
+    events, state = _follow(state_of(job), new_events, now or timezone.now())
     changes = {name: value for name in FIELDS if (value := getattr(state, name)) != getattr(job, name)}
     _in_transaction()
     if not event_log_sql.move(job, {**changes, **columns}, events):
         raise LostRace(f"job {job.id} is no longer as it was at event {job.last_seq}")
-    _show(job, state)
+    _copy_to(job, state)
     for name, value in columns.items():
         setattr(job, name, value)
     if not (job.sync and job.status in TERMINAL):
-        # Who wants a synchronous job's end has the answer. Others find out at their next look, within a second.
+        # The client of a synchronous job gets its answer directly. Others see the end at their next read.
         hints.publish_on_commit(CHANNEL, str(job.id))
 
 
 def rewrite(job: Job, state: State, *, now: datetime) -> bool:
-    """Makes the row of a locked job say what `state`, the fold of its events, says. False if it does already."""
+    """Writes `state`, the fold of its events, to the row of a locked job. False when the row is the same already."""
     if state_of(job) == state:
         return False
-    # Who works on it, if anybody, is not in its events: a lease that is over lets the reaper find out.
+    # Events do not say until when a claim is valid. An expired one lets the reaper decide.
     lease = (job.lease_until or now) if state.status == "running" else None
     row = {name: getattr(state, name) for name in FIELDS}
     Job.objects.filter(id=job.id).update(**row, lease_until=lease, enqueued_at=job.enqueued_at or now)
@@ -80,27 +80,27 @@ def rewrite(job: Job, state: State, *, now: datetime) -> bool:
 
 
 def state_of(job: Job) -> State:
-    """What the row says, as a value."""
+    """The projected columns of the row as a value."""
     return State(**{name: getattr(job, name) for name in FIELDS})
 
 
-def _follow(state: State | None, happened: Sequence[Happened], now: datetime) -> tuple[list[Event], State]:
+def _follow(state: State | None, new_events: Sequence[NewEvent], now: datetime) -> tuple[list[Event], State]:
     events: list[Event] = []
-    for one in happened:
-        fence = (state.fence if state else 0) + (one.type == "started")
-        event = Event(seq=state.last_seq + 1 if state else 1, type=one.type, at=now, fence=fence, data=one.data)
+    for new in new_events:
+        fence = (state.fence if state else 0) + (new.type == "started")
+        event = Event(seq=state.last_seq + 1 if state else 1, type=new.type, at=now, fence=fence, data=new.data)
         state = follow(state, event)
         events.append(event)
     if state is None:
-        raise ValueError("nothing happened")
+        raise ValueError("there must be at least one event")
     return events, state
 
 
-def _show(job: Job, state: State) -> None:
+def _copy_to(job: Job, state: State) -> None:
     for one in dataclasses.fields(state):
         setattr(job, one.name, getattr(state, one.name))
 
 
 def _in_transaction() -> None:
     if not transaction.get_connection().in_atomic_block:
-        raise RuntimeError("an event and the row that it moves are written in one transaction")
+        raise RuntimeError("an event and its row must be written in one transaction")

@@ -1,5 +1,5 @@
-"""The statements of the job log, written out: each job passes here at least twice, and made by the ORM they cost more
-than the database takes to execute them.
+"""The SQL of the event log. Each job executes it at least twice, and the ORM takes longer to build these statements
+than PostgreSQL takes to execute them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _MOVE = f"""
     {_LOG} SELECT event.* FROM moved, (VALUES {{events}}) AS event
 """  # noqa: S608
 _EVENT = "(%s::uuid, %s::integer, %s, %s::jsonb, %s::integer, %s::timestamptz)"
-# Without `params`, which may be large and which nobody who locks a job needs.
+# Without `params`, which may be large and which no caller of `lock` reads.
 _UNPROJECTED = ("id", "workspace_id", "kind", "sync", "hold_reference", "page_credits", "lease_until", "enqueued_at")
 _LOCKED = tuple(name for name in _COLUMNS if name in {*_UNPROJECTED, *FIELDS})  # in the order of `from_db`
 _LOCK = Prepared("lock_job", f"SELECT {', '.join(_LOCKED)} FROM jobs_job WHERE id = %s FOR UPDATE")  # noqa: S608
-# Batches write many events at once, and any number of them: only what is written page by page is worth a plan.
+# Statements for more events are not prepared: a batch writes any number of events at once, so plans would pile up.
 _FEW = 2
 
 
@@ -57,7 +57,7 @@ def insert(job: Job, events: Sequence[Event]) -> None:
 
 
 def move(before: Job, changes: Mapping[str, Any], events: Sequence[Event]) -> bool:
-    """Compare-and-set: changes the row and adds the events, if it is still at the event at which `before` was read."""
+    """Compare-and-set: updates the row and inserts the events if the row is still at the last event of `before`."""
     row: list[Any] = [_adapted(name, value) for name, value in changes.items()]
     guard: list[Any] = [before.id, before.last_seq, before.fence, before.status]
     values = [*row, *guard, *_values(before.id, events)]

@@ -1,4 +1,4 @@
-"""What an executor writes down while it works. Everything raises LeaseLost when the claim is no longer the latest."""
+"""What an executor records while it works. Each function raises LeaseLost when the claim is not the latest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 from apps.jobs.models import Job, pack
 from apps.jobs.services import event_log
 from apps.jobs.services.claims import Claim, lock_claimed
-from apps.jobs.services.event_log import Happened
+from apps.jobs.services.event_log import NewEvent
 
 PageStatus = Literal["completed", "failed"]
 
@@ -23,9 +23,9 @@ _INSERT_ONCE = """
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """What one page gave. `payload` is its row in the job's result.
+    """The result of one page. `payload` is its row in the job's result.
 
-    `credits` is what it costs; by default a completed page costs the job's `page_credits`, a failed one nothing.
+    `credits` is its price; by default a completed page costs the job's `page_credits`, a failed one nothing.
     """
 
     position: int
@@ -37,8 +37,8 @@ class PageRecord:
 
 @transaction.atomic
 def record_page(claim: Claim, page: PageRecord) -> bool:
-    """Stores a page and counts it. False when that position is stored already: then nothing is counted or charged."""
-    packed = pack(page.payload)  # before the lock: this may take a while
+    """Stores a page and counts it. False when the position was stored before: nothing is counted or charged then."""
+    packed = pack(page.payload)  # compressed before the row is locked
     job = lock_claimed(claim)
     happened = insert_page(job, page, packed)
     if happened is None:
@@ -47,8 +47,8 @@ def record_page(claim: Claim, page: PageRecord) -> bool:
     return True
 
 
-def insert_page(job: Job, page: PageRecord, packed: tuple[bytes, int] | None = None) -> Happened | None:
-    """The row of a page of a locked job, and the event to append with it; None when the row is there already."""
+def insert_page(job: Job, page: PageRecord, packed: tuple[bytes, int] | None = None) -> NewEvent | None:
+    """Inserts the row of a page of a locked job. Returns the event to append; None when the row existed before."""
     content, size = packed or pack(page.payload)
     values = (job.id, page.position, page.url, page.status, content, size, timezone.now())
     with connection.cursor() as cursor:
@@ -58,17 +58,17 @@ def insert_page(job: Job, page: PageRecord, packed: tuple[bytes, int] | None = N
     cost = page.credits
     if cost is None:
         cost = job.page_credits if page.status == "completed" else 0
-    return Happened("page", {"position": page.position, "url": page.url, "status": page.status, "credits": cost})
+    return NewEvent("page", {"position": page.position, "url": page.url, "status": page.status, "credits": cost})
 
 
 @transaction.atomic
 def progress(claim: Claim, *, done: int | None = None, total: int | None = None) -> None:
-    """Says how far the job is. Pages count themselves: batches need this not at all, crawls for a growing total."""
+    """Records how far the job is. `record_page` counts pages; a crawl calls this when its total grows."""
     data = {name: value for name, value in (("done", done), ("total", total)) if value is not None}
-    event_log.append(lock_claimed(claim), Happened("progress", data))
+    event_log.append(lock_claimed(claim), NewEvent("progress", data))
 
 
 @transaction.atomic
 def attach(claim: Claim, *, agent_id: str, live_url: str = "") -> None:
-    """Says in which agent the job runs."""
-    event_log.append(lock_claimed(claim), Happened("attached", {"agent_id": agent_id, "live_url": live_url}))
+    """Records the agent in which the job runs."""
+    event_log.append(lock_claimed(claim), NewEvent("attached", {"agent_id": agent_id, "live_url": live_url}))

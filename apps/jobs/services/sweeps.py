@@ -1,4 +1,4 @@
-"""What beat does so that no job is forgotten. Every sweep may run twice, or beside itself, without harm."""
+"""Beat's sweeps over jobs. Each may run twice, also at the same time, without harm."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from django.utils import timezone
 from apps.jobs import selectors
 from apps.jobs.models import Job
 from apps.jobs.services import completion, event_log
-from apps.jobs.services.claims import lease_ran_out
-from apps.jobs.services.enqueue_job import tell_a_worker
-from apps.jobs.services.event_log import Happened
+from apps.jobs.services.claims import has_expired
+from apps.jobs.services.enqueue_job import enqueue_job
+from apps.jobs.services.event_log import NewEvent
 
-# A message that no worker has taken for so long may be lost, or its job had to wait for a slot: another is sent.
-UNHEARD_AFTER = timedelta(seconds=5)
+# After this time the message of a queued job may be lost, or the job had to wait for a slot: another one is sent.
+RESEND_AFTER = timedelta(seconds=5)
 _AT_ONCE = 200
 
 
 def relay(*, now: datetime | None = None) -> int:
-    """Sends another message for jobs that have waited in the queue. Returns how many."""
+    """Sends another message for each job that waits in the queue. Returns the number of messages."""
     now = now or timezone.now()
-    waiting = selectors.unheard(before=now - UNHEARD_AFTER, limit=_AT_ONCE)
-    return sum(_remind(job_id, now) for job_id in waiting)
+    waiting = selectors.not_enqueued(before=now - RESEND_AFTER, limit=_AT_ONCE)
+    return sum(_send_again(job_id, now) for job_id in waiting)
 
 
 @transaction.atomic
-def _remind(job_id: uuid.UUID, now: datetime) -> bool:
-    still = Job.objects.filter(id=job_id, status=Job.Status.QUEUED, enqueued_at__lt=now - UNHEARD_AFTER)
+def _send_again(job_id: uuid.UUID, now: datetime) -> bool:
+    still = Job.objects.filter(id=job_id, status=Job.Status.QUEUED, enqueued_at__lt=now - RESEND_AFTER)
     if not still.update(enqueued_at=now):
         return False
     known = selectors.kind_of(job_id=job_id)
     assert known is not None
-    tell_a_worker(job_id=job_id, kind=known.kind)
+    enqueue_job(job_id=job_id, kind=known.kind)
     return True
 
 
 def reap(*, now: datetime | None = None) -> int:
-    """Takes away the jobs of workers that have stopped beating. Returns how many."""
+    """Takes the jobs of workers whose claims have expired. Returns the number of jobs."""
     now = now or timezone.now()
-    return sum(_take_away(job_id, now) for job_id in selectors.abandoned(now=now, limit=_AT_ONCE))
+    return sum(_reclaim(job_id, now) for job_id in selectors.abandoned(now=now, limit=_AT_ONCE))
 
 
 @transaction.atomic
-def _take_away(job_id: uuid.UUID, now: datetime) -> bool:
-    """Requeued, so that another worker goes on from the rows that there are; at an end of patience, failed.
+def _reclaim(job_id: uuid.UUID, now: datetime) -> bool:
+    """Requeues a job whose claim has expired, so that another worker continues from its stored pages or steps; fails it
+    after too many attempts.
 
-    A sync job goes the same way: its caller is gone, but its Idempotency-Key may come back.
+    A sync job is requeued too: its client is gone, but may repeat the call with its Idempotency-Key.
     """
     job = event_log.lock(job_id)
-    if not lease_ran_out(job, now=now):
+    if not has_expired(job, now=now):
         return False
     if job.cancel_requested_at is not None:
         completion.end_abandoned(job, now=now)
@@ -61,7 +62,7 @@ def _take_away(job_id: uuid.UUID, now: datetime) -> bool:
         message = f"The job was lost {settings.JOB_MAX_ATTEMPTS} times in a row. {charged} charged."
         completion.end_failed(job, code="INTERNAL_ERROR", message=message, used=used, now=now)
     else:
-        requeued = Happened("requeued", {"reason": "lease_expired"})
+        requeued = NewEvent("requeued", {"reason": "lease_expired"})
         event_log.append(job, requeued, now=now, lease_until=None, enqueued_at=now)
-        tell_a_worker(job_id=job.id, kind=selectors.as_kind(job.kind))
+        enqueue_job(job_id=job.id, kind=selectors.as_kind(job.kind))
     return True

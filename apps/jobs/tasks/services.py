@@ -22,8 +22,8 @@ from apps.core.times import rfc3339
 from apps.jobs.models import Job, StepScreenshot, TaskRun
 from apps.jobs.services import creation, event_log
 from apps.jobs.services.claims import Claim, LeaseLost, lock_claimed
-from apps.jobs.services.enqueue_job import tell_a_worker
-from apps.jobs.services.event_log import Happened
+from apps.jobs.services.enqueue_job import enqueue_job
+from apps.jobs.services.event_log import NewEvent
 from apps.jobs.tasks.llm import keys
 from apps.webhooks.services import record_event
 
@@ -141,7 +141,7 @@ def ask(claim: Claim, step: StepRecord, *, question: str, now: datetime | None =
     job = lock_claimed(claim)
     expires_at = now + timedelta(seconds=settings.INPUT_WAIT_SECONDS)
     request = {"question": question, "asked_at": rfc3339(now), "expires_at": rfc3339(expires_at)}
-    run = _record_step(job, step, Happened("input_requested", request), lease_until=None, enqueued_at=None)
+    run = _record_step(job, step, NewEvent("input_requested", request), lease_until=None, enqueued_at=None)
     assert run.deadline_at is not None
     run.seconds_left = max(0.0, (run.deadline_at - now).total_seconds())
     run.deadline_at = None
@@ -170,8 +170,8 @@ def respond(*, workspace_id: uuid.UUID, job_id: uuid.UUID, response: str, now: d
         raise JobNotWaiting(f"The job is not waiting for an answer: it is {job.status}.")
     sealed = sealing.seal(response.encode(), context=_answer_context(job.id))
     TaskRun.objects.filter(job_id=job.id).update(sealed_answer=sealed)
-    event_log.append(job, Happened("input_responded"), now=now, enqueued_at=now)
-    tell_a_worker(job_id=job.id, kind="task")
+    event_log.append(job, NewEvent("input_responded"), now=now, enqueued_at=now)
+    enqueue_job(job_id=job.id, kind="task")
 
 
 def end_hook(job: Job) -> None:
@@ -181,12 +181,12 @@ def end_hook(job: Job) -> None:
     transaction.on_commit(lambda: keys.forget(job_id=job.id))
 
 
-def _record_step(job: Job, step: StepRecord, *more: Happened, **columns: Any) -> TaskRun:
+def _record_step(job: Job, step: StepRecord, *more: NewEvent, **columns: Any) -> TaskRun:
     if step.number != job.step_count + 1:
         raise ValueError(f"step {step.number} follows step {job.step_count}")
     run = TaskRun.objects.get(job_id=job.id)
     credits = step_cost(run.credits_per_3_steps, number=step.number)
-    happened = Happened("step", {"number": step.number, "credits": credits, **step.event})
+    happened = NewEvent("step", {"number": step.number, "credits": credits, **step.event})
     event_log.append(job, happened, *more, **columns)
     run.sealed_state = sealing.seal(step.state, context=_state_context(job.id))
     run.sealed_answer = None

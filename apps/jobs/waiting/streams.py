@@ -1,4 +1,4 @@
-"""Long-polls and event streams: coroutines that hold no thread while they wait."""
+"""Long-polls and event streams: coroutines, so that a waiting client holds no thread."""
 
 from __future__ import annotations
 
@@ -11,43 +11,39 @@ from asgiref.sync import sync_to_async
 
 from apps.jobs import selectors
 from apps.jobs.lifecycle import TERMINAL
-from apps.jobs.models import JobEvent
 from apps.jobs.serializers import event_body
 from apps.jobs.waiting import job_notifications
 
-# Proxies close what is silent for long; most wait a minute.
+# Proxies close connections that are silent for long; most allow a minute.
 HEARTBEAT_SECONDS = 15.0
-_PAGE = 200
+_EVENTS_AT_ONCE = 200
 _RECONNECT_MS = 1000
 
 
 async def until_over(job_id: uuid.UUID, *, seconds: float) -> None:
-    """Returns when the job is over, at the latest after `seconds`."""
+    """Returns when the job is over, or after `seconds`."""
     until = asyncio.get_running_loop().time() + seconds
-    async with job_notifications.watching(job_id) as watch:
-        while watch.head is None or not watch.head.terminal:
-            if not await watch.news(until - asyncio.get_running_loop().time()):
+    async with job_notifications.subscribed(job_id) as subscription:
+        while subscription.head is None or not subscription.head.terminal:
+            if not await subscription.changed(until - asyncio.get_running_loop().time()):
                 return
 
 
 async def stream(job_id: uuid.UUID, *, after: int) -> AsyncIterator[bytes]:
-    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) from the one that follows
-    number `after` to the job's last, with a comment from time to time while nothing happens.
+    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) from the event after number
+    `after` to the job's last one. A comment is sent from time to time while there is no event.
     """
     yield f"retry: {_RECONNECT_MS}\n\n".encode()
-    async with job_notifications.watching(job_id) as watch:
+    async with job_notifications.subscribed(job_id) as subscription:
         while True:
-            events = await sync_to_async(selectors.events)(job_id=job_id, after=after, limit=_PAGE)
+            events = await sync_to_async(selectors.events)(job_id=job_id, after=after, limit=_EVENTS_AT_ONCE)
             for event in events:
-                yield _frame(event)
+                data = json.dumps(event_body(event), ensure_ascii=False, separators=(",", ":"))
+                yield f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode()
                 after = event.seq
                 if event.type in TERMINAL:
                     return
-            while len(events) < _PAGE and (watch.head is None or watch.head.last_seq <= after):
-                if not await watch.news(HEARTBEAT_SECONDS):
+            more = len(events) == _EVENTS_AT_ONCE
+            while not more and (subscription.head is None or subscription.head.last_seq <= after):
+                if not await subscription.changed(HEARTBEAT_SECONDS):
                     yield b": still there\n\n"
-
-
-def _frame(event: JobEvent) -> bytes:
-    data = json.dumps(event_body(event), ensure_ascii=False, separators=(",", ":"))
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode()

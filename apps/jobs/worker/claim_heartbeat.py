@@ -1,4 +1,4 @@
-"""Keeps a lease while a coroutine works under it, and hears when the job is cancelled or lost."""
+"""Keeps a claim alive while a coroutine works under it, and tells the coroutine when the job is cancelled or lost."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from apps.jobs.waiting import job_notifications
 log = logging.getLogger(__name__)
 
 
-class Lease:
-    """`cancelled`: the owner wants the job to end. `lost`: another has it, or may have; write nothing more."""
+class HeldClaim:
+    """`cancelled`: the owner asked to end the job. `lost`: another process may have claimed it; write nothing more."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -29,43 +29,44 @@ class Lease:
 
 
 @asynccontextmanager
-async def kept(claim: Claim) -> AsyncIterator[Lease]:
-    """Heartbeats three times in the lease's length. A cancel is heard within a second (see `job_notifications`)."""
-    lease = Lease(claim)
-    tasks = [asyncio.create_task(_beat(lease)), asyncio.create_task(_hear(lease))]
+async def held(claim: Claim) -> AsyncIterator[HeldClaim]:
+    """Sends three heartbeats in the time after which a claim expires. A cancellation is noticed within a second."""
+    holding = HeldClaim(claim)
+    tasks = [asyncio.create_task(_send_heartbeats(holding)), asyncio.create_task(_watch_job(holding))]
     try:
-        yield lease
+        yield holding
     finally:
         for task in tasks:
             task.cancel()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):
-                log.error("a lease was not kept", extra={"job_id": claim.job_id}, exc_info=ended)
+                log.error("the heartbeat of a claim failed", extra={"job_id": claim.job_id}, exc_info=ended)
 
 
-async def _beat(lease: Lease) -> None:
-    beaten = time.monotonic()
-    while time.monotonic() < beaten + settings.JOB_LEASE_SECONDS:
+async def _send_heartbeats(holding: HeldClaim) -> None:
+    last_success = time.monotonic()
+    while time.monotonic() < last_success + settings.JOB_LEASE_SECONDS:
         await asyncio.sleep(settings.JOB_LEASE_SECONDS / 3)
         sent = time.monotonic()
         try:
-            await sync_to_async(claims.heartbeat)(lease.claim)
+            await sync_to_async(claims.heartbeat)(holding.claim)
         except LeaseLost:
             break
         except Error as error:
-            log.warning("a heartbeat failed", extra={"job_id": lease.claim.job_id, "cause": type(error).__name__})
+            log.warning("a heartbeat failed", extra={"job_id": holding.claim.job_id, "cause": type(error).__name__})
         else:
-            beaten = sent
-    lease.lost.set()
+            last_success = sent
+    holding.lost.set()
 
 
-async def _hear(lease: Lease) -> None:
-    async with job_notifications.watching(lease.claim.job_id) as watch:
-        while not lease.lost.is_set():
-            await watch.news(settings.JOB_LEASE_SECONDS)
-            if watch.head is None:
+async def _watch_job(holding: HeldClaim) -> None:
+    async with job_notifications.subscribed(holding.claim.job_id) as subscription:
+        while not holding.lost.is_set():
+            await subscription.changed(settings.JOB_LEASE_SECONDS)
+            head = subscription.head
+            if head is None:
                 continue
-            if watch.head.cancel_requested:
-                lease.cancelled.set()
-            if watch.head.status != "running" or watch.head.fence != lease.claim.fence:
-                return  # over, or another's: the next heartbeat or write will find out
+            if head.cancel_requested:
+                holding.cancelled.set()
+            if head.status != "running" or head.fence != holding.claim.fence:
+                return  # the job has ended or another process has claimed it: the next heartbeat or write fails

@@ -1,8 +1,8 @@
-"""What an executor is: a coroutine that does the work of one kind of job.
+"""An executor is a coroutine that does the work of one kind of job.
 
-It is given a Run and returns an Outcome; the harness (`worker`) claims the job, keeps the lease, and writes the end.
-An executor of an idempotent kind may be called again for the same job by another worker: it skips what
-`positions_done` names. When `cancelled` is set it stops soon and returns Cancelled.
+It takes a Run and returns an Outcome. `worker` claims the job, sends the heartbeats and writes the end. Another worker
+may execute the same job again: an executor of pages skips the positions in `positions_done`. When `cancelled` is set,
+it stops soon and returns Cancelled.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from apps.jobs.services.progress import PageRecord
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """`used`: what it cost; None: what its pages and steps came to. `result`: for kinds without a builder in
-    `results`. `page`: recorded together with the end.
+    """`used` is the price in credits; None means the sum of its pages and steps. `result` is for kinds without a
+    builder in `results`. `page` is recorded in the transaction that ends the job.
     """
 
     used: int | None = None
@@ -34,7 +34,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Free unless `used` says otherwise (None: what its pages and steps came to)."""
+    """`used` is the price in credits; None means the sum of its pages and steps."""
 
     code: str
     message: str
@@ -50,14 +50,16 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not over: a human is being asked, as the job's last event says. Nobody works on it meanwhile."""
+    """The job waits for a human's answer, as its last event says. No worker has a claim on it until then."""
 
 
 Outcome = Completed | Failed | Cancelled | Waiting
 
 
 class Run:
-    """One execution of a job. Its coroutines raise LeaseLost when another has taken over: let that pass through."""
+    """One execution of a job. Its coroutines raise LeaseLost when another process has claimed the job. An executor does
+    not catch that.
+    """
 
     def __init__(self, *, job: Job, claim: Claim, cancelled: asyncio.Event) -> None:
         self.job = job
@@ -73,7 +75,7 @@ class Run:
         return await sync_to_async(selectors.positions_done)(job_id=self.claim.job_id)
 
     async def record_page(self, page: PageRecord) -> bool:
-        """False when that position was there already."""
+        """False when the position was recorded before."""
         return await sync_to_async(progress.record_page)(self.claim, page)
 
     async def progress(self, *, done: int | None = None, total: int | None = None) -> None:

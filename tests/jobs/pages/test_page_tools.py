@@ -9,7 +9,7 @@ import pytest
 
 from apps.jobs import json_schemas
 from apps.jobs.pages import markdown
-from apps.jobs.pages.cleaning import cleaned
+from apps.jobs.pages.loading import cleaned
 from apps.jobs.pages.robots import Robots, address
 from tests.patience import PATIENCE, cpu_seconds
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from apps.jobs.waiting.job_notifications import Board
+from apps.jobs.waiting.job_notifications import JobNotifications
 from tests.patience import PATIENCE
 
 
@@ -14,10 +14,10 @@ from tests.patience import PATIENCE
 async def test_the_listener_ends_at_whatever_moment_it_is_told_to() -> None:
     """A cancellation that is swallowed would keep a worker from ending."""
     for moment in range(60):
-        board = Board()
+        notifications = JobNotifications()
         await asyncio.sleep(moment * 0.0002)
-        for task in board._tasks:
+        for task in notifications._tasks:
             task.cancel()
-        done, pending = await asyncio.wait(board._tasks, timeout=PATIENCE)
+        done, pending = await asyncio.wait(notifications._tasks, timeout=PATIENCE)
         assert not pending, f"{moment * 0.2:.1f} ms after its start"
         assert all(task.cancelled() for task in done)
