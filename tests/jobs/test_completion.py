@@ -84,7 +84,7 @@ def test_a_result_of_its_own_is_in_the_row_and_the_event(alice: Member) -> None:
 def test_a_result_too_large_for_an_event_is_refused(alice: Member) -> None:
     claim = claimed(make_job(alice, "task"))
 
-    with pytest.raises(ValueError, match="belongs into the job's pages"):
+    with pytest.raises(ValueError, match="must be stored as pages"):
         completion.complete(claim, result={"text": "x" * completion.MAX_RESULT_BYTES})
 
 
