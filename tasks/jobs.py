@@ -39,6 +39,11 @@ def purge_screenshots() -> None:
     run_tick("jobs.purge_screenshots", task_sweeps.purge_screenshots)
 
 
+@shared_task(name="jobs.purge_expired_pages")
+def purge_expired_pages() -> None:
+    run_tick("jobs.purge_expired_pages", sweeps.purge_expired_pages)
+
+
 @worker_init.connect
 def _begin(**kwargs: Any) -> None:
     """Before the first jobs come, several at once."""

@@ -13,6 +13,7 @@ PERIODS: dict[str, timedelta] = {
     "jobs.reap": timedelta(seconds=2),
     "jobs.end_overdue": timedelta(seconds=2),
     "jobs.purge_screenshots": timedelta(minutes=10),
+    "jobs.purge_expired_pages": timedelta(minutes=10),
     "billing.release_expired_holds": timedelta(minutes=1),
     "billing.reconcile_checkouts": timedelta(minutes=1),
     "billing.purge_unpaid_checkouts": timedelta(hours=1),

@@ -49,6 +49,7 @@ class Job(models.Model):
     hold_reference = models.CharField(max_length=150)
     page_credits = models.PositiveIntegerField(default=0, help_text="Price of a completed page, as at the start.")
 
+    request_id = models.CharField(max_length=200, blank=True, help_text="Of the call that created it.")
     status = models.CharField(max_length=14, choices=Status)
     last_seq = models.PositiveIntegerField()
     fence = models.PositiveIntegerField(default=0)
@@ -128,9 +129,13 @@ class JobPage(models.Model):
     packed = models.BinaryField()
     size = models.PositiveIntegerField(help_text="Bytes of JSON that it unpacks to.")
     created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, help_text="When it is deleted; empty: it is kept.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "position"], name="job_page_once")]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="job_page_by_expiry")
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_id} [{self.position}] {self.status}"

@@ -43,6 +43,7 @@ class State:
     step_count: int = 0
     credits_used: int = 0
     credits_charged: int = 0
+    request_id: str = ""
     agent_id: str = ""
     live_url: str = ""
     result: Any = None
@@ -86,6 +87,7 @@ Changes = dict[str, Any]
 def _queued(state: State, event: Event) -> Changes:
     return {
         "progress_total": event.data.get("progress_total"),
+        "request_id": event.data.get("request_id", ""),
         "agent_id": event.data.get("agent_id", ""),
     }
 

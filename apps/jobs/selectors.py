@@ -107,12 +107,6 @@ def as_kind(text: str) -> Kind:
     return cast(Kind, text)
 
 
-def request_id(*, job_id: uuid.UUID) -> str:
-    """The id of the request that created the job; logs of its execution carry it."""
-    first = JobEvent.objects.filter(job_id=job_id, seq=1).values_list("data__request_id", flat=True).first()
-    return first or ""
-
-
 def under_way(*, workspace_id: uuid.UUID, lane: Lane, now: datetime) -> int:
     """How many of the workspace's jobs of a lane run, or wait for a human while their browser is leased."""
     busy = Q(status=Job.Status.RUNNING, lease_until__gte=now) | Q(status=Job.Status.INPUT_REQUIRED)

@@ -41,6 +41,8 @@ class JobSerializer(JobStatusSerializer):
     error_code = serializers.CharField(allow_null=True)
     error_message = serializers.CharField(allow_null=True)
     input_request = serializers.JSONField(allow_null=True)
+    input_question = serializers.CharField(allow_null=True, help_text="The question of `input_request`.")
+    request_id = serializers.CharField(allow_null=True, help_text="`X-Request-Id` of the call that created the job.")
     metadata = serializers.JSONField()
 
 
@@ -86,6 +88,8 @@ def job_body(job: Job, *, result: Any = None) -> dict[str, Any]:
         "error_code": job.error_code or None,
         "error_message": job.error_message or None,
         "input_request": job.input_request,
+        "input_question": (job.input_request or {}).get("question"),
+        "request_id": job.request_id or None,
         "metadata": job.metadata,
     }
 

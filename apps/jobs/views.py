@@ -57,7 +57,7 @@ class JobView(AsyncEndpoint):
     @extend_schema(
         operation_id="get_job",
         summary="Get a job",
-        description="With `wait`, answers when the job is over, or with the job as it is when the time is up.",
+        description="With `wait`, answers when the job is over or asks a human, or as it is when the time is up.",
         tags=_TAG,
         parameters=[OpenApiParameter("wait", int, description=f"Seconds, 1 to {MAX_WAIT}.")],
         responses={200: serializers.JobSerializer, **openapi.failures(*_MISSING, errors.BadRequest)},
@@ -69,7 +69,7 @@ class JobView(AsyncEndpoint):
         if wait:
             job = await sync_to_async(selectors.job)(workspace_id=workspace_id, job_id=wanted)
             if job.status not in TERMINAL:
-                await streams.until_over(job.id, seconds=wait)
+                await streams.until_settled(job.id, seconds=wait)
         return await sync_to_async(_answer)(workspace_id, wanted)
 
 

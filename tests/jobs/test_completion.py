@@ -118,8 +118,15 @@ def test_a_queued_job_is_cancelled_at_once_and_free(alice: Member) -> None:
 
     assert completion.cancel(workspace_id=alice.workspace.id, job_id=job.id).status == "cancelled"
 
-    assert (alice.credits(), alice.events()) == ((100, 0), [])
+    told = {
+        "job_id": str(job.id),
+        "kind": "batch",
+        "error_code": "CANCELLED",
+        "error_message": "The job was cancelled.",
+    }
+    assert (alice.credits(), alice.events()) == ((100, 0), [("job.failed", told)])
     assert story(job) == ["queued", "cancelled"]
+    assert (reread(job).error_code, reread(job).error_message) == ("CANCELLED", "The job was cancelled.")
 
 
 def test_a_running_job_is_asked_to_stop_and_pays_for_what_it_finished(alice: Member) -> None:

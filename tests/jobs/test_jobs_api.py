@@ -35,6 +35,8 @@ ENVELOPE = {
     "error_code",
     "error_message",
     "input_request",
+    "input_question",
+    "request_id",
     "metadata",
 }
 

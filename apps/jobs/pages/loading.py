@@ -40,14 +40,19 @@ class PageJob:
     params: dict[str, Any]
     price: int
 
+    @property
+    def call(self) -> str:
+        """What each page is loaded for: `scrape`, `extract`, `screenshot` or `crawl`. A batch has it as its mode."""
+        return self.params.get("mode", "scrape") if self.kind == "batch" else self.kind
+
     def request(self, url: str) -> PageWish:
         options = {name: self.params[name] for name in _OPTIONS if name in self.params}
-        if self.kind == "extract":
+        if self.call == "extract":
             options["max_chars"] = 2 * self.params["max_chars"]  # cleaning shortens the text
         return PageWish(
             url=url,
             queue=str(self.workspace_id),
-            formats=_runner_formats(self.kind, self.params),
+            formats=_runner_formats(self),
             block_resources=tuple(self.params.get("block_resources", ())),
             **options,
         )
@@ -99,6 +104,7 @@ async def load(job: PageJob, url: str, *, position: int = 0, within: float | Non
     loaded = agent(job.price)
     body = {
         "url": page.url,
+        "final_url": page.url,
         "http_status": page.http_status,
         "title": page.title,
         **content,
@@ -111,27 +117,28 @@ async def load(job: PageJob, url: str, *, position: int = 0, within: float | Non
     return Loaded(body, loaded, page)
 
 
-def _runner_formats(kind: Kind, params: dict[str, Any]) -> tuple[str, ...]:
-    if kind == "extract":
+def _runner_formats(job: PageJob) -> tuple[str, ...]:
+    if job.call == "extract":
         return ("text",)
-    if kind == "screenshot":
+    if job.call == "screenshot":
         return ("screenshot",)
-    wanted = set(params["formats"])
+    wanted = set(job.params["formats"])
     if "markdown" in wanted:
         wanted.add("html")
-    if kind == "crawl":
+    if job.call == "crawl":
         wanted.add("links")
     return tuple(sorted(wanted - {"markdown"}))
 
 
 async def _content(job: PageJob, page: PageResult) -> dict[str, Any]:
     """The part of the result that depends on the kind. Raises UpstreamUnavailable for a page that is too large."""
-    if job.kind == "extract":
+    if job.call == "extract":
         text = cleaned(page.text or "", max_chars=job.params["max_chars"])
-        return {"text": text, **{name: job.params[name] for name in ("schema", "prompt") if name in job.params}}
+        prompt = {"prompt": job.params["prompt"]} if "prompt" in job.params else {}
+        return {"text": text, "schema": job.params.get("schema"), **prompt}
     if len(page.screenshot_png_b64 or "") > MAX_SCREENSHOT_CHARS:
         raise UpstreamUnavailable("The page is too large: its screenshot has more than 12 MiB.")
-    if job.kind == "screenshot":
+    if job.call == "screenshot":
         return {"screenshot_png_b64": page.screenshot_png_b64}
     return await _formats(job, page)
 

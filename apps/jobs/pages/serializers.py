@@ -57,19 +57,30 @@ class FormatsMixin(serializers.Serializer[Any]):
         child=StrictCharField(allow_blank=True),
         required=False,
         max_length=50,
-        help_text=f"Any of {', '.join(f'`{name}`' for name in FORMATS)}; others are ignored. Default: html.",
+        help_text=f"Any of {', '.join(f'`{name}`' for name in FORMATS)}; unknown ones are ignored. Default: html.",
     )
 
     default_formats: ClassVar[tuple[str, ...]] = ("html",)
 
     def validate_formats(self, value: list[str]) -> list[str]:
-        return [name for name in FORMATS if name in value]
+        known = [name for name in FORMATS if name in value]
+        if value and not known:
+            unknown = ", ".join(repr(name[:40]) for name in value[:5])
+            raise serializers.ValidationError(f"has no known format: {unknown}; there are: {', '.join(FORMATS)}")
+        return known or list(self.default_formats)
 
 
 class AsyncMixin(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         waits = StrictBooleanField(default=False, help_text="Answer 202 with a job at once.")
         return {**super().get_fields(), "async": waits}  # a name that Python keeps for itself
+
+
+def check_extraction(attrs: dict[str, Any]) -> None:
+    """Raises ValidationError unless there is exactly one of `schema` and `prompt`."""
+    if ("schema" in attrs) == ("prompt" in attrs):
+        problem = "Send either schema or prompt" + (", not both." if "schema" in attrs else ".")
+        raise serializers.ValidationError({"schema": [problem], "prompt": [problem]})
 
 
 class ScrapeOptionsSerializer(FormatsMixin, PageOptionsSerializer):
@@ -88,8 +99,7 @@ class ExtractSerializer(AsyncMixin, PageOptionsSerializer):
     prompt = StrictCharField(required=False, max_length=MAX_PROMPT_CHARS, help_text="What you are looking for.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("schema" in attrs) == ("prompt" in attrs):
-            raise serializers.ValidationError({"schema": ["or prompt: send exactly one of them"]})
+        check_extraction(attrs)
         return super().validate(attrs)
 
 
@@ -101,9 +111,20 @@ class ScreenshotSerializer(AsyncMixin, PageOptionsSerializer):
 
 
 class BatchSerializer(ScrapeOptionsSerializer):
+    """`mode` chooses the call that each URL gets, with that call's options and rows; other options are ignored."""
+
     urls = StrictListField(
         child=WebUrlField(), min_length=1, max_length=MAX_URLS, help_text="Results come in this order."
     )
+    mode = StrictChoiceField(choices=["scrape", "extract", "screenshot"], default="scrape")
+    schema = JsonSchemaField(required=False, help_text="For `extract`: either this or `prompt`.")
+    prompt = StrictCharField(required=False, max_length=MAX_PROMPT_CHARS, help_text="For `extract`.")
+    full_page = StrictBooleanField(default=True, help_text="For `screenshot`.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["mode"] == "extract":
+            check_extraction(attrs)
+        return super().validate(attrs)
 
 
 class GlobField(StrictCharField):
@@ -119,7 +140,7 @@ class GlobField(StrictCharField):
 
 
 class CrawlSerializer(ScrapeOptionsSerializer):
-    url = WebUrlField(help_text="Where it starts.")
+    url = WebUrlField(help_text="Where it starts. `start_url` is another name of it.")
     max_pages = StrictIntegerField(
         default=10, min_value=1, max_value=MAX_PAGES, help_text="Pages visited at most, failed ones too."
     )
@@ -129,9 +150,15 @@ class CrawlSerializer(ScrapeOptionsSerializer):
     exclude = StrictListField(child=GlobField(), default=list, max_length=MAX_PATTERNS, help_text="Stronger.")
     respect_robots = StrictBooleanField(default=True, help_text="Visit nothing that robots.txt forbids us.")
 
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and "url" not in data and "start_url" in data:
+            data = {**data, "url": data["start_url"]}
+        return super().to_internal_value(data)
+
 
 class ScrapeResultSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Where the page ended up.")
+    final_url = serializers.CharField(help_text="The same as `url`.")
     http_status = serializers.IntegerField()
     title = serializers.CharField(allow_blank=True)
     html = serializers.CharField(required=False)
@@ -147,10 +174,11 @@ class ScrapeResultSerializer(serializers.Serializer[Any]):
 
 class ExtractResultSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Where the page ended up.")
+    final_url = serializers.CharField(help_text="The same as `url`.")
     http_status = serializers.IntegerField()
     title = serializers.CharField(allow_blank=True)
     text = serializers.CharField(help_text="Clean: no empty lines, one space between words.")
-    schema = serializers.JSONField(required=False, help_text="As it was sent.")
+    schema = serializers.JSONField(allow_null=True, help_text="As it was sent; null beside a prompt.")
     prompt = serializers.CharField(required=False, help_text="As it was sent.")
     agent_id = serializers.CharField()
     trust_score = serializers.IntegerField()
@@ -160,6 +188,7 @@ class ExtractResultSerializer(serializers.Serializer[Any]):
 
 class ScreenshotResultSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Where the page ended up.")
+    final_url = serializers.CharField(help_text="The same as `url`.")
     http_status = serializers.IntegerField()
     title = serializers.CharField(allow_blank=True)
     screenshot_png_b64 = serializers.CharField()

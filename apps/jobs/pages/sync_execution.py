@@ -52,9 +52,7 @@ async def read_page(*, workspace_id: uuid.UUID, kind: Kind, params: dict[str, An
     except BaseException:  # the client disconnected, the server stops, or a bug: the hold is released in each case
         await _write(_abandon, claim)
         raise
-    # Under an Idempotency-Key the result is stored: the client may get it from a repeated call only.
-    kept = PageRecord(0, params["url"], "completed", loaded.body) if idempotency.is_keyed() else None
-    await _write(_finish, claim, agent=loaded.agent, page=kept)
+    await _write(_finish, claim, agent=loaded.agent, page=PageRecord(0, params["url"], "completed", loaded.body))
     return loaded.body
 
 
@@ -86,15 +84,15 @@ async def _write(write: Callable[..., None], claim: Claim, **values: Any) -> Non
 
 
 @transaction.atomic
-def _finish(claim: Claim, *, agent: QuickAgent, page: PageRecord | None) -> None:
+def _finish(claim: Claim, *, agent: QuickAgent, page: PageRecord) -> None:
     quick_agents.record(workspace_id=claim.workspace_id, agents=[agent])
-    completion.complete(claim, used=agent.cost_credits, page=page)
+    completion.complete(claim, used=agent.cost_credits, page=page, agent_id=agent.id)
 
 
 @transaction.atomic
 def _fail(claim: Claim, *, agent: QuickAgent, error: ApiError) -> None:
     quick_agents.record(workspace_id=claim.workspace_id, agents=[agent])
-    completion.fail(claim, code=error.code, message=error.message)
+    completion.fail(claim, code=error.code, message=error.message, agent_id=agent.id)
 
 
 def _abandon(claim: Claim) -> None:

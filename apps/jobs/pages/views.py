@@ -37,7 +37,7 @@ class _PageView(AsyncEndpoint):
 
     async def post(self, request: Request) -> HttpResponse:
         params = checked(self.serializer, request)
-        if params.pop("async"):
+        if params.pop("async") or _asks_for_job(request):
             return await _accepted(workspace_of(request), self.kind, params)
         return json_response(
             await sync_execution.read_page(workspace_id=workspace_of(request), kind=self.kind, params=params)
@@ -140,10 +140,11 @@ class BatchView(AsyncEndpoint):
     @extend_schema(
         operation_id="quick_batch",
         summary="Scrape many pages",
-        description=f"1 to {wire.MAX_URLS} URLs as one job, several at once. `result.results` has a row for each, in"
-        " order: `{url, status, …}` with what a scrape gives, or `error_code` and `error_message`. HTML is cut at two"
-        " million characters a page (`truncated` names what was); pages beyond 64 MiB in all fail. The price of all"
-        " pages is held, that of those that were read is charged.",
+        description=f"1 to {wire.MAX_URLS} URLs as one job, several at once. Each URL gets the call that `mode` names,"
+        " with that call's options. `result.results` has a row for each, in order: `{url, status, …}` with that call's"
+        " result, or `error_code` and `error_message`. HTML is cut at two million characters a page (`truncated` names"
+        " what was cut); pages beyond 64 MiB in all fail. The price of all pages is held; pages that were loaded are"
+        " charged.",
         tags=_TAG,
         request=wire.BatchSerializer,
         responses={202: AcceptedJobSerializer, **openapi.failures(*_BEGINNING)},
@@ -191,3 +192,11 @@ async def _accepted(workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any],
     job = await sync_to_async(services.begin)(workspace_id=workspace_id, kind=kind, params=params, pages=pages)
     trace.bind(job_id=job.id)
     return json_response(accepted_body(job), status=HTTPStatus.ACCEPTED)
+
+
+def _asks_for_job(request: Request) -> bool:
+    """`?async=true` means the same as `async: true` in the body. Raises ValidationFailed for any other value."""
+    text = request.query_params.get("async", "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise errors.ValidationFailed({"async": ["must be true or false"]})
+    return text in ("true", "1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,23 +26,29 @@ from apps.webhooks.services import record_event
 MAX_RESULT_BYTES = 256 * 1024
 MAX_MESSAGE = 2000
 
+_CANCELLED = {"error_code": "CANCELLED", "error_message": "The job was cancelled."}
+
 # Kind -> what else ends with a job of that kind, in the transaction that ends it. An app's `ready` registers it.
 END_HOOKS: dict[str, Callable[[Job], None]] = {}
 
 
 @transaction.atomic(savepoint=False)  # an error also rolls back what the caller wrote
 def complete(
-    claim: Claim, *, used: int | None = None, result: dict[str, Any] | None = None, page: PageRecord | None = None
+    claim: Claim,
+    *,
+    used: int | None = None,
+    result: dict[str, Any] | None = None,
+    page: PageRecord | None = None,
+    agent_id: str = "",
 ) -> Job:
-    """Ends a job as completed. `used` is its price in credits; by default the sum of its pages and steps. `page`, if
-    given, is recorded in the same transaction. Raises LeaseLost, and ValueError for a result too large for an event:
-    pages are stored in rows of their own, and `results` builds the result from them.
+    """Ends a job as completed. `used` is its price in credits; by default the sum of its pages and steps. `page` and
+    the agent that loaded it, if given, are recorded in the same transaction. Raises LeaseLost, and ValueError for a
+    result too large for an event: pages are stored in rows of their own, and `results` builds the result from them.
     """
     if result is not None and len(json.dumps(result)) > MAX_RESULT_BYTES:
         raise ValueError(f"a result of more than {MAX_RESULT_BYTES} bytes must be stored as pages")
     job = lock_claimed(claim)
-    _record(job, page)
-    return _end(job, "completed", used, {"result": result})
+    return _end(job, "completed", used, {"result": result}, before=_page_events(job, page, agent_id))
 
 
 @transaction.atomic(savepoint=False)  # an error also rolls back what the caller wrote
@@ -54,19 +60,20 @@ def fail(
     used: int | None = 0,
     page: PageRecord | None = None,
     result: dict[str, Any] | None = None,
+    agent_id: str = "",
 ) -> Job:
     """Ends a job as failed. `used` is its price in credits; None means the sum of its pages and steps. `result` is what
     was done before the failure. Raises LeaseLost.
     """
     job = lock_claimed(claim)
-    _record(job, page)
-    return end_failed(job, code=code, message=message, used=used, result=result)
+    before = _page_events(job, page, agent_id)
+    return end_failed(job, code=code, message=message, used=used, result=result, before=before)
 
 
 @transaction.atomic
 def end_cancelled(claim: Claim, *, used: int | None = None) -> Job:
     """Ends a job whose executor stopped because its owner cancelled it. Finished work is charged. Raises LeaseLost."""
-    return _end(lock_claimed(claim), "cancelled", used, {})
+    return _end(lock_claimed(claim), "cancelled", used, _CANCELLED)
 
 
 @transaction.atomic
@@ -83,7 +90,7 @@ def cancel(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     if job.status in TERMINAL:
         raise JobTerminal(f"The job is already {job.status}.")
     if job.status != Job.Status.RUNNING:
-        return _end(job, "cancelled", None, {})
+        return _end(job, "cancelled", None, _CANCELLED)
     if job.cancel_requested_at is None:
         event_log.append(job, NewEvent("cancel_requested"))
     return job
@@ -97,27 +104,39 @@ def end_failed(
     used: int | None,
     result: dict[str, Any] | None = None,
     now: datetime | None = None,
+    before: Sequence[NewEvent] = (),
 ) -> Job:
     """Ends a locked job without a valid claim as failed."""
     data: dict[str, Any] = {"error_code": code, "error_message": message[:MAX_MESSAGE]}
-    return _end(job, "failed", used, data if result is None else {**data, "result": result}, now)
+    return _end(job, "failed", used, data if result is None else {**data, "result": result}, now, before)
 
 
 def end_abandoned(job: Job, *, now: datetime) -> Job:
     """Ends a locked job that was cancelled while its executor was gone."""
-    return _end(job, "cancelled", None, {}, now)
+    return _end(job, "cancelled", None, _CANCELLED, now)
 
 
-def _record(job: Job, page: PageRecord | None) -> None:
-    happened = page and insert_page(job, page)
-    if happened:
-        event_log.append(job, happened)
+def _page_events(job: Job, page: PageRecord | None, agent_id: str) -> list[NewEvent]:
+    """The events of the agent and of the page that are recorded together with the end of a locked job."""
+    events = [NewEvent("attached", {"agent_id": agent_id, "live_url": ""})] if agent_id else []
+    if page is not None and (stored := insert_page(job, page)) is not None:
+        events.append(stored)
+    return events
 
 
-def _end(job: Job, event: EventType, used: int | None, data: dict[str, Any], now: datetime | None = None) -> Job:
-    used = job.credits_used if used is None else used
-    happened = NewEvent(event, {"credits_charged": used, **data})
-    event_log.append(job, happened, now=now or timezone.now(), lease_until=None)
+def _end(
+    job: Job,
+    event: EventType,
+    used: int | None,
+    data: dict[str, Any],
+    now: datetime | None = None,
+    before: Sequence[NewEvent] = (),
+) -> Job:
+    """Appends the events `before` and the last one, and settles the hold."""
+    if used is None:
+        used = job.credits_used + sum(new.data.get("credits", 0) for new in before)
+    end = NewEvent(event, {"credits_charged": used, **data})
+    event_log.append(job, *before, end, now=now or timezone.now(), lease_until=None)
     billing.settle(
         workspace_id=job.workspace_id,
         reference=job.hold_reference,
@@ -126,8 +145,10 @@ def _end(job: Job, event: EventType, used: int | None, data: dict[str, Any], now
     )
     if (hook := END_HOOKS.get(job.kind)) is not None:
         hook(job)
-    if not job.sync and event != "cancelled":  # the seed's catalogue has no event for a cancellation
-        record_event(workspace_id=job.workspace_id, type=f"job.{event}", data=_event_data(job))
+    if not job.sync:
+        # The catalogue has no event of its own for a cancellation: it is a failure with the code CANCELLED.
+        event_type = "job.completed" if event == "completed" else "job.failed"
+        record_event(workspace_id=job.workspace_id, type=event_type, data=_event_data(job))
     return job
 
 
@@ -143,7 +164,7 @@ def _description(job: Job, event: EventType) -> str:
 
 def _event_data(job: Job) -> dict[str, Any]:
     """The shapes of the seed's event catalogue."""
-    if job.status == Job.Status.FAILED:
+    if job.status != Job.Status.COMPLETED:
         return {
             "job_id": str(job.id),
             "kind": job.kind,

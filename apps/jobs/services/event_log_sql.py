@@ -34,7 +34,7 @@ _UNPROJECTED = ("id", "workspace_id", "kind", "sync", "hold_reference", "page_cr
 _LOCKED = tuple(name for name in _COLUMNS if name in {*_UNPROJECTED, *FIELDS})  # in the order of `from_db`
 _LOCK = Prepared("lock_job", f"SELECT {', '.join(_LOCKED)} FROM jobs_job WHERE id = %s FOR UPDATE")  # noqa: S608
 # Statements for more events are not prepared: a batch writes any number of events at once, so plans would pile up.
-_FEW = 2
+_FEW = 3
 
 
 def lock(job_id: uuid.UUID) -> Job | None:

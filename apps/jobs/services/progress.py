@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from django.db import connection, transaction
@@ -15,9 +16,12 @@ from apps.jobs.services.event_log import NewEvent
 
 PageStatus = Literal["completed", "failed"]
 
+# The client of a synchronous call has its result. It can be read again for this time.
+SYNC_RESULT_LIFE = timedelta(hours=24)
+
 _INSERT_ONCE = """
-    INSERT INTO jobs_jobpage (job_id, position, url, status, packed, size, created_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (job_id, position) DO NOTHING
+    INSERT INTO jobs_jobpage (job_id, position, url, status, packed, size, created_at, expires_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (job_id, position) DO NOTHING
 """
 
 
@@ -50,7 +54,9 @@ def record_page(claim: Claim, page: PageRecord) -> bool:
 def insert_page(job: Job, page: PageRecord, packed: tuple[bytes, int] | None = None) -> NewEvent | None:
     """Inserts the row of a page of a locked job. Returns the event to append; None when the row existed before."""
     content, size = packed or pack(page.payload)
-    values = (job.id, page.position, page.url, page.status, content, size, timezone.now())
+    now = timezone.now()
+    expires_at = now + SYNC_RESULT_LIFE if job.sync else None
+    values = (job.id, page.position, page.url, page.status, content, size, now, expires_at)
     with connection.cursor() as cursor:
         cursor.execute(_INSERT_ONCE, values)
         if cursor.rowcount != 1:

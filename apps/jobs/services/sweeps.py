@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.jobs import selectors
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobPage
 from apps.jobs.services import completion, event_log
 from apps.jobs.services.claims import has_expired
 from apps.jobs.services.enqueue_job import enqueue_job
@@ -66,3 +66,8 @@ def _reclaim(job_id: uuid.UUID, now: datetime) -> bool:
         event_log.append(job, requeued, now=now, lease_until=None, enqueued_at=now)
         enqueue_job(job_id=job.id, kind=selectors.as_kind(job.kind))
     return True
+
+
+def purge_expired_pages(*, now: datetime | None = None) -> int:
+    """Deletes the results of synchronous calls after their life. Returns the number of pages."""
+    return JobPage.objects.filter(expires_at__lt=now or timezone.now()).delete()[0]

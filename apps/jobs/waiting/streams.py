@@ -20,11 +20,13 @@ _EVENTS_AT_ONCE = 200
 _RECONNECT_MS = 1000
 
 
-async def until_over(job_id: uuid.UUID, *, seconds: float) -> None:
-    """Returns when the job is over, or after `seconds`."""
+async def until_settled(job_id: uuid.UUID, *, seconds: float) -> None:
+    """Returns when the job is over or asks a human, or after `seconds`."""
     until = asyncio.get_running_loop().time() + seconds
     async with job_notifications.subscribed(job_id) as subscription:
-        while subscription.head is None or not subscription.head.terminal:
+        while subscription.head is None or not (
+            subscription.head.terminal or subscription.head.status == "input_required"
+        ):
             if not await subscription.changed(until - asyncio.get_running_loop().time()):
                 return
 

@@ -105,7 +105,7 @@ class Worker:
         async with ThreadSensitiveContext(executor=self._threads):
             try:
                 job = await sync_to_async(Job.objects.get)(id=claim.job_id)
-                request_ids.bind(await sync_to_async(selectors.request_id)(job_id=job.id))
+                request_ids.bind(job.request_id)
                 async with claim_heartbeat.held(claim) as held:
                     await self._execute_claimed(job, held, lane)
             except LeaseLost:

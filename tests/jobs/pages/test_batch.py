@@ -319,3 +319,27 @@ def _work_and_close(work: Work, accepted: dict[str, Any]) -> None:
         work(accepted)
     finally:
         connections.close_all()
+
+
+def test_a_batch_of_extractions_and_one_of_screenshots(
+    api: ServedApi, carol: Member, pages: FakePages, work: Work
+) -> None:
+    pages.site(url(0), text=" A  b ")
+    extracting = submit(api, carol, [url(0)], mode="extract", prompt="the H1")
+    seeing = submit(api, carol, [url(0)], mode="screenshot", full_page=False)
+    for accepted in (extracting, seeing):
+        work(accepted)
+
+    (text,) = job_of(api, carol, extracting)["result"]["results"]
+    (shot,) = job_of(api, carol, seeing)["result"]["results"]
+    assert (text["text"], text["prompt"], text["schema"], "html" in text) == ("A b", "the H1", None, False)
+    assert (shot["screenshot_png_b64"], "html" in shot) == ("iVBORw0KGgo=", False)
+    assert [(asked.formats, asked.full_page) for asked in pages.requests] == [(["text"], True), (["screenshot"], False)]
+
+
+def test_a_batch_of_extractions_wants_what_an_extraction_wants(api: ServedApi, carol: Member) -> None:
+    neither = api.post(carol, "/v1/quick/batch", {"urls": [url(0)], "mode": "extract"})
+    unknown = api.post(carol, "/v1/quick/batch", {"urls": [url(0)], "mode": "crawl"})
+
+    assert (neither.status, set(neither.body["fields"])) == (400, {"schema", "prompt"})
+    assert (unknown.status, set(unknown.body["fields"])) == (400, {"mode"})

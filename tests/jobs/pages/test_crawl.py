@@ -258,3 +258,12 @@ def _work_and_close(work: Work, accepted: dict[str, Any]) -> None:
         work(accepted)
     finally:
         connections.close_all()
+
+
+def test_start_url_is_another_name_of_url(api: ServedApi, carol: Member) -> None:
+    named = api.post(carol, "/v1/quick/crawl", {"start_url": "http://site.test/", "max_pages": 3})
+    neither = api.post(carol, "/v1/quick/crawl", {"max_pages": 3})
+
+    assert named.status == 202
+    assert Job.objects.get(id=named.body["id"]).params["url"] == "http://site.test/"
+    assert (neither.status, set(neither.body["fields"])) == (400, {"url"})

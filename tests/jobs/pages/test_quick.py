@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from apps.agents.models import Agent
 from apps.billing.verification import problems
 from apps.jobs.models import Job, JobPage
+from apps.jobs.services import sweeps
+from apps.jobs.verification import problems as job_problems
 from runner.wire import PageFailure, PageFailureCode
 from tests.cast import Member
 from tests.fakes.pages import FakePages, Trouble
@@ -38,6 +41,7 @@ def test_a_scrape_answers_with_the_page(api: ServedApi, carol: Member, pages: Fa
     agent_id = reply.body["agent_id"]
     assert reply.body == {
         "url": "http://site.test/home",
+        "final_url": "http://site.test/home",
         "http_status": 203,
         "title": "Home",
         "html": "<p>Hello",
@@ -47,6 +51,63 @@ def test_a_scrape_answers_with_the_page(api: ServedApi, carol: Member, pages: Fa
         "duration_ms": 7,
     }
     assert carol.credits() == (99, 0)
+
+
+def test_the_job_of_a_synchronous_call_can_be_read_like_any_other(
+    api: ServedApi, carol: Member, pages: FakePages
+) -> None:
+    pages.site(URL, html="<p>Hello")
+
+    reply = api.ask(carol, "POST", "/v1/quick/scrape", {"url": URL}, headers={"X-Request-Id": "mine-1"})
+
+    (job,) = api.ask(carol, "GET", "/v1/jobs").body["jobs"]
+    read = api.ask(carol, "GET", f"/v1/jobs/{job['id']}").body
+    assert read["result"] == reply.body
+    assert (read["status"], read["progress_done"], read["progress_total"]) == ("completed", 1, 1)
+    assert (read["agent_id"], read["request_id"]) == (reply.body["agent_id"], "mine-1")
+    assert list(job_problems()) == []
+
+
+def test_the_result_of_a_synchronous_call_is_kept_for_a_day(api: ServedApi, carol: Member, pages: FakePages) -> None:
+    api.post(carol, "/v1/quick/scrape", {"url": URL})
+    (job,) = Job.objects.all()
+
+    assert sweeps.purge_expired_pages(now=now() + timedelta(hours=23)) == 0
+    assert sweeps.purge_expired_pages(now=now() + timedelta(hours=25)) == 1
+    read = api.ask(carol, "GET", f"/v1/jobs/{job.id}").body
+    assert (read["status"], read["result"], read["credits_charged"]) == ("completed", None, 1)
+
+
+def test_the_job_of_a_page_that_failed_names_its_agent(api: ServedApi, carol: Member, pages: FakePages) -> None:
+    pages.script(URL, PageFailure("unreachable", "net::ERR_NAME_NOT_RESOLVED", URL))
+
+    api.post(carol, "/v1/quick/scrape", {"url": URL})
+
+    (job,) = Job.objects.all()
+    assert (job.status, job.error_code, job.agent_id) == ("failed", "UPSTREAM_UNAVAILABLE", Agent.objects.get().id)
+
+
+@pytest.mark.parametrize("call", ["scrape", "extract", "screenshot"])
+def test_async_in_the_query_means_async(api: ServedApi, carol: Member, pages: FakePages, call: str) -> None:
+    reply = api.post(
+        carol, f"/v1/quick/{call}?async=true", {"url": URL, **({"prompt": "x"} if call == "extract" else {})}
+    )
+
+    assert (reply.status, reply.body["status"], reply.body["kind"]) == (202, "queued", call)
+    assert pages.requests == []
+    assert api.post(carol, f"/v1/quick/{call}?async=maybe", {"url": URL, "prompt": "x"}).body["fields"].keys() == {
+        "async"
+    }
+
+
+def test_no_formats_is_the_default_and_only_unknown_ones_are_refused(
+    api: ServedApi, carol: Member, pages: FakePages
+) -> None:
+    assert "html" in api.post(carol, "/v1/quick/scrape", {"url": URL, "formats": []}).body
+
+    refused = api.post(carol, "/v1/quick/scrape", {"url": URL, "formats": ["pdf", "docx"]})
+    assert (refused.status, refused.code) == (400, "BAD_REQUEST")
+    assert "'pdf', 'docx'" in refused.body["fields"]["formats"][0]
 
 
 def test_formats_are_given_and_unknown_ones_ignored(api: ServedApi, carol: Member, pages: FakePages) -> None:
@@ -114,7 +175,7 @@ def test_extract_gives_clean_text_and_echoes(api: ServedApi, carol: Member, page
 
     assert (with_schema["text"], with_schema["schema"]) == ("A b c\nd", schema)
     assert (with_prompt["text"], with_prompt["prompt"]) == ("A b", "the H1")
-    assert "schema" not in with_prompt and "prompt" not in with_schema
+    assert with_prompt["schema"] is None and "prompt" not in with_schema
     assert carol.credits() == (98, 0)
 
 
