@@ -10,7 +10,7 @@ from rest_framework import serializers
 from apps.agents import addresses, durations
 from apps.agents.fields import CountryField, OsTypeField, WebUrlField
 from apps.agents.models import Agent
-from apps.agents.services.provisioning import Wish
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
 from apps.core.pagination import Page
 from apps.core.times import rfc3339_or_none
@@ -59,9 +59,9 @@ def _detected_mode(attrs: dict[str, Any], *, has_ttl: bool) -> str:
     return Agent.Mode.PERSISTENT if asks and not has_ttl else Agent.Mode.BURNER
 
 
-def wish(values: dict[str, Any]) -> Wish:
+def provision_request(values: dict[str, Any]) -> ProvisionRequest:
     """The checked body with its defaults."""
-    return Wish(
+    return ProvisionRequest(
         ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or durations.DEFAULT_SECONDS,
         country=CountryField.of(values),
         os_type=OsTypeField.of(values),

@@ -77,7 +77,7 @@ class AgentsView(Endpoint):
     def post(self, request: Request) -> Response:
         agent = provisioning.provision(
             workspace_id=workspace_of(request),
-            wish=serializers.wish(checked(serializers.CreateAgentSerializer, request)),
+            request=serializers.provision_request(checked(serializers.CreateAgentSerializer, request)),
             runner=runner_client(),
         )
         return Response(serializers.agent_body(agent), status=HTTPStatus.CREATED)

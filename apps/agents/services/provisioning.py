@@ -32,7 +32,7 @@ HOLD_GRACE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ProvisionRequest:
     """What was asked for, checked and with every default filled in."""
 
     ttl_seconds: int
@@ -43,12 +43,12 @@ class Wish:
     warmup_recipe: str = ""
 
 
-def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> Agent:
+def provision(*, workspace_id: uuid.UUID, request: ProvisionRequest, runner: RunnerClient) -> Agent:
     """A running burner. Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, or
     AgentNotRunning when it was destroyed before it ran. In none of these is anything charged.
     """
     began = time.monotonic()
-    agent = _admit(workspace_id, wish)
+    agent = _admit(workspace_id, request)
     try:
         granted = runner.lease(lease_request(agent))
     except ApiError as error:
@@ -64,39 +64,41 @@ def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> A
 
 
 @transaction.atomic
-def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
+def _admit(workspace_id: uuid.UUID, request: ProvisionRequest) -> Agent:
     """The queued agent and its hold, under the workspace's lock."""
     billing.lock_account(workspace_id=workspace_id)
     cap = accounts.burner_cap(workspace_id=workspace_id)
     if selectors.live_burners(workspace_id=workspace_id) >= cap:
         raise TooManyRequests(f"This workspace already has {cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS)
     agent_id = new_agent_id()
-    rate = _rate(wish.country)
+    rate = _rate(request.country)
     held = billing.hold(
         workspace_id=workspace_id,
-        amount=burner_maximum(rate, ttl=timedelta(seconds=wish.ttl_seconds)),
+        amount=burner_maximum(rate, ttl=timedelta(seconds=request.ttl_seconds)),
         reference=f"agent:{agent_id}",
         source=billing.Source(description="Burner", agent_id=agent_id),
-        expires_at=timezone.now() + timedelta(seconds=wish.ttl_seconds + settings.LEASE_WAIT_SECONDS) + HOLD_GRACE,
+        expires_at=timezone.now() + timedelta(seconds=request.ttl_seconds + settings.LEASE_WAIT_SECONDS) + HOLD_GRACE,
     )
-    agent = create(agent_id, workspace_id, wish, rate=rate, hold_reference=held.reference, cost_credits=held.amount)
+    agent = create(agent_id, workspace_id, request, rate=rate, hold_reference=held.reference, cost_credits=held.amount)
     idempotency.bind("agent", agent.id)
     return agent
 
 
-def create(agent_id: str, workspace_id: uuid.UUID, wish: Wish, *, rate: BurnerRate, **more: Any) -> Agent:
+def create(
+    agent_id: str, workspace_id: uuid.UUID, request: ProvisionRequest, *, rate: BurnerRate, **more: Any
+) -> Agent:
     """The row of a queued burner."""
     return Agent.objects.create(
         id=agent_id,
         workspace_id=workspace_id,
         mode=Agent.Mode.BURNER,
-        initial_url=wish.initial_url,
-        country=wish.country,
-        os_type=wish.os_type,
-        persona=wish.persona,
-        warmup_recipe=wish.warmup_recipe,
-        ttl_seconds=wish.ttl_seconds,
-        trust_score=identity.trust_score(wish.os_type),
+        initial_url=request.initial_url,
+        country=request.country,
+        os_type=request.os_type,
+        persona=request.persona,
+        warmup_recipe=request.warmup_recipe,
+        ttl_seconds=request.ttl_seconds,
+        trust_score=identity.trust_score(request.os_type),
         period_credits=rate.per_period,
         surcharge_credits=rate.surcharge,
         created_at=timezone.now(),

@@ -29,30 +29,30 @@ log = logging.getLogger(__name__)
 _PERIOD = "%Y-%m-%d"
 
 
-class Outcome(Enum):
+class RenewalOutcome(Enum):
     NOT_DUE = "not due"
     RENEWED = "renewed"
     UNPAID = "unpaid"
     DESTROYED = "destroyed"
 
 
-def renew(*, now: datetime | None = None) -> dict[Outcome, int]:
+def renew(*, now: datetime | None = None) -> dict[RenewalOutcome, int]:
     """Bills every month that has begun, of every running identity. Returns how often what happened."""
     now = now or timezone.now()
-    counts = dict.fromkeys(Outcome, 0)
+    counts = dict.fromkeys(RenewalOutcome, 0)
     for agent_id in selectors.due_for_renewal(now=now):
-        while (outcome := _renew(agent_id, now)) is Outcome.RENEWED:  # as many months as beat was down
+        while (outcome := _renew(agent_id, now)) is RenewalOutcome.RENEWED:  # as many months as beat was down
             counts[outcome] += 1
         counts[outcome] += 1
     return counts
 
 
 @transaction.atomic
-def _renew(agent_id: str, now: datetime) -> Outcome:
+def _renew(agent_id: str, now: datetime) -> RenewalOutcome:
     agent = Agent.objects.select_for_update().get(id=agent_id)
     due = agent.next_renewal_at
     if agent.status != Agent.Status.RUNNING or due is None or due > now:
-        return Outcome.NOT_DUE
+        return RenewalOutcome.NOT_DUE
     price = billing_selectors.price("persistent_month")
     try:
         _charge(agent, due, price)
@@ -65,7 +65,7 @@ def _renew(agent_id: str, now: datetime) -> Outcome:
         type="agent.renewed",
         data={"agent_id": agent.id, "renewal_credits": price, "next_renewal_at": rfc3339(following)},
     )
-    return Outcome.RENEWED
+    return RenewalOutcome.RENEWED
 
 
 def _charge(agent: Agent, due: datetime, price: int) -> None:
@@ -79,7 +79,7 @@ def _charge(agent: Agent, due: datetime, price: int) -> None:
         )
 
 
-def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> Outcome:
+def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> RenewalOutcome:
     """Says so once for each month, and ends the identity when the grace is over: it began when we said so."""
     grace = timedelta(days=settings.RENEWAL_GRACE_DAYS)
     since = agent.renewal_failed_at
@@ -99,8 +99,8 @@ def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> Outcome:
     elif since + grace <= now:
         # Its runner, if it has a session open, hears of it by the next reconciliation.
         termination.end(agent=agent, reason="renewal_failed", at=now)
-        return Outcome.DESTROYED
-    return Outcome.UNPAID
+        return RenewalOutcome.DESTROYED
+    return RenewalOutcome.UNPAID
 
 
 def _set(agent: Agent, **changes: object) -> None:

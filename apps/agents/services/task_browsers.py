@@ -16,7 +16,7 @@ from apps.agents.control_client import RunnerClient
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, termination
-from apps.agents.services.provisioning import Wish
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.billing.pricing import BurnerRate
 from apps.core.ids import new_agent_id
 from apps.core.times import from_unix
@@ -26,13 +26,13 @@ _FREE = BurnerRate(per_period=0, surcharge=0)
 
 
 @transaction.atomic
-def admit(*, workspace_id: uuid.UUID, job_id: uuid.UUID, wish: Wish) -> Agent:
+def admit(*, workspace_id: uuid.UUID, job_id: uuid.UUID, request: ProvisionRequest) -> Agent:
     """The browser that the job has, or a queued one for which a lease is to be asked."""
     before = selectors.of_job(job_id=job_id)
     if before and before[0].status in LIVE:
         return before[0]
     return provisioning.create(
-        new_agent_id(), workspace_id, wish, rate=_FREE, job_id=job_id, hold_reference="", cost_credits=0
+        new_agent_id(), workspace_id, request, rate=_FREE, job_id=job_id, hold_reference="", cost_credits=0
     )
 
 

@@ -17,7 +17,7 @@ from apps.agents.lifecycle import OUR_FAULT
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, termination
 from apps.agents.services import task_browsers as agents
-from apps.agents.services.provisioning import Wish
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
 from apps.jobs.worker.executor import Run
 
@@ -65,7 +65,7 @@ class TaskBrowser:
             if ended and ended[0] is earlier[0] and (acted or len(ended) > 1):
                 raise _gone(ended[0])
             agent = await sync_to_async(agents.admit)(
-                workspace_id=self._run.claim.workspace_id, job_id=self._run.job.id, wish=self._wish()
+                workspace_id=self._run.claim.workspace_id, job_id=self._run.job.id, request=self._request()
             )
             if agent.status == Agent.Status.RUNNING or await self._lease(agent):
                 return agent
@@ -119,10 +119,12 @@ class TaskBrowser:
     async def _read(self, agent_id: str) -> Agent:
         return await sync_to_async(selectors.agent)(workspace_id=self._run.claim.workspace_id, agent_id=agent_id)
 
-    def _wish(self) -> Wish:
+    def _request(self) -> ProvisionRequest:
         params = self._run.params
         left = max(self._deadline - timezone.now(), timedelta()) + MARGIN
-        return Wish(ttl_seconds=int(left.total_seconds()), country=params["country"], os_type=params["os_type"])
+        return ProvisionRequest(
+            ttl_seconds=int(left.total_seconds()), country=params["country"], os_type=params["os_type"]
+        )
 
 
 def _gone(agent: Agent) -> Gone:

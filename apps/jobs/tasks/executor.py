@@ -38,7 +38,7 @@ from apps.jobs.worker.executor import Cancelled, Completed, Failed, Outcome, Run
 from apps.jobs.worker.retry import retried, unless_cancelled
 
 if TYPE_CHECKING:
-    from apps.jobs.tasks.browser_agent import BrowserAgent, Final, Model, Step
+    from apps.jobs.tasks.browser_agent import BrowserAgent, Final, Step, TaskModel
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Task:
         key = await self._key()
         library = await _library()
         name = ModelName.parse(self._params["llm"])
-        model: Model = library.Model(name, base_url=self._params.get("llm_base_url", ""), key=key)
+        model: TaskModel = library.TaskModel(name, base_url=self._params.get("llm_base_url", ""), key=key)
         self._redact = functools.partial(_without, key)
         browser = TaskBrowser(self._run, deadline=situation.deadline_at)
         try:
@@ -111,13 +111,15 @@ class Task:
         get = functools.partial(sync_to_async(keys.get), job_id=self._run.job.id)
         return await retried(get, passing=lambda error: isinstance(error, keys.KeyOutOfReach))
 
-    async def _in_browsers(self, browser: TaskBrowser, situation: Situation, model: Model, directory: Path) -> Outcome:
+    async def _in_browsers(
+        self, browser: TaskBrowser, situation: Situation, model: TaskModel, directory: Path
+    ) -> Outcome:
         library = await _library()
         for connection in range(MAX_CONNECTIONS):
             agent = self._agent = await browser.get(acted=situation.acting_step > 0)
             await browser.attach(agent)
             hands = library.BrowserAgent(
-                self._wish(library),
+                self._goal(library),
                 model=model,
                 cdp_url=_cdp_url(agent),
                 directory=directory / str(connection),
@@ -139,7 +141,9 @@ class Task:
     async def _take_up(self) -> Situation:
         return await sync_to_async(services.take_up)(self._run.claim, wallclock=self._wallclock)
 
-    async def _drive(self, hands: BrowserAgent, browser: TaskBrowser, situation: Situation, model: Model) -> Outcome:
+    async def _drive(
+        self, hands: BrowserAgent, browser: TaskBrowser, situation: Situation, model: TaskModel
+    ) -> Outcome:
         library = await _library()
         await hands.open()
         if (final := hands.final()) is not None:  # whoever recorded the last step died before it could end the task
@@ -151,7 +155,7 @@ class Task:
         while self._steps < self._params["max_steps"]:
             try:
                 step: Step = await hands.step(self._steps + 1)
-            except library.NoAnswer as error:
+            except library.UnusableAnswer as error:
                 if model.trouble is not None:
                     return await self._failed(model.trouble.code, model.trouble.message)
                 nonsense += 1
@@ -181,7 +185,7 @@ class Task:
     async def _about_to_act(self) -> None:
         await sync_to_async(services.begin_step)(self._run.claim, number=self._steps + 1)
 
-    async def _after(self, step: Step, hands: BrowserAgent, browser: TaskBrowser, model: Model) -> Outcome | None:
+    async def _after(self, step: Step, hands: BrowserAgent, browser: TaskBrowser, model: TaskModel) -> Outcome | None:
         """Records a step. None when there is more to do."""
         number = self._steps + 1
         url = screenshot_url(self._run.job.id, number) if step.screenshot else None
@@ -242,8 +246,8 @@ class Task:
             tokens=tokens,
         )
 
-    def _wish(self, library: Any) -> Any:
-        return library.Wish(
+    def _goal(self, library: Any) -> Any:
+        return library.AgentGoal(
             task=task_result.with_schema(self._params["task"], self._params.get("output_schema")),
             max_steps=self._params["max_steps"],
             vision=self._params["use_vision"],

@@ -21,7 +21,7 @@ from types import FrameType
 from celery.__main__ import main
 
 OURS = ("apps.jobs", "browser_use", "bubus", "httpcore")
-OF_TASKS = {"_Session", "_Agent", "EventBus", "BrowserAgent", "Task", "Model", "PatientTransport"}
+OF_TASKS = {"QuietSession", "QuietAgent", "EventBus", "BrowserAgent", "Task", "TaskModel", "PatientTransport"}
 
 
 def report(signal_number: int, frame: FrameType | None) -> None:

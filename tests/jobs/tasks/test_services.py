@@ -11,7 +11,7 @@ import pytest
 from apps.agents.models import Agent
 from apps.agents.selectors import live_burners
 from apps.agents.services import task_browsers as agents
-from apps.agents.services.provisioning import Wish
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.billing import services as billing
 from apps.core import sealing
 from apps.core.errors import JobNotWaiting, NotFound
@@ -193,11 +193,11 @@ def test_credits_that_are_gone_are_noticed_before_a_browser_is_asked_for(alice: 
     assert not services.take_up(claimed(job), wallclock=MINUTE).paid_for
 
 
-WISH = Wish(ttl_seconds=120, country="us", os_type="OS_TYPE_MACOS")
+REQUEST = ProvisionRequest(ttl_seconds=120, country="us", os_type="OS_TYPE_MACOS")
 
 
 def admitted(member: Member, job: Job) -> Agent:
-    return agents.admit(workspace_id=member.workspace.id, job_id=job.id, wish=WISH)
+    return agents.admit(workspace_id=member.workspace.id, job_id=job.id, request=REQUEST)
 
 
 def test_a_task_has_one_browser_which_ends_with_it_and_is_in_nobodys_way(alice: Member) -> None:

@@ -19,7 +19,7 @@ os.environ.update(
     PYTHON_DOTENV_DISABLED="1",
 )
 
-from apps.jobs.tasks.browser_agent.agent import BrowserAgent, Disconnected, Final, NoAnswer, Step, Wish
-from apps.jobs.tasks.browser_agent.model import Model
+from apps.jobs.tasks.browser_agent.agent import AgentGoal, BrowserAgent, Disconnected, Final, Step, UnusableAnswer
+from apps.jobs.tasks.browser_agent.model import TaskModel
 
-__all__ = ["BrowserAgent", "Disconnected", "Final", "Model", "NoAnswer", "Step", "Wish"]
+__all__ = ["AgentGoal", "BrowserAgent", "Disconnected", "Final", "Step", "TaskModel", "UnusableAnswer"]

@@ -19,7 +19,7 @@ from browser_use.browser.views import BrowserStateSummary
 from pydantic import BaseModel, Field
 
 from apps.jobs.tasks.browser_agent import state as saved_state
-from apps.jobs.tasks.browser_agent.model import Model
+from apps.jobs.tasks.browser_agent.model import TaskModel
 from apps.jobs.tasks.browser_agent.quiet import QuietAgent, QuietSession, lock_of_its_own
 from apps.jobs.tasks.domains import Domains
 from apps.jobs.tasks.navigation_guard import NavigationGuard
@@ -39,7 +39,7 @@ a password, a decision), use ask_human; do not use it for what you can find out 
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class AgentGoal:
     """What a task asks of its agent."""
 
     task: str
@@ -73,7 +73,7 @@ class Final:
     success: bool
 
 
-class NoAnswer(Exception):
+class UnusableAnswer(Exception):
     """The model gave no answer that is a step."""
 
 
@@ -90,9 +90,9 @@ class BrowserAgent:
 
     def __init__(
         self,
-        wish: Wish,
+        goal: AgentGoal,
         *,
-        model: Model,
+        model: TaskModel,
         cdp_url: str,
         directory: Path,
         about_to_act: Callable[[], Awaitable[None]],
@@ -100,11 +100,11 @@ class BrowserAgent:
     ) -> None:
         """`about_to_act` is awaited between the model's decision and its execution. `state` is an earlier `state()`."""
         lock_of_its_own()
-        self._wish = wish
+        self._goal = goal
         self._model = model
         self._about_to_act = about_to_act
         self._question = ""
-        self._guard = NavigationGuard(wish.allowed)
+        self._guard = NavigationGuard(goal.allowed)
         saved = json.loads(state) if state else {}
         self._focus: str | None = saved.get("focus")
         self._forbidden: BaseException | None = None
@@ -112,7 +112,7 @@ class BrowserAgent:
             browser_profile=BrowserProfile(
                 cdp_url=cdp_url,
                 keep_alive=True,
-                allowed_domains=list(wish.allowed.patterns) or None,
+                allowed_domains=list(goal.allowed.patterns) or None,
                 downloads_path=directory / "downloads",
                 user_data_dir=directory / "profile",
                 accept_downloads=False,
@@ -124,13 +124,13 @@ class BrowserAgent:
             )
         )
         self._agent = QuietAgent(
-            task=wish.task,
+            task=goal.task,
             llm=model.chat,
             browser_session=self._session,
             tools=self._tools(),
             injected_agent_state=saved_state.restored(saved["agent"], directory) if saved else None,
             file_system_path=None if saved else str(directory),
-            use_vision=wish.vision,
+            use_vision=goal.vision,
             use_judge=False,
             enable_signal_handler=False,
             directly_open_url=False,
@@ -167,7 +167,7 @@ class BrowserAgent:
             self.tell(f"{url} could not be opened: {str(error)[:500]}", as_error=True)
 
     async def step(self, number: int) -> Step:
-        """Raises NoAnswer, Disconnected, and what `about_to_act` raises."""
+        """Raises UnusableAnswer, Disconnected, and what `about_to_act` raises."""
         agent, self._question, began = self._agent, "", time.monotonic()
         agent.seen = agent.went_wrong = None
         agent.state.n_steps = number
@@ -176,7 +176,7 @@ class BrowserAgent:
         before = saved_state.Before.of(agent.state)
         try:
             async with asyncio.timeout(_STEP_SECONDS):
-                await agent.step(AgentStepInfo(step_number=number - 1, max_steps=self._wish.max_steps))
+                await agent.step(AgentStepInfo(step_number=number - 1, max_steps=self._goal.max_steps))
         except TimeoutError as error:
             raise Disconnected(f"step {number} hangs") from error
         if self._forbidden is not None:
@@ -186,7 +186,7 @@ class BrowserAgent:
                 raise Disconnected(str(agent.went_wrong)) from agent.went_wrong
             if agent.state.last_model_output is None:
                 before.bring_back(agent.state)
-                raise NoAnswer(str(agent.went_wrong)) from agent.went_wrong
+                raise UnusableAnswer(str(agent.went_wrong)) from agent.went_wrong
             agent.state.last_result = [ActionResult(error=str(agent.went_wrong)[:MAX_TEXT])]
         tokens_in = sum(entry.usage.prompt_tokens for entry in usage)
         tokens_out = sum(entry.usage.completion_tokens for entry in usage)
@@ -234,7 +234,7 @@ class BrowserAgent:
         session._intentional_stop = True  # else it would connect again when it hears late that it was disconnected
 
     def _tools(self) -> Tools[Any]:
-        excluded = [*_EXCLUDED, *(["evaluate"] if self._wish.allowed.patterns else [])]
+        excluded = [*_EXCLUDED, *(["evaluate"] if self._goal.allowed.patterns else [])]
         tools: Tools[Any] = Tools(exclude_actions=excluded)
 
         @tools.registry.action(  # type: ignore[untyped-decorator]
@@ -259,7 +259,7 @@ class BrowserAgent:
         """No step begins on a page outside of the domains that the task may work in, however it got there."""
         await self._guard.watch(self._session.cdp_client)  # another one after it connected again
         url = await self._session.get_current_page_url()
-        if self._wish.allowed.permit(url):
+        if self._goal.allowed.permit(url):
             return
         page = await self._session.get_or_create_cdp_session()
         await page.cdp_client.send.Page.navigate(params={"url": "about:blank"}, session_id=page.session_id)

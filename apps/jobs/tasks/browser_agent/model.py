@@ -30,7 +30,7 @@ class _OpenAI(ChatOpenAI):
         return self.client
 
 
-class Model:
+class TaskModel:
     """The caller's model: the providers' own clients on a transport of ours, which alone tries again and gives up."""
 
     def __init__(self, name: ModelName, *, base_url: str, key: str) -> None:
