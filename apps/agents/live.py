@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt  # else its 403 would hide the 405
 from django.views.decorators.http import require_safe
 
-from apps.agents import addresses, selectors
+from apps.agents import agent_urls, selectors
 from apps.agents.models import Agent
 
 _CAPABILITY = re.compile(r"[A-Za-z0-9]{1,64}-[0-9a-f]{32,128}")
@@ -36,12 +36,12 @@ _POLICY = (
 @require_safe
 def page(request: HttpRequest, capability: str) -> HttpResponse:
     """200 while the agent runs, 410 once it is over, 404 for what never was a link."""
-    agent = selectors.watched(capability=capability) if _CAPABILITY.fullmatch(capability) else None
+    agent = selectors.by_live_capability(capability=capability) if _CAPABILITY.fullmatch(capability) else None
     status = _status(agent)
     context: dict[str, object] = {"status": status.value}
     if agent is not None and status == HTTPStatus.OK:
         mode = "control" if agent.live_control == capability else "view"
-        context |= {"mode": mode, "socket": addresses.live_socket(settings.PUBLIC_CDP_URL, capability)}
+        context |= {"mode": mode, "socket": agent_urls.live_socket_url(settings.PUBLIC_CDP_URL, capability)}
     response = render(request, "agents/live.html", context, status=status)
     for name, value in _HEADERS.items():
         response[name] = value

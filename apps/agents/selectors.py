@@ -37,7 +37,7 @@ def trust_score(*, agent_id: str) -> int:
     return score or 0
 
 
-def watched(*, capability: str) -> Agent | None:
+def by_live_capability(*, capability: str) -> Agent | None:
     """The agent that a live view's capability is for, also when it is over. It alone is asked for: no workspace."""
     holding = Agent.objects.filter(Q(live_view=capability) | Q(live_control=capability))
     return next(iter(holding.order_by()[:1]), None)

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import addresses, durations
+from apps.agents import agent_urls, durations
 from apps.agents.fields import CountryField, OsTypeField, WebUrlField
 from apps.agents.models import Agent
 from apps.agents.services.provisioning import ProvisionRequest
@@ -112,14 +112,14 @@ class LiveSerializer(serializers.Serializer[Any]):
 
 
 def agent_body(agent: Agent) -> dict[str, Any]:
-    cdp = _addresses(agent)
+    cdp = _cdp_urls(agent)
     return {
         "id": agent.id,
         "status": agent.status,
         "mode": agent.mode,
         "cdp_url": cdp and cdp.cdp_url,
         "cdp_http": cdp and cdp.cdp_http,
-        "live_url": cdp and addresses.live_url(settings.PUBLIC_URL, agent.live_view),
+        "live_url": cdp and agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
         "profile_id": agent.profile or None,
         "initial_url": agent.initial_url or None,
         "country": agent.country,
@@ -136,10 +136,10 @@ def agent_body(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _addresses(agent: Agent) -> addresses.Addresses | None:
+def _cdp_urls(agent: Agent) -> agent_urls.CdpUrls | None:
     if agent.status != Agent.Status.RUNNING:
         return None
-    return addresses.of(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
+    return agent_urls.cdp_urls(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
 
 
 def agents_body(page: Page[Agent]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def cdp_body(agent: Agent) -> dict[str, Any]:
 def live_body(agent: Agent) -> dict[str, Any]:
     """Of a running agent."""
     return {
-        "live_url": addresses.live_url(settings.PUBLIC_URL, agent.live_view),
-        "control_url": addresses.live_url(settings.PUBLIC_URL, agent.live_control),
+        "live_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
+        "control_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_control),
         "expires_at": rfc3339_or_none(agent.expires_at),
     }

@@ -178,5 +178,5 @@ def runner_report(request: HttpRequest) -> HttpResponse:
     report = reports.parse(request.body)
     if report is None:
         return HttpResponse(status=HTTPStatus.BAD_REQUEST)
-    sweeps.take_report(report=report)
+    sweeps.apply_report(report=report)
     return HttpResponse(status=HTTPStatus.NO_CONTENT)

@@ -56,7 +56,7 @@ def provision(*, workspace_id: uuid.UUID, request: ProvisionRequest, runner: Run
         termination.release_quietly(agent_id=agent.id, runner=runner)
         metrics.provisions.labels(error.code).observe(time.monotonic() - began)
         raise
-    if not run(agent, granted):
+    if not mark_running(agent, granted):
         termination.release_quietly(agent_id=agent.id, runner=runner)
         raise AgentNotRunning("The agent was destroyed before it ran.")
     metrics.provisions.labels("running").observe(time.monotonic() - began)
@@ -124,7 +124,7 @@ def lease_request(agent: Agent) -> LeaseRequest:
 
 
 @transaction.atomic
-def run(agent: Agent, granted: LeaseGranted) -> bool:
+def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
     """The agent has its browser. False when it has moved meanwhile: then nobody needs the browser."""
     return transitions.move(
         agent,

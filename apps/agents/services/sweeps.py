@@ -40,7 +40,7 @@ def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = No
             if boot == (agent.runner_id, agent.boot_id):
                 ended += termination.end(agent=agent, reason="expired", at=agent.expires_at)
             else:
-                ended += termination.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_sign_of_life()))
+                ended += termination.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_known_alive()))
     return ended
 
 
@@ -53,7 +53,7 @@ def _boot(find_runner: Callable[[], RunnerClient]) -> tuple[str, str] | None:
     return status.runner_id, status.boot_id
 
 
-def _last_sign_of_life() -> datetime:
+def _last_known_alive() -> datetime:
     """Until when what crashed with its runner is sure to have run. How long nobody noticed isn't charged for."""
     return ticks.last_finished(RECONCILIATION) or datetime.min.replace(tzinfo=UTC)
 
@@ -80,12 +80,12 @@ def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> No
         # Not of another boot, only of an earlier one: a later one may have begun since the runner was asked.
         forgotten = agent.id not in leases and agent.started_at and agent.started_at < now - SETTLING_TIME
         if agent.boot_id < status.boot_id:
-            termination.end(agent=agent, reason="crashed", at=_last_sign_of_life())
+            termination.end(agent=agent, reason="crashed", at=_last_known_alive())
         elif forgotten:
             termination.end(agent=agent, reason="crashed", at=now)
 
 
-def take_report(*, report: RunnerReport) -> None:
+def apply_report(*, report: RunnerReport) -> None:
     """Settles what a runner says has ended, and that every earlier boot of it has.
 
     A report may come twice, and late, when a later boot has granted leases already. Leases that are no agents of ours
@@ -97,4 +97,4 @@ def take_report(*, report: RunnerReport) -> None:
         termination.end(agent=agent, reason=ended.reason, at=from_unix(ended.ended_at))
     for agent in selectors.running_on(runner_id=report.runner_id):
         if agent.boot_id < report.boot_id:
-            termination.end(agent=agent, reason="crashed", at=_last_sign_of_life())
+            termination.end(agent=agent, reason="crashed", at=_last_known_alive())

@@ -1,7 +1,7 @@
 """Browsers of tasks: burners that a job has for itself. The job pays for them, and they end with it.
 
-Whoever does the job calls `admit` before, and `run` after asking the runner for the lease, which may take long. All of
-it may be repeated by another worker: the job has one browser at a time.
+The worker calls `admit`, asks the runner for the lease (which may take long), and calls `provisioning.mark_running`.
+Another worker may repeat all of it: the job has one browser at a time.
 """
 
 from __future__ import annotations

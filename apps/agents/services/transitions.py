@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from apps.agents import addresses
+from apps.agents import agent_urls
 from apps.agents.lifecycle import Status, may_follow
 from apps.agents.models import Agent
 from apps.core.times import rfc3339
@@ -43,7 +43,7 @@ _EVENT_TYPES: dict[Status, str] = {
 def _event_data(agent: Agent, to: Status) -> dict[str, Any]:
     """The shapes of the seed's event catalogue."""
     if to == "running":
-        cdp = addresses.of(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
+        cdp = agent_urls.cdp_urls(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
         return {
             "agent_id": agent.id,
             "mode": agent.mode,
@@ -52,7 +52,7 @@ def _event_data(agent: Agent, to: Status) -> dict[str, Any]:
             "expires_at": _time(agent.expires_at),
             "cost_credits": agent.cost_credits,
             "cdp_url": cdp.cdp_url,
-            "live_url": addresses.live_url(settings.PUBLIC_URL, agent.live_view),
+            "live_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
         }
     if to == "destroyed":
         return {

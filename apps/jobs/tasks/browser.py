@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
 
-from apps.agents import addresses, selectors
+from apps.agents import agent_urls, selectors
 from apps.agents.control_client import runner_client
 from apps.agents.lifecycle import OUR_FAULT
 from apps.agents.models import Agent
@@ -31,10 +31,10 @@ WATCH_SECONDS = 1.0
 REPORT_SECONDS = 4.0
 
 # Asking for a lease may take as long as a browser takes to be free: not on the threads that keep the books.
-_waiting = ThreadPoolExecutor(64, thread_name_prefix="task-lease")
+_lease_threads = ThreadPoolExecutor(64, thread_name_prefix="task-lease")
 
 
-class Gone(Exception):
+class BrowserGone(Exception):
     """There was a browser, and there is none any more. `our_fault`: neither the caller nor its time ended it."""
 
     def __init__(self, message: str, *, our_fault: bool) -> None:
@@ -48,22 +48,22 @@ class TaskBrowser:
     def __init__(self, run: Run, *, deadline: datetime) -> None:
         self._run = run
         self._deadline = deadline
-        self._callers: str = run.params.get("agent_id", "")
+        self._callers_agent_id: str = run.params.get("agent_id", "")
 
-    async def get(self, *, acted: bool) -> Agent:
+    async def acquire(self, *, acted: bool) -> Agent:
         """A running browser: the one that the task has, or a new one if none of its steps has acted yet. Waits for as
-        long as there is none to be had. Raises Gone, LeaseLost.
+        long as there is none to be had. Raises BrowserGone, LeaseLost.
         """
-        if self._callers:
-            agent = await self._read(self._callers)
+        if self._callers_agent_id:
+            agent = await self._read(self._callers_agent_id)
             if agent.status != Agent.Status.RUNNING:
-                raise _gone(agent)
+                raise _browser_gone(agent)
             return agent
         while True:
             earlier = await sync_to_async(selectors.of_job)(job_id=self._run.job.id)
             ended = [agent for agent in earlier if agent.started_at and agent.status == Agent.Status.DESTROYED]
             if ended and ended[0] is earlier[0] and (acted or len(ended) > 1):
-                raise _gone(ended[0])
+                raise _browser_gone(ended[0])
             agent = await sync_to_async(agents.admit)(
                 workspace_id=self._run.claim.workspace_id, job_id=self._run.job.id, request=self._request()
             )
@@ -74,11 +74,11 @@ class TaskBrowser:
     async def attach(self, agent: Agent) -> None:
         """Says so in the job, once for each browser."""
         if self._run.job.agent_id != agent.id or not self._run.job.live_url:
-            live_url = addresses.live_url(settings.PUBLIC_URL, agent.live_view) if agent.live_view else ""
+            live_url = agent_urls.live_url(settings.PUBLIC_URL, agent.live_view) if agent.live_view else ""
             await self._run.attach(agent_id=agent.id, live_url=live_url)
             self._run.job.agent_id, self._run.job.live_url = agent.id, live_url
 
-    async def over(self, agent: Agent) -> None:
+    async def wait_until_ended(self, agent: Agent) -> None:
         """Returns when the browser has ended."""
         while (await self._read(agent.id)).status == Agent.Status.RUNNING:
             await asyncio.sleep(WATCH_SECONDS)
@@ -87,14 +87,14 @@ class TaskBrowser:
         """Whether a connection that broke means that the browser ended, or only that."""
         try:
             async with asyncio.timeout(REPORT_SECONDS):
-                await self.over(agent)
+                await self.wait_until_ended(agent)
         except TimeoutError:
             return False
         return True
 
-    async def outlive(self, agent: Agent, *, wait: timedelta) -> None:
+    async def extend_for_answer(self, agent: Agent, *, wait: timedelta) -> None:
         """Lets the task's own browser live on while a human is asked. Whoever's agent is the caller's sees to it."""
-        if self._callers:
+        if self._callers_agent_id:
             return
         left = max(self._deadline - timezone.now(), timedelta())
         seconds = int((wait + left + MARGIN).total_seconds())
@@ -107,11 +107,13 @@ class TaskBrowser:
         """False when there was no browser for it, or it moved meanwhile."""
         loop = asyncio.get_running_loop()
         try:
-            granted = await loop.run_in_executor(_waiting, lambda: agents.lease(agent=agent, runner=runner_client()))
+            granted = await loop.run_in_executor(
+                _lease_threads, lambda: agents.lease(agent=agent, runner=runner_client())
+            )
         except (UpstreamTimeout, UpstreamUnavailable) as error:
             log.info("no browser for a task yet", extra={"agent_id": agent.id, "cause": error.code})
             return False
-        if await sync_to_async(provisioning.run)(agent, granted):
+        if await sync_to_async(provisioning.mark_running)(agent, granted):
             return True
         await sync_to_async(termination.release_quietly)(agent_id=agent.id, runner=runner_client())
         return False
@@ -127,6 +129,6 @@ class TaskBrowser:
         )
 
 
-def _gone(agent: Agent) -> Gone:
+def _browser_gone(agent: Agent) -> BrowserGone:
     why = agent.end_reason or agent.error_code or agent.status
-    return Gone(f"The browser ended before the task did ({why}).", our_fault=agent.end_reason in OUR_FAULT)
+    return BrowserGone(f"The browser ended before the task did ({why}).", our_fault=agent.end_reason in OUR_FAULT)

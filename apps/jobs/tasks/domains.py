@@ -14,7 +14,7 @@ from apps.core.outgoing.urls import host_name
 MAX_DOMAINS = 50
 
 
-def checked(pattern: str) -> str:
+def check_pattern(pattern: str) -> str:
     """The pattern in lower-case ASCII. Raises ValueError."""
     wild = "*." if pattern.startswith("*.") else ""
     try:
@@ -24,16 +24,16 @@ def checked(pattern: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Domains:
-    """`patterns` as `checked` gives them; without any, everything is permitted."""
+class AllowedDomains:
+    """`patterns` as `check_pattern` gives them; without any, everything is permitted."""
 
     patterns: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, patterns: Iterable[str]) -> Domains:
+    def of(cls, patterns: Iterable[str]) -> AllowedDomains:
         return cls(tuple(patterns))
 
-    def permit(self, url: str) -> bool:
+    def permits(self, url: str) -> bool:
         """Whether a task may be on the page. An empty page is always permitted."""
         if not self.patterns or not url or url.startswith("about:"):
             return True

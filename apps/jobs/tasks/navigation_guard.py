@@ -6,38 +6,38 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from apps.jobs.tasks.domains import Domains
+from apps.jobs.tasks.domains import AllowedDomains
 
 
 class NavigationGuard:
     """No page outside of `allowed` is even asked for, whoever wants it: a link, a redirect, a script."""
 
-    def __init__(self, allowed: Domains) -> None:
+    def __init__(self, allowed: AllowedDomains) -> None:
         self._allowed = allowed
         self._client: Any = None
-        self._judging: set[asyncio.Task[None]] = set()
+        self._decisions: set[asyncio.Task[None]] = set()
 
     async def watch(self, client: Any) -> None:
         """From now on, on this connection of browser-use's (a cdp_use.CDPClient)."""
         if client is self._client or not self._allowed.patterns:
             return
         self._client = client
-        client.register.Fetch.requestPaused(self._judge)
+        client.register.Fetch.requestPaused(self._on_request_paused)
         documents = {"patterns": [{"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}]}
         await client.send.Fetch.enable(params=documents)
 
-    def _judge(self, event: Any, session_id: str | None = None) -> None:
-        task = asyncio.get_running_loop().create_task(self._let_through(event, session_id))
-        self._judging.add(task)
-        task.add_done_callback(self._judging.discard)
+    def _on_request_paused(self, event: Any, session_id: str | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(self._decide(event, session_id))
+        self._decisions.add(task)
+        task.add_done_callback(self._decisions.discard)
 
-    async def _let_through(self, event: Any, session_id: str | None) -> None:
+    async def _decide(self, event: Any, session_id: str | None) -> None:
         send = self._client.send
         request = {"requestId": event["requestId"]}
         with suppress(Exception):  # the page or the connection is gone, and the request with it
             pages = await self._pages()
             # A page's main frame has its target's id. What a page embeds may come from anywhere.
-            if self._allowed.permit(event["request"]["url"]) or event["frameId"] not in pages:
+            if self._allowed.permits(event["request"]["url"]) or event["frameId"] not in pages:
                 await send.Fetch.continueRequest(params=request, session_id=session_id)
                 return
             refusal = {**request, "errorReason": "BlockedByClient"}

@@ -55,22 +55,22 @@ def _bounded(value: Any, text: Callable[[str], str]) -> Any:
     return value
 
 
-class Unfit(ValueError):
+class InvalidAnswer(ValueError):
     """The answer is not what `output_schema` asks for; the message says why, in words for the model and its user."""
 
 
-def parsed(answer: str) -> Any:
-    """The answer as JSON. Raises Unfit."""
+def parse_answer(answer: str) -> Any:
+    """The answer as JSON. Raises InvalidAnswer."""
     text = answer.strip()
     if fenced := _FENCED.match(text):
         text = fenced[1]
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unfit(f"it is not JSON: {error}") from error
+        raise InvalidAnswer(f"it is not JSON: {error}") from error
 
 
-def with_schema(task: str, schema: dict[str, Any] | None) -> str:
+def prompt(task: str, schema: dict[str, Any] | None) -> str:
     """The task as the model is told it."""
     if schema is None:
         return task

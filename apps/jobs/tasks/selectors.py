@@ -17,7 +17,7 @@ _TOKENS = """
 """
 
 
-def tokens_of_steps(*, job_id: uuid.UUID) -> tuple[int, int]:
+def token_usage(*, job_id: uuid.UUID) -> tuple[int, int]:
     """What a task's steps have taken of its model: input and output."""
     with connection.cursor() as cursor:
         cursor.execute(_TOKENS, [job_id])
@@ -34,7 +34,7 @@ def screenshot(*, workspace_id: uuid.UUID, job_id: uuid.UUID, step: int) -> byte
     return bytes(png)
 
 
-def overdue_tasks(*, before: datetime, limit: int) -> list[uuid.UUID]:
+def overdue(*, before: datetime, limit: int) -> list[uuid.UUID]:
     """Tasks whose time is up, and that nobody has ended."""
     late = TaskRun.objects.filter(deadline_at__lt=before).order_by("deadline_at")
     return list(late.values_list("job_id", flat=True)[:limit])
@@ -44,6 +44,6 @@ def is_overdue(*, job_id: uuid.UUID, before: datetime) -> bool:
     return TaskRun.objects.filter(job_id=job_id, deadline_at__lt=before).exists()
 
 
-def asking() -> list[Job]:
+def waiting_for_input() -> list[Job]:
     """Tasks that wait for a human."""
     return list(Job.objects.filter(status=Job.Status.INPUT_REQUIRED).only("id", "input_request"))

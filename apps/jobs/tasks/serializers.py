@@ -80,7 +80,7 @@ class TaskSerializer(serializers.Serializer[Any]):
         return value.rstrip("/")
 
     def validate_allowed_domains(self, value: list[str]) -> list[str]:
-        return [checked_by(domains.checked, pattern) for pattern in value]
+        return [checked_by(domains.check_pattern, pattern) for pattern in value]
 
     def validate_metadata(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -90,8 +90,8 @@ class TaskSerializer(serializers.Serializer[Any]):
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        allowed = domains.Domains.of(attrs["allowed_domains"])
-        if not allowed.permit(attrs.get("initial_url", "")):
+        allowed = domains.AllowedDomains.of(attrs["allowed_domains"])
+        if not allowed.permits(attrs.get("initial_url", "")):
             raise serializers.ValidationError({"initial_url": ["is outside of allowed_domains"]})
         return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
 

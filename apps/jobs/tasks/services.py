@@ -87,18 +87,18 @@ def _create(
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """Where a task stands as a worker takes it up. `paid_for`: its hold is there."""
+class ResumePoint:
+    """Where a task stands as a worker takes it up. `hold_open`: its hold is there."""
 
     deadline_at: datetime
     acting_step: int
     state: bytes | None
-    answer: str | None
-    paid_for: bool
+    human_answer: str | None
+    hold_open: bool
 
 
 @transaction.atomic
-def take_up(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) -> Situation:
+def resume(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) -> ResumePoint:
     """The task's time begins to run, at its first start or again. Raises LeaseLost, and sealing.Unreadable."""
     job = lock_claimed(claim)
     run = TaskRun.objects.select_for_update().get(job_id=job.id)
@@ -109,12 +109,12 @@ def take_up(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) 
         run.save(update_fields=["deadline_at", "seconds_left"])
     held = Hold.objects.filter(workspace_id=job.workspace_id, reference=job.hold_reference).first()
     answer = _unsealed(run.sealed_answer, _answer_context(job.id))
-    return Situation(
+    return ResumePoint(
         deadline_at=run.deadline_at,
         acting_step=run.acting_step,
         state=_unsealed(run.sealed_state, _state_context(job.id)),
-        answer=None if answer is None else answer.decode(),
-        paid_for=held is not None and held.status == Hold.Status.OPEN,
+        human_answer=None if answer is None else answer.decode(),
+        hold_open=held is not None and held.status == Hold.Status.OPEN,
     )
 
 

@@ -23,8 +23,8 @@ _AT_ONCE = 200
 def end_overdue(*, now: datetime | None = None) -> int:
     """Ends tasks that have no worker to do it, and those whose human has not answered. Returns how many."""
     now = now or timezone.now()
-    late = selectors.overdue_tasks(before=now - GRACE, limit=_AT_ONCE)
-    unanswered = [job.id for job in selectors.asking() if _asked_until(job) <= now]
+    late = selectors.overdue(before=now - GRACE, limit=_AT_ONCE)
+    unanswered = [job.id for job in selectors.waiting_for_input() if _asked_until(job) <= now]
     ended = sum(_end(job_id, now, "The task's time was up before a worker could finish it.") for job_id in late)
     return ended + sum(_end(job_id, now, "Nobody answered the task's question in time.") for job_id in unanswered)
 

@@ -22,7 +22,7 @@ def workdir(job_id: uuid.UUID) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def sweep() -> None:
+def remove_stale_workdirs() -> None:
     """Removes what processes that are no more have left behind."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         pid = path.name.removeprefix(_PREFIX).partition("-")[0]

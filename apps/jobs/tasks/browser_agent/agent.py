@@ -20,8 +20,8 @@ from pydantic import BaseModel, Field
 
 from apps.jobs.tasks.browser_agent import state as saved_state
 from apps.jobs.tasks.browser_agent.model import TaskModel
-from apps.jobs.tasks.browser_agent.quiet import QuietAgent, QuietSession, lock_of_its_own
-from apps.jobs.tasks.domains import Domains
+from apps.jobs.tasks.browser_agent.overrides import TaskAgent, TaskSession, use_own_bus_lock
+from apps.jobs.tasks.domains import AllowedDomains
 from apps.jobs.tasks.navigation_guard import NavigationGuard
 
 # What reads or writes files of the worker's, beyond the agent's own notes.
@@ -45,7 +45,7 @@ class AgentGoal:
     task: str
     max_steps: int
     vision: bool = True
-    allowed: Domains = field(default_factory=Domains)
+    allowed: AllowedDomains = field(default_factory=AllowedDomains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +95,20 @@ class BrowserAgent:
         model: TaskModel,
         cdp_url: str,
         directory: Path,
-        about_to_act: Callable[[], Awaitable[None]],
+        before_actions: Callable[[], Awaitable[None]],
         state: bytes | None = None,
     ) -> None:
-        """`about_to_act` is awaited between the model's decision and its execution. `state` is an earlier `state()`."""
-        lock_of_its_own()
+        """`before_actions` is awaited between the model's answer and its actions. `state` is an earlier `state()`."""
+        use_own_bus_lock()
         self._goal = goal
         self._model = model
-        self._about_to_act = about_to_act
+        self._before_actions = before_actions
         self._question = ""
         self._guard = NavigationGuard(goal.allowed)
         saved = json.loads(state) if state else {}
         self._focus: str | None = saved.get("focus")
-        self._forbidden: BaseException | None = None
-        self._session = QuietSession(
+        self._callback_error: BaseException | None = None
+        self._session = TaskSession(
             browser_profile=BrowserProfile(
                 cdp_url=cdp_url,
                 keep_alive=True,
@@ -123,12 +123,12 @@ class BrowserAgent:
                 highlight_elements=False,
             )
         )
-        self._agent = QuietAgent(
+        self._agent = TaskAgent(
             task=goal.task,
             llm=model.chat,
             browser_session=self._session,
             tools=self._tools(),
-            injected_agent_state=saved_state.restored(saved["agent"], directory) if saved else None,
+            injected_agent_state=saved_state.load(saved["agent"], directory) if saved else None,
             file_system_path=None if saved else str(directory),
             use_vision=goal.vision,
             use_judge=False,
@@ -137,10 +137,10 @@ class BrowserAgent:
             final_response_after_failure=False,
             extend_system_message=_INSTRUCTIONS,
             llm_timeout=_STEP_SECONDS,
-            register_new_step_callback=self._decided,
+            register_new_step_callback=self._before_actions_callback,
             calculate_cost=False,
         )
-        self._agent.before_reading = self._stay_inside
+        self._agent.before_observation = self._leave_forbidden_page
         if saved.get("output"):
             self._agent.state.last_model_output = self._agent.AgentOutput.model_validate(saved["output"])
 
@@ -164,35 +164,35 @@ class BrowserAgent:
         except Exception as error:
             if not self._session.is_cdp_connected:
                 raise Disconnected(str(error)) from error
-            self.tell(f"{url} could not be opened: {str(error)[:500]}", as_error=True)
+            self.add_note(f"{url} could not be opened: {str(error)[:500]}", as_error=True)
 
     async def step(self, number: int) -> Step:
-        """Raises UnusableAnswer, Disconnected, and what `about_to_act` raises."""
+        """Raises UnusableAnswer, Disconnected, and what `before_actions` raises."""
         agent, self._question, began = self._agent, "", time.monotonic()
-        agent.seen = agent.went_wrong = None
+        agent.browser_state = agent.step_error = None
         agent.state.n_steps = number
         usage = agent.token_cost_service.usage_history
         usage.clear()
-        before = saved_state.Before.of(agent.state)
+        before = saved_state.StepSnapshot.take(agent.state)
         try:
             async with asyncio.timeout(_STEP_SECONDS):
                 await agent.step(AgentStepInfo(step_number=number - 1, max_steps=self._goal.max_steps))
         except TimeoutError as error:
             raise Disconnected(f"step {number} hangs") from error
-        if self._forbidden is not None:
-            raise self._forbidden
-        if agent.went_wrong is not None:
+        if self._callback_error is not None:
+            raise self._callback_error
+        if agent.step_error is not None:
             if not self._session.is_cdp_connected:
-                raise Disconnected(str(agent.went_wrong)) from agent.went_wrong
+                raise Disconnected(str(agent.step_error)) from agent.step_error
             if agent.state.last_model_output is None:
-                before.bring_back(agent.state)
-                raise UnusableAnswer(str(agent.went_wrong)) from agent.went_wrong
-            agent.state.last_result = [ActionResult(error=str(agent.went_wrong)[:MAX_TEXT])]
+                before.restore(agent.state)
+                raise UnusableAnswer(str(agent.step_error)) from agent.step_error
+            agent.state.last_result = [ActionResult(error=str(agent.step_error)[:MAX_TEXT])]
         tokens_in = sum(entry.usage.prompt_tokens for entry in usage)
         tokens_out = sum(entry.usage.completion_tokens for entry in usage)
-        return self._report(began, tokens_in, tokens_out)
+        return self._completed_step(began, tokens_in, tokens_out)
 
-    def tell(self, text: str, *, as_error: bool = False) -> None:
+    def add_note(self, text: str, *, as_error: bool = False) -> None:
         """Something that the agent is to know before its next step."""
         news = ActionResult(error=text) if as_error else ActionResult(extracted_content=text, long_term_memory=text)
         self._agent.state.last_result = [*(self._agent.state.last_result or []), news]
@@ -208,7 +208,7 @@ class BrowserAgent:
         """What `BrowserAgent` needs to go on after the last step, as JSON."""
         output = self._agent.state.last_model_output
         saved = {
-            "agent": saved_state.saved(self._agent.state),
+            "agent": saved_state.dump(self._agent.state),
             "output": None if output is None else output.model_dump(mode="json", exclude_unset=True),
             "focus": self._session.agent_focus_target_id,
         }
@@ -248,25 +248,25 @@ class BrowserAgent:
 
         return tools
 
-    async def _decided(self, seen: BrowserStateSummary, output: AgentOutput, number: int) -> None:
+    async def _before_actions_callback(self, seen: BrowserStateSummary, output: AgentOutput, number: int) -> None:
         try:
-            await self._about_to_act()
+            await self._before_actions()
         except Exception as error:  # the library would take it for a mishap of the step
-            self._forbidden = error
+            self._callback_error = error
             raise
 
-    async def _stay_inside(self) -> None:
+    async def _leave_forbidden_page(self) -> None:
         """No step begins on a page outside of the domains that the task may work in, however it got there."""
         await self._guard.watch(self._session.cdp_client)  # another one after it connected again
         url = await self._session.get_current_page_url()
-        if self._goal.allowed.permit(url):
+        if self._goal.allowed.permits(url):
             return
         page = await self._session.get_or_create_cdp_session()
         await page.cdp_client.send.Page.navigate(params={"url": "about:blank"}, session_id=page.session_id)
-        self.tell(f"{url[:500]} is outside of the domains that this task may work in, and was left.", as_error=True)
+        self.add_note(f"{url[:500]} is outside of the domains that this task may work in, and was left.", as_error=True)
 
-    def _report(self, began: float, input_tokens: int, output_tokens: int) -> Step:
-        state, seen = self._agent.state, self._agent.seen
+    def _completed_step(self, began: float, input_tokens: int, output_tokens: int) -> Step:
+        state, seen = self._agent.state, self._agent.browser_state
         assert state.last_model_output is not None and seen is not None
         results: Sequence[ActionResult] = state.last_result or []
         return Step(

@@ -8,8 +8,8 @@ from browser_use.llm import ChatAnthropic, ChatOpenAI
 from openai import AsyncOpenAI
 
 from apps.jobs.tasks.llm.names import ModelName
-from apps.jobs.tasks.llm.transport import DEFAULT_BASE_URLS, PatientTransport
-from apps.jobs.tasks.llm.verdicts import Trouble
+from apps.jobs.tasks.llm.provider_failures import ProviderFailure
+from apps.jobs.tasks.llm.transport import DEFAULT_BASE_URLS, RetryingTransport
 
 MAX_OUTPUT_TOKENS = 8192
 # The key itself is put on the wire by the transport: no object of the libraries', and no traceback, ever holds it.
@@ -34,7 +34,7 @@ class TaskModel:
     """The caller's model: the providers' own clients on a transport of ours, which alone tries again and gives up."""
 
     def __init__(self, name: ModelName, *, base_url: str, key: str) -> None:
-        self._transport = PatientTransport(name.provider, key)
+        self._transport = RetryingTransport(name.provider, key)
         self._http = httpx2.AsyncClient(transport=self._transport, timeout=None)
         url = base_url or DEFAULT_BASE_URLS[name.provider]
         if name.provider == "anthropic":
@@ -51,9 +51,9 @@ class TaskModel:
             self.chat.client = AsyncOpenAI(api_key=_NO_KEY, base_url=url, http_client=self._http, max_retries=0)
 
     @property
-    def trouble(self) -> Trouble | None:
+    def failure(self) -> ProviderFailure | None:
         """Why the provider was given up on, once it was."""
-        return self._transport.trouble
+        return self._transport.failure
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -11,7 +11,7 @@ from browser_use.agent.views import ActionResult, AgentOutput, AgentState
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class StepSnapshot:
     """What a step's beginning uses up of the state. When the model decides nothing the next attempt needs it again."""
 
     result: list[ActionResult] | None
@@ -19,16 +19,16 @@ class Before:
     items: int
 
     @classmethod
-    def of(cls, state: AgentState) -> Before:
+    def take(cls, state: AgentState) -> StepSnapshot:
         items = len(state.message_manager_state.agent_history_items)
         return cls(state.last_result, state.last_model_output, items)
 
-    def bring_back(self, state: AgentState) -> None:
+    def restore(self, state: AgentState) -> None:
         state.last_result, state.last_model_output = self.result, self.output
         del state.message_manager_state.agent_history_items[self.items :]
 
 
-def saved(state: AgentState) -> dict[str, Any]:
+def dump(state: AgentState) -> dict[str, Any]:
     """All but the messages, which are made anew for each step, and the last output, whose type is the agent's own."""
     messages = state.message_manager_state
     history, output = messages.history, state.last_model_output
@@ -39,7 +39,7 @@ def saved(state: AgentState) -> dict[str, Any]:
         messages.history, state.last_model_output = history, output
 
 
-def restored(saved: dict[str, Any], directory: Path) -> AgentState:
+def load(saved: dict[str, Any], directory: Path) -> AgentState:
     """`directory` holds the agent's notes."""
     state = AgentState.model_validate(saved)
     if state.file_system_state is not None:

@@ -21,14 +21,14 @@ from apps.core.errors import NotReady
 log = logging.getLogger(__name__)
 
 # From its last use: longer than a task waits in the queue, runs, and waits for a human.
-LIFE_SECONDS = 24 * 3600
+TTL_SECONDS = 24 * 3600
 
 
-class KeyGone(Exception):
+class KeyUnavailable(Exception):
     """There is no key for the job, or none that opens."""
 
 
-class KeyOutOfReach(KeyGone):
+class KeyStoreUnavailable(KeyUnavailable):
     """Redis doesn't answer. The key may be there when it does."""
 
 
@@ -36,24 +36,24 @@ def put(*, job_id: uuid.UUID, key: str) -> None:
     """Raises NotReady when Redis is away: without the key the job could not begin."""
     sealed = sealing.seal(key.encode(), context=_context(job_id))
     try:
-        _redis().set(_name(job_id), sealed, ex=LIFE_SECONDS)
+        _redis().set(_name(job_id), sealed, ex=TTL_SECONDS)
     except (redis.RedisError, OSError) as error:
         log.warning("an LLM key could not be kept", extra={"cause": type(error).__name__})
         raise NotReady("The key can't be kept right now: try again in a moment.") from None
 
 
 def get(*, job_id: uuid.UUID) -> str:
-    """The job's key, which from now on lives its full time again. Raises KeyGone."""
+    """The job's key, which from now on lives its full time again. Raises KeyUnavailable."""
     try:
-        sealed = _redis().getex(_name(job_id), ex=LIFE_SECONDS)
+        sealed = _redis().getex(_name(job_id), ex=TTL_SECONDS)
     except (redis.RedisError, OSError) as error:
-        raise KeyOutOfReach("Redis is away") from error
+        raise KeyStoreUnavailable("Redis is away") from error
     if not isinstance(sealed, bytes):
-        raise KeyGone("Redis was emptied, or the key's time was up")
+        raise KeyUnavailable("Redis was emptied, or the key's time was up")
     try:
         return sealing.unseal(sealed, context=_context(job_id)).decode()
     except sealing.Unreadable as error:
-        raise KeyGone("its master key is gone") from error
+        raise KeyUnavailable("its master key is gone") from error
 
 
 def forget(*, job_id: uuid.UUID) -> None:

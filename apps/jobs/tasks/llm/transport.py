@@ -2,7 +2,7 @@
 
 Those clients are given no key and read none of the environment's: this puts the caller's key on the wire, and nothing
 else that they would send of their own accord. Addresses are checked as they are dialled (`apps.core.outgoing`).
-A call is tried again after what may pass; what won't is kept in `trouble`, in the provider's words without secrets.
+A call is tried again after what may pass; what won't is kept in `failure`, in the provider's words without secrets.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import httpx2
 from django.conf import settings
 
 from apps.core.outgoing.network import GuardedBackend, Refused, Resolving
-from apps.jobs.tasks.llm import verdicts
+from apps.jobs.tasks.llm import provider_failures
 from apps.jobs.tasks.llm.names import Provider
-from apps.jobs.tasks.llm.verdicts import Trouble
+from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 
 MAX_ANSWER = 8 * 1024 * 1024
 # Of one attempt. A model that thinks for longer than this gives no answer.
@@ -31,11 +31,11 @@ DEFAULT_BASE_URLS: dict[Provider, str] = {
     "anthropic": "https://api.anthropic.com",
     "openai": "https://api.openai.com/v1",
 }
-_PASSED_ON = frozenset({"accept", "content-type", "content-length", "host", "user-agent"})
-_PREFIX_PASSED_ON = "anthropic-"
+_FORWARDED_HEADERS = frozenset({"accept", "content-type", "content-length", "host", "user-agent"})
+_FORWARDED_PREFIX = "anthropic-"
 
 
-class PatientTransport(httpx2.AsyncBaseTransport):
+class RetryingTransport(httpx2.AsyncBaseTransport):
     """For one task. `sleep` and `seconds` are for tests."""
 
     def __init__(
@@ -46,7 +46,7 @@ class PatientTransport(httpx2.AsyncBaseTransport):
         seconds: float = ATTEMPT_SECONDS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.trouble: Trouble | None = None
+        self.failure: ProviderFailure | None = None
         self._provider = provider
         self._key = key
         self._seconds = seconds
@@ -63,17 +63,17 @@ class PatientTransport(httpx2.AsyncBaseTransport):
         content = await request.aread()
         attempt, paused = 1, 0.0
         while True:
-            answer, trouble = await self._attempt(request, content)
-            if trouble is None:
+            answer, failure = await self._attempt(request, content)
+            if failure is None:
                 break
-            seconds = verdicts.pause(trouble, attempt=attempt, paused=paused, chance=random.random())  # noqa: S311
+            seconds = provider_failures.retry_delay(failure, attempt=attempt, paused=paused, chance=random.random())  # noqa: S311
             if seconds is None:
-                self.trouble = trouble
+                self.failure = failure
                 break
             await self._sleep(seconds)
             attempt, paused = attempt + 1, paused + seconds
         if answer is None:
-            raise httpx2.ConnectError(trouble.message if trouble else "no answer", request=request)
+            raise httpx2.ConnectError(failure.message if failure else "no answer", request=request)
         return answer
 
     def without_secrets(self, text: str) -> str:
@@ -82,33 +82,37 @@ class PatientTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self._pool.aclose()
 
-    async def _attempt(self, request: httpx2.Request, content: bytes) -> tuple[httpx2.Response | None, Trouble | None]:
+    async def _attempt(
+        self, request: httpx2.Request, content: bytes
+    ) -> tuple[httpx2.Response | None, ProviderFailure | None]:
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await self._pool.handle_async_request(self._on_the_wire(request, content))
+                answer = await self._pool.handle_async_request(self._wire_request(request, content))
                 try:
                     body = b"".join([chunk async for chunk in answer.aiter_stream()])
                 finally:
                     await answer.aclose()
         except TimeoutError:
-            return None, Trouble("LLM_ERROR", f"The provider gave no answer within {self._seconds:g} s.", again=True)
+            return None, ProviderFailure(
+                "LLM_ERROR", f"The provider gave no answer within {self._seconds:g} s.", retryable=True
+            )
         except Refused as error:
-            return None, Trouble("LLM_ERROR", f"The provider can't be reached: {error}")
+            return None, ProviderFailure("LLM_ERROR", f"The provider can't be reached: {error}")
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-            said = self.without_secrets(str(error) or type(error).__name__)[: verdicts.MAX_WORDS]
-            return None, Trouble("LLM_ERROR", f"The provider can't be reached: {said}", again=True)
+            said = self.without_secrets(str(error) or type(error).__name__)[: provider_failures.MAX_MESSAGE_CHARS]
+            return None, ProviderFailure("LLM_ERROR", f"The provider can't be reached: {said}", retryable=True)
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
         # What was compressed reaches the client so, and is opened there; errors are not worth a compression.
-        trouble = verdicts.judge(
+        failure = provider_failures.failure_of(
             answer.status, dict(headers), self.without_secrets(body.decode("latin-1")).encode("latin-1"), now=_now()
         )
-        return httpx2.Response(answer.status, headers=headers, content=body, request=request), trouble
+        return httpx2.Response(answer.status, headers=headers, content=body, request=request), failure
 
-    def _on_the_wire(self, request: httpx2.Request, content: bytes) -> httpcore.Request:
+    def _wire_request(self, request: httpx2.Request, content: bytes) -> httpcore.Request:
         headers = [
             (name, value)
             for name, value in request.headers.raw
-            if (lower := name.decode("latin-1").lower()) in _PASSED_ON or lower.startswith(_PREFIX_PASSED_ON)
+            if (lower := name.decode("latin-1").lower()) in _FORWARDED_HEADERS or lower.startswith(_FORWARDED_PREFIX)
         ]
         if self._provider == "anthropic":
             headers.append((b"x-api-key", self._key.encode()))

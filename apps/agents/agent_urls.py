@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class CdpUrls:
     cdp_url: str
     cdp_http: str
 
 
-def of(public_cdp_url: str, *, profile: str, page_id: str) -> Addresses:
+def cdp_urls(public_cdp_url: str, *, profile: str, page_id: str) -> CdpUrls:
     """`public_cdp_url` is the gateway's address as clients see it: ws:// or wss://."""
     base = f"{public_cdp_url}/api/v1/cdp/{profile}"
-    return Addresses(cdp_url=f"{base}/ws/page/{page_id}", cdp_http=re.sub(r"^ws", "http", base))
+    return CdpUrls(cdp_url=f"{base}/ws/page/{page_id}", cdp_http=re.sub(r"^ws", "http", base))
 
 
 def live_url(public_url: str, capability: str) -> str:
@@ -23,6 +23,6 @@ def live_url(public_url: str, capability: str) -> str:
     return f"{public_url}/live/{capability}"
 
 
-def live_socket(public_cdp_url: str, capability: str) -> str:
+def live_socket_url(public_cdp_url: str, capability: str) -> str:
     """Where that page gets its pictures from: the gateway."""
     return f"{public_cdp_url}/api/v1/live/{capability}"

@@ -22,7 +22,7 @@ _lock: ContextVar[ReentrantLock] = ContextVar("bubus_lock", default=ReentrantLoc
 bubus.service._get_global_lock = _lock.get
 
 
-def lock_of_its_own() -> None:
+def use_own_bus_lock() -> None:
     """For all event buses that are made in this context."""
     _lock.set(ReentrantLock())
 
@@ -38,18 +38,18 @@ for name in ("browser_use", "bubus", "cdp_use"):
 _silent = logging.getLogger("browser_use.task")
 
 
-class QuietSession(BrowserSession):
+class TaskSession(BrowserSession):
     @property
     def logger(self) -> logging.Logger:
         return _silent
 
 
-class QuietAgent(Agent[Any, Any]):
+class TaskAgent(Agent[Any, Any]):
     """Keeps nothing on the disk and hands what a step saw, or what went wrong in it, to BrowserAgent."""
 
-    seen: BrowserStateSummary | None = None
-    went_wrong: Exception | None = None
-    before_reading: Callable[[], Awaitable[None]]
+    browser_state: BrowserStateSummary | None = None
+    step_error: Exception | None = None
+    before_observation: Callable[[], Awaitable[None]]
 
     @property
     def logger(self) -> logging.Logger:
@@ -59,10 +59,10 @@ class QuietAgent(Agent[Any, Any]):
         pass
 
     async def _prepare_context(self, step_info: AgentStepInfo | None = None) -> BrowserStateSummary:
-        await self.before_reading()
-        self.seen = await super()._prepare_context(step_info)
-        self.seen.title = await self._title() or self.seen.title
-        return self.seen
+        await self.before_observation()
+        self.browser_state = await super()._prepare_context(step_info)
+        self.browser_state.title = await self._title() or self.browser_state.title
+        return self.browser_state
 
     async def _title(self) -> str:
         """As it is now: the library keeps the one that the page had when its load began."""
@@ -75,4 +75,4 @@ class QuietAgent(Agent[Any, Any]):
         pass
 
     async def _handle_step_error(self, error: Exception) -> None:
-        self.went_wrong = error
+        self.step_error = error
