@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,12 @@ from rest_framework import serializers
 from apps.agents import identity
 from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
 from apps.core.outgoing.urls import web_url
+
+MIN_TTL_SECONDS = 300
+MAX_TTL_SECONDS = 3600
+DEFAULT_TTL_SECONDS = 300
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 class WebUrlField(StrictCharField):
@@ -49,3 +56,18 @@ class OsTypeField(StrictChoiceField):
     @staticmethod
     def of(values: dict[str, Any]) -> str:
         return values.get("os_type") or identity.DEFAULT_OS_TYPE
+
+
+def parse_ttl(text: str) -> int:
+    """Seconds of `"300s"`, `"5m"` or `"1h"`. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,9})([smh])", text)
+    if found is None:
+        raise ValueError('must be a number and s, m or h, like "300s", "5m" or "1h"')
+    return check_ttl(int(found[1]) * _UNITS[found[2]])
+
+
+def check_ttl(seconds: int) -> int:
+    """Raises ValueError when out of range."""
+    if not MIN_TTL_SECONDS <= seconds <= MAX_TTL_SECONDS:
+        raise ValueError(f"must be from {MIN_TTL_SECONDS} seconds (5m) to {MAX_TTL_SECONDS} seconds (1h)")
+    return seconds

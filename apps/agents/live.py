@@ -37,24 +37,18 @@ _POLICY = (
 def page(request: HttpRequest, capability: str) -> HttpResponse:
     """200 while the agent runs, 410 once it is over, 404 for what never was a link."""
     agent = selectors.by_live_capability(capability=capability) if _CAPABILITY.fullmatch(capability) else None
-    status = _status(agent)
+    if agent is None:
+        status = HTTPStatus.NOT_FOUND
+    else:
+        status = HTTPStatus.OK if agent.status == Agent.Status.RUNNING else HTTPStatus.GONE
     context: dict[str, object] = {"status": status.value}
     if agent is not None and status == HTTPStatus.OK:
         mode = "control" if agent.live_control == capability else "view"
         context |= {"mode": mode, "socket": agent_urls.live_socket_url(settings.PUBLIC_CDP_URL, capability)}
+    # Scheme, host and port: a policy's source with a path would have to match it exactly.
+    gateway = "/".join(settings.PUBLIC_CDP_URL.split("/")[:3])
     response = render(request, "agents/live.html", context, status=status)
     for name, value in _HEADERS.items():
         response[name] = value
-    response["Content-Security-Policy"] = _POLICY.format(gateway=_origin(settings.PUBLIC_CDP_URL))
+    response["Content-Security-Policy"] = _POLICY.format(gateway=gateway)
     return response
-
-
-def _status(agent: Agent | None) -> HTTPStatus:
-    if agent is None:
-        return HTTPStatus.NOT_FOUND
-    return HTTPStatus.OK if agent.status == Agent.Status.RUNNING else HTTPStatus.GONE
-
-
-def _origin(url: str) -> str:
-    """Scheme, host and port: a policy's source with a path would have to match it exactly."""
-    return "/".join(url.split("/")[:3])

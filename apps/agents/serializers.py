@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import agent_urls, durations
-from apps.agents.fields import CountryField, OsTypeField, WebUrlField
+from apps.agents import agent_urls
+from apps.agents.fields import DEFAULT_TTL_SECONDS, CountryField, OsTypeField, WebUrlField, check_ttl, parse_ttl
 from apps.agents.models import Agent
 from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
@@ -33,16 +33,18 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
     warmup_recipe = StrictChoiceField(choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode.")
 
     def validate_ttl(self, value: str) -> int:
-        return checked_by(durations.parse, value)
+        return checked_by(parse_ttl, value)
 
     def validate_ttl_seconds(self, value: int) -> int:
-        return checked_by(durations.check, value)
+        return checked_by(check_ttl, value)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         ttls = {attrs[name] for name in ("ttl", "ttl_seconds") if name in attrs}
         if len(ttls) > 1:
             raise serializers.ValidationError({"ttl": ["and ttl_seconds differ: send one of them"]})
-        mode = attrs.get("mode") or _detected_mode(attrs, has_ttl=bool(ttls))
+        # The seed: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner.
+        identity_fields = attrs.get("persona") or attrs.get("warmup_recipe")
+        mode = attrs.get("mode") or (Agent.Mode.PERSISTENT if identity_fields and not ttls else Agent.Mode.BURNER)
         if mode == Agent.Mode.PERSISTENT:
             reason = "persistent agents are not available yet"
             if "mode" not in attrs:
@@ -53,16 +55,10 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-def _detected_mode(attrs: dict[str, Any], *, has_ttl: bool) -> str:
-    """The seed: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner."""
-    asks = attrs.get("persona") or attrs.get("warmup_recipe")
-    return Agent.Mode.PERSISTENT if asks and not has_ttl else Agent.Mode.BURNER
-
-
 def provision_request(values: dict[str, Any]) -> ProvisionRequest:
     """The checked body with its defaults."""
     return ProvisionRequest(
-        ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or durations.DEFAULT_SECONDS,
+        ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or DEFAULT_TTL_SECONDS,
         country=CountryField.of(values),
         os_type=OsTypeField.of(values),
         initial_url=values.get("initial_url", ""),
@@ -112,7 +108,9 @@ class LiveSerializer(serializers.Serializer[Any]):
 
 
 def agent_body(agent: Agent) -> dict[str, Any]:
-    cdp = _cdp_urls(agent)
+    cdp = None
+    if agent.status == Agent.Status.RUNNING:
+        cdp = agent_urls.cdp_urls(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
     return {
         "id": agent.id,
         "status": agent.status,
@@ -134,12 +132,6 @@ def agent_body(agent: Agent) -> dict[str, Any]:
         "error_code": agent.error_code or None,
         "error_message": agent.error_message or None,
     }
-
-
-def _cdp_urls(agent: Agent) -> agent_urls.CdpUrls | None:
-    if agent.status != Agent.Status.RUNNING:
-        return None
-    return agent_urls.cdp_urls(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
 
 
 def agents_body(page: Page[Agent]) -> dict[str, Any]:

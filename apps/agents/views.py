@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
-from apps.agents import reports, selectors, serializers
+from apps.agents import selectors, serializers
 from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, sweeps, termination
@@ -45,11 +45,16 @@ class AgentsView(Endpoint):
         responses={200: serializers.AgentsSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
+        mode, include = request.query_params.get("mode"), request.query_params.get("include")
+        if mode is not None and mode not in Agent.Mode.values:
+            raise errors.ValidationFailed({"mode": [f"must be one of {', '.join(Agent.Mode.values)}"]})
+        if include not in (None, "", "quick"):
+            raise errors.ValidationFailed({"include": ["must be quick"]})
         page = selectors.agents(
             workspace_id=workspace_of(request),
-            mode=_mode(request.query_params.get("mode")),
+            mode=mode,
             page=PageRequest.from_query(request.query_params),
-            with_quick=_with_quick(request.query_params.get("include")),
+            with_quick=include == "quick",
         )
         return Response(serializers.agents_body(page))
 
@@ -155,18 +160,6 @@ class SessionsView(Endpoint):
         raise errors.BadRequest(f"Sessions are for persistent agents; this is a {agent.mode}.")
 
 
-def _mode(text: str | None) -> str | None:
-    if text is not None and text not in Agent.Mode.values:
-        raise errors.ValidationFailed({"mode": [f"must be one of {', '.join(Agent.Mode.values)}"]})
-    return text
-
-
-def _with_quick(text: str | None) -> bool:
-    if text not in (None, "", "quick"):
-        raise errors.ValidationFailed({"include": ["must be quick"]})
-    return text == "quick"
-
-
 @csrf_exempt
 @require_POST
 def runner_report(request: HttpRequest) -> HttpResponse:
@@ -175,7 +168,7 @@ def runner_report(request: HttpRequest) -> HttpResponse:
     expected = settings.RUNNER_TOKEN.encode()
     if not expected or not hmac.compare_digest(presented, expected):
         return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
-    report = reports.parse(request.body)
+    report = sweeps.parse_report(request.body)
     if report is None:
         return HttpResponse(status=HTTPStatus.BAD_REQUEST)
     sweeps.apply_report(report=report)

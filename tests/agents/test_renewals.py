@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.agents.models import Agent
-from apps.agents.months import month_after, next_month
 from apps.agents.services import renewals, termination
-from apps.agents.services.renewals import RenewalOutcome
+from apps.agents.services.renewals import RenewalOutcome, month_after, next_month
 from apps.billing import services as billing
 from apps.billing.models import LedgerEntry, Price
 from apps.billing.verification import problems

@@ -71,7 +71,9 @@ def _admit(workspace_id: uuid.UUID, request: ProvisionRequest) -> Agent:
     if selectors.live_burners(workspace_id=workspace_id) >= cap:
         raise TooManyRequests(f"This workspace already has {cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS)
     agent_id = new_agent_id()
-    rate = _rate(request.country)
+    prices = billing_selectors.prices()
+    surcharge = prices["country_surcharge"] if request.country != settings.DEFAULT_COUNTRY else 0
+    rate = BurnerRate(per_period=prices["burner_per_10_min"], surcharge=surcharge)
     held = billing.hold(
         workspace_id=workspace_id,
         amount=burner_maximum(rate, ttl=timedelta(seconds=request.ttl_seconds)),
@@ -104,12 +106,6 @@ def create(
         created_at=timezone.now(),
         **more,
     )
-
-
-def _rate(country: str) -> BurnerRate:
-    prices = billing_selectors.prices()
-    abroad = country != settings.DEFAULT_COUNTRY
-    return BurnerRate(per_period=prices["burner_per_10_min"], surcharge=prices["country_surcharge"] if abroad else 0)
 
 
 def lease_request(agent: Agent) -> LeaseRequest:

@@ -5,6 +5,7 @@ An identity's row is locked, then its workspace's account: the order in which ev
 
 from __future__ import annotations
 
+import calendar
 import logging
 from datetime import datetime, timedelta
 from enum import Enum
@@ -15,7 +16,6 @@ from django.utils import timezone
 
 from apps.agents import selectors
 from apps.agents.models import Agent
-from apps.agents.months import next_month
 from apps.agents.services import termination
 from apps.billing import selectors as billing_selectors
 from apps.billing import services as billing
@@ -54,8 +54,15 @@ def _renew(agent_id: str, now: datetime) -> RenewalOutcome:
     if agent.status != Agent.Status.RUNNING or due is None or due > now:
         return RenewalOutcome.NOT_DUE
     price = billing_selectors.price("persistent_month")
+    period = due.strftime(_PERIOD)
     try:
-        _charge(agent, due, price)
+        if price:  # a price of nothing needs no entry
+            billing.renew(
+                workspace_id=agent.workspace_id,
+                amount=price,
+                reference=f"renewal:{agent.id}:{period}",
+                source=billing.Source(f"Persistent identity, month from {period}", agent_id=agent.id),
+            )
     except InsufficientCredit as error:
         return _unpaid(agent, error, now)
     following = next_month(agent.started_at or agent.created_at, after=due)
@@ -66,17 +73,6 @@ def _renew(agent_id: str, now: datetime) -> RenewalOutcome:
         data={"agent_id": agent.id, "renewal_credits": price, "next_renewal_at": rfc3339(following)},
     )
     return RenewalOutcome.RENEWED
-
-
-def _charge(agent: Agent, due: datetime, price: int) -> None:
-    """Raises InsufficientCredit. A price of nothing needs no entry."""
-    if price:
-        billing.renew(
-            workspace_id=agent.workspace_id,
-            amount=price,
-            reference=f"renewal:{agent.id}:{due.strftime(_PERIOD)}",
-            source=billing.Source(f"Persistent identity, month from {due.strftime(_PERIOD)}", agent_id=agent.id),
-        )
 
 
 def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> RenewalOutcome:
@@ -108,3 +104,19 @@ def _set(agent: Agent, **changes: object) -> None:
     Agent.objects.filter(id=agent.id).update(**changes)
     for name, value in changes.items():
         setattr(agent, name, value)
+
+
+def month_after(anchor: datetime, count: int) -> datetime:
+    """`count` months after `anchor`: always counted from it, so that 31 January, 28 February, 31 March."""
+    year, month = divmod(anchor.year * 12 + anchor.month - 1 + count, 12)
+    last_day = calendar.monthrange(year, month + 1)[1]
+    return anchor.replace(year=year, month=month + 1, day=min(anchor.day, last_day))
+
+
+def next_month(anchor: datetime, *, after: datetime) -> datetime:
+    """The first beginning of a month of `anchor`'s that is later than `after`. The first month begins at `anchor`."""
+    count = max((after.year - anchor.year) * 12 + after.month - anchor.month, 1)
+    # Counted by the calendar's months alone: that may be the one before, or the very one after which is asked.
+    while month_after(anchor, count) <= after:
+        count += 1
+    return month_after(anchor, count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 from django.conf import settings
 from django.utils import timezone
@@ -14,7 +15,7 @@ from apps.agents.services import termination
 from apps.core import ticks
 from apps.core.errors import ApiError, UpstreamTimeout
 from apps.core.times import from_unix
-from runner.wire import RunnerReport
+from runner.wire import EndReason, RunnerReport
 
 # The runner ends a browser at its deadline itself and reports it; after this long beat does the books without it.
 EXPIRY_GRACE = timedelta(seconds=5)
@@ -25,6 +26,9 @@ RECONCILIATION = "agents.reconcile_runner"
 # An agent that started just now may be missing from a list of leases that was made before it.
 SETTLING_TIME = timedelta(seconds=10)
 
+_REASONS = get_args(EndReason)
+_LATEST = 2**36  # far beyond any date that can be stored
+
 
 def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = None) -> int:
     """Ends running agents past their time, billed until then. Returns how many.
@@ -33,7 +37,13 @@ def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = No
     they crashed.
     """
     due = selectors.expired(before=(now or timezone.now()) - EXPIRY_GRACE)
-    boot = _boot(find_runner) if due else None
+    if not due:
+        return 0
+    try:
+        status = find_runner().status()
+        boot = status.runner_id, status.boot_id
+    except ApiError:  # a runner that can't be asked must not keep the books open
+        boot = None
     ended = 0
     for agent in due:
         if agent.expires_at:
@@ -42,15 +52,6 @@ def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = No
             else:
                 ended += termination.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_known_alive()))
     return ended
-
-
-def _boot(find_runner: Callable[[], RunnerClient]) -> tuple[str, str] | None:
-    """Which life of which runner is this? None when it can't be asked, which must not keep the books open."""
-    try:
-        status = find_runner().status()
-    except ApiError:
-        return None
-    return status.runner_id, status.boot_id
 
 
 def _last_known_alive() -> datetime:
@@ -83,6 +84,24 @@ def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> No
             termination.end(agent=agent, reason="crashed", at=_last_known_alive())
         elif forgotten:
             termination.end(agent=agent, reason="crashed", at=now)
+
+
+def parse_report(raw: bytes) -> RunnerReport | None:
+    """None when `raw` is no report."""
+    try:
+        report = RunnerReport.from_json(raw)
+    except (ValueError, RecursionError):
+        return None
+    texts = [report.runner_id, report.boot_id, *(ended.lease_id for ended in report.ended)]
+    if not all(isinstance(text, str) and "\x00" not in text and text.isprintable() for text in texts):
+        return None
+    for ended in report.ended:
+        at = ended.ended_at
+        if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at < _LATEST:
+            return None
+        if ended.reason not in _REASONS:
+            return None
+    return report
 
 
 def apply_report(*, report: RunnerReport) -> None:

@@ -20,7 +20,6 @@ from apps.agents.services.provisioning import ProvisionRequest
 from apps.billing.pricing import BurnerRate
 from apps.core.ids import new_agent_id
 from apps.core.times import from_unix
-from runner.wire import LeaseGranted
 
 _FREE = BurnerRate(per_period=0, surcharge=0)
 
@@ -34,11 +33,6 @@ def admit(*, workspace_id: uuid.UUID, job_id: uuid.UUID, request: ProvisionReque
     return provisioning.create(
         new_agent_id(), workspace_id, request, rate=_FREE, job_id=job_id, hold_reference="", cost_credits=0
     )
-
-
-def lease(*, agent: Agent, runner: RunnerClient) -> LeaseGranted:
-    """A browser for a queued agent. Touches no database. Raises UpstreamTimeout, UpstreamUnavailable."""
-    return runner.lease(provisioning.lease_request(agent))
 
 
 def extend(*, agent: Agent, seconds: int, runner: RunnerClient) -> bool:

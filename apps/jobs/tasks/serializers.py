@@ -18,7 +18,7 @@ from apps.core.fields import (
 )
 from apps.core.outgoing import urls
 from apps.jobs.fields import JsonSchemaField
-from apps.jobs.tasks import domains
+from apps.jobs.tasks.allowed_domains import MAX_DOMAINS, AllowedDomains, check_pattern
 from apps.jobs.tasks.llm import names
 from apps.jobs.tasks.llm.names import ModelName
 
@@ -58,7 +58,7 @@ class TaskSerializer(serializers.Serializer[Any]):
     allowed_domains = StrictListField(
         child=StrictCharField(max_length=300),
         default=list,
-        max_length=domains.MAX_DOMAINS,
+        max_length=MAX_DOMAINS,
         help_text="Pages elsewhere are out of bounds: `example.com` (and www.), `*.example.com`. Default: anywhere.",
     )
     output_schema = JsonSchemaField(
@@ -80,7 +80,7 @@ class TaskSerializer(serializers.Serializer[Any]):
         return value.rstrip("/")
 
     def validate_allowed_domains(self, value: list[str]) -> list[str]:
-        return [checked_by(domains.check_pattern, pattern) for pattern in value]
+        return [checked_by(check_pattern, pattern) for pattern in value]
 
     def validate_metadata(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -90,7 +90,7 @@ class TaskSerializer(serializers.Serializer[Any]):
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        allowed = domains.AllowedDomains.of(attrs["allowed_domains"])
+        allowed = AllowedDomains.of(attrs["allowed_domains"])
         if not allowed.permits(attrs.get("initial_url", "")):
             raise serializers.ValidationError({"initial_url": ["is outside of allowed_domains"]})
         return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}

@@ -11,9 +11,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from apps.agents import selectors as agents
+from apps.agents import selectors as agent_selectors
 from apps.agents.services.task_browsers import end_of_job
-from apps.billing import selectors as billing
+from apps.billing import selectors as billing_selectors
 from apps.billing.models import Hold
 from apps.billing.pricing import step_cost, task_maximum
 from apps.core import sealing
@@ -53,37 +53,27 @@ def begin(*, workspace_id: uuid.UUID, params: dict[str, Any], key: str, metadata
     job_id = uuid.uuid4()
     agent_id = params.get("agent_id", "")
     if agent_id:
-        agents.running_agent(workspace_id=workspace_id, agent_id=agent_id)
+        agent_selectors.running_agent(workspace_id=workspace_id, agent_id=agent_id)
     keys.put(job_id=job_id, key=key)
     try:
-        return _create(job_id, workspace_id, params, metadata, agent_id)
+        with transaction.atomic():
+            price = billing_selectors.price("task_per_3_steps")
+            job = creation.create_job(
+                job_id=job_id,
+                workspace_id=workspace_id,
+                kind="task",
+                framework=FRAMEWORK,
+                params=params,
+                metadata=metadata,
+                agent_id=agent_id,
+                hold=task_maximum(price, max_steps=params["max_steps"]),
+                progress_total=params["max_steps"],
+            )
+            TaskRun.objects.create(job=job, credits_per_3_steps=price)
+            return job
     except BaseException:
         keys.forget(job_id=job_id)
         raise
-
-
-@transaction.atomic
-def _create(
-    job_id: uuid.UUID,
-    workspace_id: uuid.UUID,
-    params: dict[str, Any],
-    metadata: dict[str, Any] | None,
-    agent_id: str,
-) -> Job:
-    price = billing.price("task_per_3_steps")
-    job = creation.create_job(
-        job_id=job_id,
-        workspace_id=workspace_id,
-        kind="task",
-        framework=FRAMEWORK,
-        params=params,
-        metadata=metadata,
-        agent_id=agent_id,
-        hold=task_maximum(price, max_steps=params["max_steps"]),
-        progress_total=params["max_steps"],
-    )
-    TaskRun.objects.create(job=job, credits_per_3_steps=price)
-    return job
 
 
 @dataclass(frozen=True, slots=True)

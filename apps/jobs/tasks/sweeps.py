@@ -32,17 +32,15 @@ def end_overdue(*, now: datetime | None = None) -> int:
 @transaction.atomic
 def _end(job_id: uuid.UUID, now: datetime, message: str) -> bool:
     job = event_log.lock(job_id)
-    if job.status in TERMINAL or not _is_late(job, now):
+    # As it is now, under the lock: it may have gone on, or asked, or been answered.
+    if job.status == Job.Status.INPUT_REQUIRED:
+        late = _asked_until(job) <= now
+    else:
+        late = job.status not in TERMINAL and selectors.is_overdue(job_id=job.id, before=now - GRACE)
+    if not late:
         return False
     completion.end_failed(job, code="TIMEOUT", message=message, used=None, now=now)
     return True
-
-
-def _is_late(job: Job, now: datetime) -> bool:
-    """As it is now, under the lock: it may have gone on, or asked, or been answered."""
-    if job.status == Job.Status.INPUT_REQUIRED:
-        return _asked_until(job) <= now
-    return selectors.is_overdue(job_id=job.id, before=now - GRACE)
 
 
 def _asked_until(job: Job) -> datetime:

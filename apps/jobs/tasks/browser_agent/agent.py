@@ -18,11 +18,10 @@ from browser_use.browser.events import NavigateToUrlEvent, SwitchTabEvent
 from browser_use.browser.views import BrowserStateSummary
 from pydantic import BaseModel, Field
 
+from apps.jobs.tasks.allowed_domains import AllowedDomains, NavigationGuard
 from apps.jobs.tasks.browser_agent import state as saved_state
 from apps.jobs.tasks.browser_agent.model import TaskModel
 from apps.jobs.tasks.browser_agent.overrides import TaskAgent, TaskSession, use_own_bus_lock
-from apps.jobs.tasks.domains import AllowedDomains
-from apps.jobs.tasks.navigation_guard import NavigationGuard
 
 # What reads or writes files of the worker's, beyond the agent's own notes.
 _EXCLUDED = ["upload_file", "save_as_pdf", "screenshot"]

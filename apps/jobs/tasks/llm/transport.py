@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -35,6 +34,11 @@ _FORWARDED_HEADERS = frozenset({"accept", "content-type", "content-length", "hos
 _FORWARDED_PREFIX = "anthropic-"
 
 
+# One for each process.
+_ssl_context = functools.cache(httpcore.default_ssl_context)
+_resolver = functools.cache(Resolving)
+
+
 class RetryingTransport(httpx2.AsyncBaseTransport):
     """For one task. `sleep` and `seconds` are for tests."""
 
@@ -52,8 +56,8 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
         self._seconds = seconds
         self._sleep = sleep
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_certificates(),
-            network_backend=GuardedBackend(allow=settings.ALLOW_ADDRESSES, resolve=_resolving(), max_answer=MAX_ANSWER),
+            ssl_context=_ssl_context(),
+            network_backend=GuardedBackend(allow=settings.ALLOW_ADDRESSES, resolve=_resolver(), max_answer=MAX_ANSWER),
             max_connections=4,
             keepalive_expiry=20.0,
         )
@@ -104,7 +108,10 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
         # What was compressed reaches the client so, and is opened there; errors are not worth a compression.
         failure = provider_failures.failure_of(
-            answer.status, dict(headers), self.without_secrets(body.decode("latin-1")).encode("latin-1"), now=_now()
+            answer.status,
+            dict(headers),
+            self.without_secrets(body.decode("latin-1")).encode("latin-1"),
+            now=datetime.now(UTC),
         )
         return httpx2.Response(answer.status, headers=headers, content=body, request=request), failure
 
@@ -125,17 +132,3 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
             target=request.url.raw_path,
         )
         return httpcore.Request(request.method.encode(), url, headers=headers, content=content)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@functools.cache
-def _certificates() -> ssl.SSLContext:
-    return httpcore.default_ssl_context()
-
-
-@functools.cache
-def _resolving() -> Resolving:
-    return Resolving()

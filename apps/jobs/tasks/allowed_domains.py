@@ -1,12 +1,59 @@
-"""Keeps the pages of a browser inside the domains that a task may work in."""
+"""The domains that a task may work in, and the guard that keeps the pages of a browser inside them.
+
+`example.com` is that host and www.example.com; `*.example.com` is it and every host below it. Ports don't matter.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from apps.jobs.tasks.domains import AllowedDomains
+from apps.core.outgoing.urls import host_name
+
+MAX_DOMAINS = 50
+
+
+def check_pattern(pattern: str) -> str:
+    """The pattern in lower-case ASCII. Raises ValueError."""
+    wild = "*." if pattern.startswith("*.") else ""
+    try:
+        return wild + host_name(pattern.removeprefix("*."))
+    except ValueError as error:
+        raise ValueError("must be a host such as example.com or *.example.com") from error
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedDomains:
+    """`patterns` as `check_pattern` gives them; without any, everything is permitted."""
+
+    patterns: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, patterns: Iterable[str]) -> AllowedDomains:
+        return cls(tuple(patterns))
+
+    def permits(self, url: str) -> bool:
+        """Whether a task may be on the page. An empty page is always permitted."""
+        if not self.patterns or not url or url.startswith("about:"):
+            return True
+        try:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        if parts.scheme not in ("http", "https") or not host:
+            return False
+        for pattern in self.patterns:
+            if pattern.startswith("*."):
+                if host == pattern[2:] or host.endswith(pattern[1:]):
+                    return True
+            elif host in (pattern, f"www.{pattern}"):
+                return True
+        return False
 
 
 class NavigationGuard:

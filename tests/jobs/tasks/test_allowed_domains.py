@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.jobs.tasks.domains import AllowedDomains, check_pattern
+from apps.jobs.tasks.allowed_domains import AllowedDomains, check_pattern
 
 
 @pytest.mark.parametrize(
