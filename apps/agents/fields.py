@@ -1,4 +1,4 @@
-"""What calls that lead to a browser take: which page, from where, as whom."""
+"""Request fields that several calls share: URL, country, OS and TTL of a browser."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class WebUrlField(StrictCharField):
 
 
 class CountryField(StrictCharField):
-    """In lower case. `of` fills it in where it is missing."""
+    """A country in lower case. `of` returns the default when the field is missing."""
 
     def __init__(self, **kwargs: Any) -> None:
-        help_text = "ISO 3166-1 alpha-2, one that the operator has configured."
+        help_text = "ISO 3166-1 alpha-2. One of the countries that the operator has configured."
         super().__init__(required=False, **{"help_text": help_text, **kwargs})
 
     def to_internal_value(self, data: Any) -> str:
         country = super().to_internal_value(data).lower()
         if country not in settings.EGRESS_COUNTRIES:
             available = ", ".join(settings.EGRESS_COUNTRIES)
-            raise serializers.ValidationError(f"is not available here; there are: {available}")
+            raise serializers.ValidationError(f"is not available; available countries: {available}")
         return country
 
     @staticmethod
@@ -47,10 +47,10 @@ class CountryField(StrictCharField):
 
 
 class OsTypeField(StrictChoiceField):
-    """Empty: the default. `of` fills it in where it is missing."""
+    """An OS type; empty is the default. `of` returns the default when the field is missing."""
 
     def __init__(self, **kwargs: Any) -> None:
-        help_text = "What it looks like. Empty: macOS."
+        help_text = "The operating system that the browser shows. Empty: macOS."
         super().__init__(choices=[*identity.FAMILIES, ""], required=False, **{"help_text": help_text, **kwargs})
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Agents on the wire."""
+"""Request and response bodies of the agents API."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ WARMUP_RECIPES = ["amazon", "google", "social"]
 class CreateAgentSerializer(serializers.Serializer[Any]):
     """Every field is optional."""
 
-    ttl = StrictCharField(required=False, help_text='How long it lives: `"5m"` to `"1h"`. Default 5 minutes.')
+    ttl = StrictCharField(required=False, help_text='The time to live: `"5m"` to `"1h"`. Default: 5 minutes.')
     ttl_seconds = StrictIntegerField(required=False, help_text="The same in seconds: 300 to 3600.")
-    mode = StrictChoiceField(choices=Agent.Mode.choices, required=False, help_text="Burner unless said otherwise.")
-    initial_url = WebUrlField(required=False, help_text="The page it opens: http or https.")
+    mode = StrictChoiceField(choices=Agent.Mode.choices, required=False, help_text="Default: burner.")
+    initial_url = WebUrlField(required=False, help_text="The page that the agent opens: http or https.")
     country = CountryField()
     os_type = OsTypeField()
-    persona = StrictCharField(
-        required=False, allow_blank=True, max_length=200, help_text="A label of yours. Persistent mode."
-    )
+    persona = StrictCharField(required=False, allow_blank=True, max_length=200, help_text="Any label. Persistent mode.")
     warmup_recipe = StrictChoiceField(choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode.")
 
     def validate_ttl(self, value: str) -> int:
@@ -41,8 +39,8 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         ttls = {attrs[name] for name in ("ttl", "ttl_seconds") if name in attrs}
         if len(ttls) > 1:
-            raise serializers.ValidationError({"ttl": ["and ttl_seconds differ: send one of them"]})
-        # The seed: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner.
+            raise serializers.ValidationError({"ttl": ["and ttl_seconds differ: send only one of them"]})
+        # The specification: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner.
         identity_fields = attrs.get("persona") or attrs.get("warmup_recipe")
         mode = attrs.get("mode") or (Agent.Mode.PERSISTENT if identity_fields and not ttls else Agent.Mode.BURNER)
         if mode == Agent.Mode.PERSISTENT:
@@ -56,7 +54,7 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
 
 
 def provision_request(values: dict[str, Any]) -> ProvisionRequest:
-    """The checked body with its defaults."""
+    """The validated body, with its defaults."""
     return ProvisionRequest(
         ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or DEFAULT_TTL_SECONDS,
         country=CountryField.of(values),
@@ -72,8 +70,10 @@ class AgentSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=Agent.Status.choices)
     mode = serializers.ChoiceField(choices=Agent.Mode.choices)
     cdp_url = serializers.CharField(allow_null=True, help_text="For Playwright, Puppeteer, browser-use or raw CDP.")
-    cdp_http = serializers.CharField(allow_null=True, help_text="Answers /json/version and its kin.")
-    live_url = serializers.CharField(allow_null=True, help_text="A page that shows its browser. For watching only.")
+    cdp_http = serializers.CharField(
+        allow_null=True, help_text="The base URL of /json/version and the other CDP HTTP endpoints."
+    )
+    live_url = serializers.CharField(allow_null=True, help_text="A page that shows its browser, view only.")
     profile_id = serializers.CharField(allow_null=True)
     initial_url = serializers.CharField(allow_null=True)
     country = serializers.CharField()
@@ -83,8 +83,10 @@ class AgentSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     destroyed_at = serializers.DateTimeField(allow_null=True)
-    trust_score = serializers.IntegerField(help_text="0 to 1000. For now a constant of each OS family.")
-    cost_credits = serializers.IntegerField(help_text="The most it can cost while it lives, then what it did cost.")
+    trust_score = serializers.IntegerField(help_text="0 to 1000. Currently a constant for each OS family.")
+    cost_credits = serializers.IntegerField(
+        help_text="The maximum cost while the agent is live; its actual cost after its end."
+    )
     error_code = serializers.CharField(allow_null=True)
     error_message = serializers.CharField(allow_null=True)
 
@@ -103,8 +105,8 @@ class CdpSerializer(serializers.Serializer[Any]):
 
 class LiveSerializer(serializers.Serializer[Any]):
     live_url = serializers.CharField(help_text="Shows its browser.")
-    control_url = serializers.CharField(help_text="The same, and passes mouse, keyboard and clipboard: a password.")
-    expires_at = serializers.DateTimeField(help_text="When the agent ends, and both links with it.")
+    control_url = serializers.CharField(help_text="The same, with mouse, keyboard and clipboard input. Keep it secret.")
+    expires_at = serializers.DateTimeField(help_text="When the agent ends. Both links end with it.")
 
 
 def agent_body(agent: Agent) -> dict[str, Any]:
@@ -144,7 +146,7 @@ def cdp_body(agent: Agent) -> dict[str, Any]:
 
 
 def live_body(agent: Agent) -> dict[str, Any]:
-    """Of a running agent."""
+    """For a running agent."""
     return {
         "live_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
         "control_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_control),

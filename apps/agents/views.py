@@ -1,4 +1,4 @@
-"""`/v1/agents`, and where the runner reports."""
+"""`/v1/agents`, and the endpoint for the runner's reports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AgentsView(Endpoint):
         tags=_TAG,
         parameters=[
             OpenApiParameter("mode", str, enum=Agent.Mode.values),
-            OpenApiParameter("include", str, enum=["quick"], description="Also those of quick pages."),
+            OpenApiParameter("include", str, enum=["quick"], description="Include the agents of quick pages."),
             *openapi.PAGING,
         ],
         responses={200: serializers.AgentsSerializer, **openapi.failures(errors.BadRequest)},
@@ -61,7 +61,7 @@ class AgentsView(Endpoint):
     @extend_schema(
         operation_id="create_agent",
         summary="Provision an agent",
-        description="Leases a browser and answers when it can be attached to. The most it can cost is held.",
+        description="Leases a browser, and answers when clients can attach to it. The maximum cost is held.",
         tags=_TAG,
         request=serializers.CreateAgentSerializer,
         responses={
@@ -104,7 +104,7 @@ class AgentView(Endpoint):
     @extend_schema(
         operation_id="destroy_agent",
         summary="Destroy an agent",
-        description="Ends it and stops the meter. Destroying it again changes nothing.",
+        description="Ends the agent and its billing. A repeated call changes nothing.",
         tags=_TAG,
         responses={204: None, **openapi.failures(*_MISSING)},
     )
@@ -133,7 +133,7 @@ class LiveView(Endpoint):
     @extend_schema(
         operation_id="get_agent_live",
         summary="Get live view links",
-        description="Two pages for people, without an API key: one shows the browser, the other also steers it.",
+        description="Two pages that need no API key: one shows the browser, the other also controls it.",
         tags=_TAG,
         responses={
             200: serializers.LiveSerializer,
@@ -150,7 +150,7 @@ class SessionsView(Endpoint):
     @extend_schema(
         operation_id="open_session",
         summary="Open a session on a persistent identity",
-        description="Not available yet: there are no persistent identities.",
+        description="Not available yet.",
         tags=_TAG,
         request=None,
         responses={**openapi.failures(*_MISSING, errors.BadRequest)},
@@ -163,7 +163,7 @@ class SessionsView(Endpoint):
 @csrf_exempt
 @require_POST
 def runner_report(request: HttpRequest) -> HttpResponse:
-    """Where runners report ended leases (`runner.wire`). Not part of the public surface."""
+    """Receives the reports of runners about ended leases (`runner.wire`). Not part of the public API."""
     presented = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
     expected = settings.RUNNER_TOKEN.encode()
     if not expected or not hmac.compare_digest(presented, expected):

@@ -1,4 +1,4 @@
-"""From a request to a running agent: record and hold, lease, record the outcome."""
+"""Provisions an agent: creates it with a hold, leases a browser, records the outcome."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from apps.core.times import from_unix
 from runner.wire import LeaseGranted, LeaseRequest
 
 CAP_RETRY_SECONDS = 30
-# The sweeps end every agent soon after its TTL, whatever happened to its runner: this is long after that.
+# A hold must outlast its agent. The sweeps end each agent soon after its TTL, even if its runner has crashed.
 HOLD_GRACE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisionRequest:
-    """What was asked for, checked and with every default filled in."""
+    """A validated request for an agent, with all defaults filled in."""
 
     ttl_seconds: int
     country: str
@@ -44,8 +44,10 @@ class ProvisionRequest:
 
 
 def provision(*, workspace_id: uuid.UUID, request: ProvisionRequest, runner: RunnerClient) -> Agent:
-    """A running burner. Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, or
-    AgentNotRunning when it was destroyed before it ran. In none of these is anything charged.
+    """Provisions a burner, and returns it when it is running.
+
+    Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, and AgentNotRunning if the agent
+    was destroyed before it ran. Nothing is charged in these cases.
     """
     began = time.monotonic()
     agent = _admit(workspace_id, request)
@@ -65,7 +67,7 @@ def provision(*, workspace_id: uuid.UUID, request: ProvisionRequest, runner: Run
 
 @transaction.atomic
 def _admit(workspace_id: uuid.UUID, request: ProvisionRequest) -> Agent:
-    """The queued agent and its hold, under the workspace's lock."""
+    """Creates the queued agent and its hold, under the lock of the credit account."""
     billing.lock_account(workspace_id=workspace_id)
     cap = accounts.burner_cap(workspace_id=workspace_id)
     if selectors.live_burners(workspace_id=workspace_id) >= cap:
@@ -89,7 +91,7 @@ def _admit(workspace_id: uuid.UUID, request: ProvisionRequest) -> Agent:
 def create(
     agent_id: str, workspace_id: uuid.UUID, request: ProvisionRequest, *, rate: BurnerRate, **more: Any
 ) -> Agent:
-    """The row of a queued burner."""
+    """Creates the row of a queued burner."""
     return Agent.objects.create(
         id=agent_id,
         workspace_id=workspace_id,
@@ -121,7 +123,7 @@ def lease_request(agent: Agent) -> LeaseRequest:
 
 @transaction.atomic
 def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
-    """The agent has its browser. False when it has moved meanwhile: then nobody needs the browser."""
+    """Records the lease of a queued agent. False if its status has changed: then the caller releases the lease."""
     return transitions.move(
         agent,
         to="running",

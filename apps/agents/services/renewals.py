@@ -1,6 +1,6 @@
-"""Persistent identities pay by the month. The tick may run twice, or beside itself, without harm.
+"""Bills persistent identities by the month. The tick may run twice, or concurrently.
 
-An identity's row is locked, then its workspace's account: the order in which everything here takes them.
+Lock order: the identity's row, then its workspace's credit account.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from apps.webhooks.services import record_event
 
 log = logging.getLogger(__name__)
 
-# A month's beginning, as the references of its entry has it.
+# The start of a month, as the reference of its ledger entry shows it.
 _PERIOD = "%Y-%m-%d"
 
 
@@ -37,11 +37,11 @@ class RenewalOutcome(Enum):
 
 
 def renew(*, now: datetime | None = None) -> dict[RenewalOutcome, int]:
-    """Bills every month that has begun, of every running identity. Returns how often what happened."""
+    """Bills all months that have begun, for all running identities. Returns the number of each outcome."""
     now = now or timezone.now()
     counts = dict.fromkeys(RenewalOutcome, 0)
     for agent_id in selectors.due_for_renewal(now=now):
-        while (outcome := _renew(agent_id, now)) is RenewalOutcome.RENEWED:  # as many months as beat was down
+        while (outcome := _renew(agent_id, now)) is RenewalOutcome.RENEWED:  # several months, if beat was down
             counts[outcome] += 1
         counts[outcome] += 1
     return counts
@@ -56,7 +56,7 @@ def _renew(agent_id: str, now: datetime) -> RenewalOutcome:
     price = billing_selectors.price("persistent_month")
     period = due.strftime(_PERIOD)
     try:
-        if price:  # a price of nothing needs no entry
+        if price:  # a price of 0 needs no ledger entry
             billing.renew(
                 workspace_id=agent.workspace_id,
                 amount=price,
@@ -76,7 +76,7 @@ def _renew(agent_id: str, now: datetime) -> RenewalOutcome:
 
 
 def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> RenewalOutcome:
-    """Says so once for each month, and ends the identity when the grace is over: it began when we said so."""
+    """Reports the unpaid month once. Destroys the identity when the grace period has passed since that report."""
     grace = timedelta(days=settings.RENEWAL_GRACE_DAYS)
     since = agent.renewal_failed_at
     if since is None:
@@ -88,35 +88,35 @@ def _unpaid(agent: Agent, error: InsufficientCredit, now: datetime) -> RenewalOu
             data={
                 "agent_id": agent.id,
                 "error_code": error.code,
-                "error_message": f"{error.message}. The identity is destroyed at {rfc3339(now + grace)}"
-                " unless its month can be paid before.",
+                "error_message": f"{error.message}. The identity will be destroyed at {rfc3339(now + grace)}"
+                " unless its month is paid before.",
             },
         )
     elif since + grace <= now:
-        # Its runner, if it has a session open, hears of it by the next reconciliation.
+        # If the identity has an open session, the next reconciliation releases it from the runner.
         termination.end(agent=agent, reason="renewal_failed", at=now)
         return RenewalOutcome.DESTROYED
     return RenewalOutcome.UNPAID
 
 
 def _set(agent: Agent, **changes: object) -> None:
-    """Its row is locked."""
+    """Updates the row, which the caller has locked, and `agent`."""
     Agent.objects.filter(id=agent.id).update(**changes)
     for name, value in changes.items():
         setattr(agent, name, value)
 
 
 def month_after(anchor: datetime, count: int) -> datetime:
-    """`count` months after `anchor`: always counted from it, so that 31 January, 28 February, 31 March."""
+    """`count` months after `anchor`, on the same day or the last one of the month: 31 January, 28 February, 31 March."""
     year, month = divmod(anchor.year * 12 + anchor.month - 1 + count, 12)
     last_day = calendar.monthrange(year, month + 1)[1]
     return anchor.replace(year=year, month=month + 1, day=min(anchor.day, last_day))
 
 
 def next_month(anchor: datetime, *, after: datetime) -> datetime:
-    """The first beginning of a month of `anchor`'s that is later than `after`. The first month begins at `anchor`."""
+    """The first start of a month later than `after`. The months are counted from `anchor`."""
     count = max((after.year - anchor.year) * 12 + after.month - anchor.month, 1)
-    # Counted by the calendar's months alone: that may be the one before, or the very one after which is asked.
+    # `count` ignores day and time, so this month may start at or before `after`.
     while month_after(anchor, count) <= after:
         count += 1
     return month_after(anchor, count)

@@ -1,6 +1,7 @@
 """The domains that a task may work in, and the guard that keeps the pages of a browser inside them.
 
-`example.com` is that host and www.example.com; `*.example.com` is it and every host below it. Ports don't matter.
+`example.com` allows that host and www.example.com. `*.example.com` allows example.com and all its subdomains. Ports are
+ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MAX_DOMAINS = 50
 
 
 def check_pattern(pattern: str) -> str:
-    """The pattern in lower-case ASCII. Raises ValueError."""
+    """Returns the pattern in lower-case ASCII. Raises ValueError."""
     wild = "*." if pattern.startswith("*.") else ""
     try:
         return wild + host_name(pattern.removeprefix("*."))
@@ -28,7 +29,7 @@ def check_pattern(pattern: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AllowedDomains:
-    """`patterns` as `check_pattern` gives them; without any, everything is permitted."""
+    """`patterns` come from `check_pattern`. Without patterns every page is permitted."""
 
     patterns: tuple[str, ...] = ()
 
@@ -57,7 +58,7 @@ class AllowedDomains:
 
 
 class NavigationGuard:
-    """No page outside of `allowed` is even asked for, whoever wants it: a link, a redirect, a script."""
+    """Blocks the request for each page outside of `allowed`: from a link, a redirect or a script."""
 
     def __init__(self, allowed: AllowedDomains) -> None:
         self._allowed = allowed
@@ -65,7 +66,7 @@ class NavigationGuard:
         self._decisions: set[asyncio.Task[None]] = set()
 
     async def watch(self, client: Any) -> None:
-        """From now on, on this connection of browser-use's (a cdp_use.CDPClient)."""
+        """Starts to guard the pages of this connection (a cdp_use.CDPClient of browser-use)."""
         if client is self._client or not self._allowed.patterns:
             return
         self._client = client
@@ -81,19 +82,19 @@ class NavigationGuard:
     async def _decide(self, event: Any, session_id: str | None) -> None:
         send = self._client.send
         request = {"requestId": event["requestId"]}
-        with suppress(Exception):  # the page or the connection is gone, and the request with it
+        with suppress(Exception):  # the page or the connection has closed, and the request with it
             pages = await self._pages()
-            # A page's main frame has its target's id. What a page embeds may come from anywhere.
+            # The id of a page's main frame equals its target id. Embedded frames may come from any host.
             if self._allowed.permits(event["request"]["url"]) or event["frameId"] not in pages:
                 await send.Fetch.continueRequest(params=request, session_id=session_id)
                 return
             refusal = {**request, "errorReason": "BlockedByClient"}
             await send.Fetch.failRequest(params=refusal, session_id=session_id)
             if len(pages) > 1 and pages[event["frameId"]] in ("", "about:blank"):
-                # A tab that never was anywhere: it answers nothing, and the agent would wait for it.
+                # A new tab that has no page yet does not answer CDP commands, and the agent would wait for it.
                 await send.Target.closeTarget(params={"targetId": event["frameId"]})
 
     async def _pages(self) -> dict[str, str]:
-        """The addresses of all tabs, by target."""
-        told = await self._client.send.Target.getTargets()
-        return {one["targetId"]: one["url"] for one in told["targetInfos"] if one["type"] == "page"}
+        """The URLs of all tabs, by target id."""
+        targets = await self._client.send.Target.getTargets()
+        return {one["targetId"]: one["url"] for one in targets["targetInfos"] if one["type"] == "page"}

@@ -1,4 +1,7 @@
-"""The browser of a task: a burner of its own, which it keeps from worker to worker, or the caller's agent."""
+"""The browser of a task: the agent that the caller named, or a burner that belongs to the task.
+
+A task keeps its burner when another worker resumes it.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ from apps.jobs.worker.executor import Run
 
 log = logging.getLogger(__name__)
 
-# A task's end comes before its browser's.
+# The browser's TTL exceeds the task's deadline by this margin, so that the task ends first.
 MARGIN = timedelta(seconds=60)
 RETRY_SECONDS = 1.0
 WATCH_SECONDS = 1.0
-# A runner reports an end within two seconds.
+# The runner reports the end of a browser within two seconds.
 REPORT_SECONDS = 4.0
 
-# Asking for a lease may take as long as a browser takes to be free: not on the threads that keep the books.
+# A lease request blocks until a browser is free. It has its own threads, so that it does not block database work.
 _lease_threads = ThreadPoolExecutor(64, thread_name_prefix="task-lease")
 
 
 class BrowserGone(Exception):
-    """There was a browser, and there is none any more. `our_fault`: neither the caller nor its time ended it."""
+    """The task's browser has ended and is not replaced. `our_fault`: neither the caller nor the TTL ended it."""
 
     def __init__(self, agent: Agent) -> None:
         reason = agent.end_reason or agent.error_code or agent.status
@@ -43,7 +46,7 @@ class BrowserGone(Exception):
 
 
 class TaskBrowser:
-    """For one run of a task: call `acquire` first."""
+    """The browser of one run of a task. Call `acquire` before the other methods."""
 
     _agent: Agent
 
@@ -53,8 +56,9 @@ class TaskBrowser:
         self._callers_agent_id: str = run.params.get("agent_id", "")
 
     async def acquire(self, *, acted: bool) -> Agent:
-        """A running browser: the one that the task has, or a new one if none of its steps has acted yet. Waits for as
-        long as there is none to be had. Says so in the job, once for each browser. Raises BrowserGone, LeaseLost.
+        """The task's running browser. Waits until one is free, and records each new browser in the job.
+
+        A browser that has ended is replaced once, if no step has `acted` yet. Raises BrowserGone, ClaimLost.
         """
         if self._callers_agent_id:
             agent = await self._read(self._callers_agent_id)
@@ -74,7 +78,7 @@ class TaskBrowser:
             await asyncio.sleep(WATCH_SECONDS)
 
     async def has_ended(self) -> bool:
-        """Whether a connection that broke means that the browser ended, or only that."""
+        """Whether the browser has ended, after its connection broke. Waits for the runner's report."""
         try:
             async with asyncio.timeout(REPORT_SECONDS):
                 await self.wait_until_ended()
@@ -83,7 +87,7 @@ class TaskBrowser:
         return True
 
     async def extend_for_answer(self, *, wait: timedelta) -> None:
-        """Lets the task's own browser live on while a human is asked. Whoever's agent is the caller's sees to it."""
+        """Extends the TTL of the task's burner while the task waits for a human. The caller's agent keeps its TTL."""
         if self._callers_agent_id:
             return
         left = max(self._deadline - timezone.now(), timedelta())
@@ -92,7 +96,7 @@ class TaskBrowser:
         try:
             await sync_to_async(task_browsers.extend)(agent=agent, seconds=seconds, runner=runner_client())
         except ApiError as error:
-            log.warning("a browser may end before its human answers", extra={"agent_id": agent.id, "cause": error.code})
+            log.warning("a browser may end before the human answers", extra={"agent_id": agent.id, "cause": error.code})
 
     async def _own_browser(self, *, acted: bool) -> Agent:
         job_id, workspace_id, params = self._run.job.id, self._run.claim.workspace_id, self._run.params

@@ -1,8 +1,8 @@
-"""Does a task: an agent with the caller's model, in a browser, step by step.
+"""Executes a task: an agent with the caller's model works in a browser, step by step.
 
-After each step its event, its price and the agent's sealed state are one transaction, so that whoever takes the task up
-again goes on after the last completed step, in the same browser. What a dead worker had begun and not recorded, nobody
-knows: then the agent is told so, and looks at the page.
+One transaction records each completed step: its event, its price and the agent's sealed state. After a crash another
+worker resumes behind the last completed step, in the same browser. How far the step of the crashed worker came is
+unknown, so the agent is told to look at the page first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Answers in a row that are no step; and connections to a browser that lives, in a row.
+# After this many consecutive answers that are not a step, or connections to a browser, the task fails.
 MAX_UNUSABLE_ANSWERS = 3
 MAX_CONNECTIONS = 4
 
@@ -50,7 +50,7 @@ async def task(run: Run) -> Outcome:
 
 
 class TaskFailed(Exception):
-    """Ends the task. The completed steps are charged unless `used` says otherwise."""
+    """Ends the task. `used`: credits to charge; None charges the completed steps."""
 
     def __init__(self, code: str, message: str, *, used: int | None = None, answer: str | None = None) -> None:
         super().__init__(message)
@@ -73,14 +73,14 @@ class TaskExecution:
         self._answer_rejected = False
 
     async def execute(self) -> Outcome:
-        """Raises LeaseLost."""
+        """Runs the task until it ends or waits for a human. Raises ClaimLost."""
         try:
             start = await self._resume()
         except Unreadable as error:
-            message = f"What the task had done so far can't be read any more ({error}). Send the task again."
+            message = f"The saved state of the task can't be decrypted ({error}). Send the task again."
             return await self._failed(TaskFailed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0))
         if not start.hold_open:
-            return Failed("INSUFFICIENT_CREDIT", "The credits that were set aside for this task are gone.")
+            return Failed("INSUFFICIENT_CREDIT", "The credits that were held for this task have been released.")
         limit = asyncio.timeout(max(0.0, (start.deadline_at - timezone.now()).total_seconds()))
         try:
             async with limit:
@@ -116,7 +116,7 @@ class TaskExecution:
                         steps = self._run_steps(library, browser_agent, browser, model, start)
                         return await _unless_ended(browser.wait_until_ended(), steps)
                     except (library.Disconnected, _BrowserEnded) as error:
-                        cause = self._redact(str(error))[:200]  # it may be what the provider answered meanwhile
+                        cause = self._redact(str(error))[:200]  # the text may contain a provider's answer
                         log.info("a task lost its browser", extra={"agent_id": agent.id, "cause": cause})
                         if not await browser.has_ended():
                             await asyncio.sleep(1)
@@ -125,15 +125,15 @@ class TaskExecution:
                     start = await self._resume()
         finally:
             await model.close()
-        raise TaskFailed("INTERNAL_ERROR", "The browser could not be held. Nothing was charged.", used=0)
+        raise TaskFailed("INTERNAL_ERROR", "The browser connection broke too often. Nothing was charged.", used=0)
 
     async def _model_key(self) -> str:
-        """A Redis that restarts may have kept it. Raises TaskFailed."""
+        """Retries while Redis is away: it may still have the key after a restart. Raises TaskFailed."""
         get = functools.partial(sync_to_async(keys.get), job_id=self._run.job.id)
         try:
             return await retried(get, passing=lambda error: isinstance(error, keys.KeyStoreUnavailable))
         except keys.KeyUnavailable as error:
-            message = f"The LLM key of this task is gone ({error}): it is never stored. Send the task again."
+            message = f"The LLM key of this task is not available ({error}): it is never stored. Send the task again."
             raise TaskFailed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0) from error
 
     def _browser_agent(
@@ -164,7 +164,7 @@ class TaskExecution:
     ) -> Outcome:
         """Raises TaskFailed, and `library.Disconnected`."""
         await browser_agent.open()
-        # Another worker may have recorded the last step and died before it could end the task.
+        # Another worker may have recorded the last step, and crashed before it could end the task.
         if (completed := await self._check_final(browser_agent)) is not None:
             return completed
         if start.state is None and self._params.get("initial_url") and not start.acting_step:
@@ -173,8 +173,8 @@ class TaskExecution:
             browser_agent.add_note(f"The human answered: {start.human_answer}")
         elif start.acting_step > self._steps:
             browser_agent.add_note(
-                f"Step {start.acting_step} was interrupted: its actions may have been carried out, in part or in"
-                " full. Look at the page before you do anything again."
+                f"Step {start.acting_step} was interrupted: some or all of its actions may have been executed."
+                " Look at the page before you repeat anything."
             )
         unusable = 0
         while self._steps < self._params["max_steps"]:
@@ -192,7 +192,7 @@ class TaskExecution:
             await self._record(step, browser_agent.state(), browser)
             if step.question:
                 return Waiting()
-            _check_provider(model)  # an action may have called it too
+            _check_provider(model)  # an action may have called the provider, too
             if (completed := await self._check_final(browser_agent)) is not None:
                 return completed
         raise TaskFailed("STALLED", self._out_of_steps())
@@ -211,7 +211,10 @@ class TaskExecution:
             self._steps = number
 
     async def _check_final(self, browser_agent: BrowserAgent) -> Completed | None:
-        """None when there is no final answer yet, or it does not fit and may be given once more. Raises TaskFailed."""
+        """The end of the task. None without a final answer, or after the first one that does not fit the schema.
+
+        Raises TaskFailed.
+        """
         final = browser_agent.final()
         if final is None:
             return None
@@ -241,7 +244,7 @@ class TaskExecution:
         return f"The agent ran out of steps: {self._params['max_steps']} (max_steps) were not enough."
 
     async def _failed(self, failure: TaskFailed) -> Failed:
-        """With what was done so far."""
+        """The outcome, with the result of the completed steps."""
         result = await self._result(failure.answer, success=False) if self._steps else None
         message = task_result.clean(self._redact(str(failure)))
         return Failed(failure.code, message, used=failure.used, result=result)

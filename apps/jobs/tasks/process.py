@@ -21,6 +21,7 @@ _MODULE = "apps.jobs.tasks.browser_agent"
 
 @contextmanager
 def workdir(job_id: uuid.UUID) -> Iterator[Path]:
+    """A temporary directory, deleted at the end; after a crash the next worker process deletes it."""
     path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{job_id}-"))
     try:
         yield path
@@ -29,19 +30,19 @@ def workdir(job_id: uuid.UUID) -> Iterator[Path]:
 
 
 async def load_browser_agent() -> Any:
-    """The module that imports browser-use, which takes seconds: on a thread, so that leases are kept meanwhile."""
+    """The module that imports browser-use. The import takes seconds, so it runs on a thread: heartbeats continue."""
     return await asyncio.to_thread(_import)
 
 
 @functools.cache
 def _import() -> Any:
-    """Whoever comes while another thread imports it waits: in `sys.modules` it is there before it is whole."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):  # of processes that have died
+    """Waits if another thread is importing it: `sys.modules` lists a module before its import is complete."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):  # left by processes that have ended
         pid = path.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(path, ignore_errors=True)
-    # It would go through ten thousand classes again and again: a third of the time. Not `browsa.gc_freeze`: other jobs
-    # run meanwhile, and what is theirs now must be garbage later.
+    # Garbage collection takes a third of the import time, because of ten thousand new classes. `browsa.gc_freeze` does
+    # not fit here: other jobs run at the same time, and freezing would keep their objects alive.
     gc.disable()
     try:
         return importlib.import_module(_MODULE)

@@ -168,7 +168,7 @@ def test_a_question_that_nobody_answers_ends_the_task(alice: Member) -> None:
     assert sweeps.end_overdue(now=expires_at) == 0
 
     assert (reread(job).status, reread(job).error_code, alice.credits()) == ("failed", "TIMEOUT", (99, 0))
-    assert "Nobody answered" in reread(job).error_message
+    assert "was not answered in time" in reread(job).error_message
 
 
 def test_a_task_that_no_worker_ends_in_time_is_ended(alice: Member) -> None:

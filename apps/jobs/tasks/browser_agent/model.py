@@ -1,4 +1,4 @@
-"""The caller's model."""
+"""The caller's model: the providers' own clients on `RetryingTransport`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 from apps.jobs.tasks.llm.transport import DEFAULT_BASE_URLS, RetryingTransport
 
 MAX_OUTPUT_TOKENS = 8192
-# The key itself is put on the wire by the transport: no object of the libraries', and no traceback, ever holds it.
+# The transport adds the real key to each request, so no object or traceback of the client libraries holds it.
 _NO_KEY = "held by the transport"
 
 
@@ -31,7 +31,7 @@ class _OpenAI(ChatOpenAI):
 
 
 class TaskModel:
-    """The caller's model: the providers' own clients on a transport of ours, which alone tries again and gives up."""
+    """The caller's model. Only the transport retries; the clients' own retries are off."""
 
     def __init__(self, name: ModelName, *, base_url: str, key: str) -> None:
         self._transport = RetryingTransport(name.provider, key)
@@ -41,7 +41,7 @@ class TaskModel:
             self.chat: _Anthropic | _OpenAI = _Anthropic(model=name.model, max_tokens=MAX_OUTPUT_TOKENS)
             self.chat.client = AsyncAnthropic(api_key=_NO_KEY, base_url=url, http_client=self._http, max_retries=0)
         else:
-            # Without a temperature or a penalty of ours: some models refuse them.
+            # No temperature and no penalty: some models reject them.
             self.chat = _OpenAI(
                 model=name.model,
                 temperature=None,
@@ -52,7 +52,7 @@ class TaskModel:
 
     @property
     def failure(self) -> ProviderFailure | None:
-        """Why the provider was given up on, once it was."""
+        """The failure after which the transport stopped retrying, if any."""
         return self._transport.failure
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""browser-use without what it does beside the work."""
+"""Overrides of browser-use: no logging, no files, one event bus lock per task, and access to a step's outcome."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from browser_use.browser.session import DEFAULT_BROWSER_PROFILE
 from browser_use.browser.views import BrowserStateSummary
 from bubus.service import ReentrantLock
 
-# bubus has one lock for all event buses of a process and holds it while an event is handled: a page that loads slowly
-# would stop every other task. Here each task has its own; its event loops' tasks inherit the context that it is in.
+# bubus has one lock for all event buses of a process and holds it while it handles an event, so a page that loads
+# slowly would block every other task. Here each task has its own lock; asyncio tasks inherit it through the context.
 _lock: ContextVar[ReentrantLock] = ContextVar("bubus_lock", default=ReentrantLock())  # noqa: B039  set per agent
 bubus.service._get_global_lock = _lock.get
 
 
 def use_own_bus_lock() -> None:
-    """For all event buses that are made in this context."""
+    """Gives the event buses that are created in this context a lock that they do not share with other tasks."""
     _lock.set(ReentrantLock())
 
 
-# It makes itself a directory for downloads on import, in which there will never be one.
+# The import creates a directory for downloads. Downloads are off, so remove it.
 with suppress(OSError):
     Path(DEFAULT_BROWSER_PROFILE.downloads_path or "").rmdir()
 
-# They say what pages hold, and a task's log is its events.
+# Their log lines contain page content. The log of a task is its events.
 for name in ("browser_use", "bubus", "cdp_use"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
-# The library would name one after each agent, browser and tab, and loggers live as long as the process.
+# The library creates a logger for each agent, browser and tab, and loggers are never freed.
 _silent = logging.getLogger("browser_use.task")
 
 
@@ -45,7 +45,7 @@ class TaskSession(BrowserSession):
 
 
 class TaskAgent(Agent[Any, Any]):
-    """Keeps nothing on the disk and hands what a step saw, or what went wrong in it, to BrowserAgent."""
+    """Writes nothing to disk. Keeps the browser state and the error of a step for BrowserAgent."""
 
     browser_state: BrowserStateSummary | None = None
     step_error: Exception | None = None
@@ -65,7 +65,7 @@ class TaskAgent(Agent[Any, Any]):
         return self.browser_state
 
     async def _title(self) -> str:
-        """As it is now: the library keeps the one that the page had when its load began."""
+        """The current title: the library keeps the title from the start of the page load."""
         assert self.browser_session is not None
         page = await self.browser_session.get_or_create_cdp_session()
         told = await page.cdp_client.send.Target.getTargetInfo(params={"targetId": page.target_id})

@@ -1,4 +1,4 @@
-"""The library's state: saved, brought back, and undone."""
+"""Saves and loads the state of browser-use's agent, and undoes the changes of a step without an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from browser_use.agent.views import ActionResult, AgentOutput, AgentState
 
 @dataclass(frozen=True, slots=True)
 class StepSnapshot:
-    """What a step's beginning uses up of the state. When the model decides nothing the next attempt needs it again."""
+    """The parts of the state that the start of a step consumes. A retry of the step needs them again."""
 
     result: list[ActionResult] | None
     output: AgentOutput | None
@@ -29,7 +29,9 @@ class StepSnapshot:
 
 
 def dump(state: AgentState) -> dict[str, Any]:
-    """All but the messages, which are made anew for each step, and the last output, whose type is the agent's own."""
+    """The state without its messages, which each step builds again, and without the last output, which has a type
+    that belongs to the agent.
+    """
     messages = state.message_manager_state
     history, output = messages.history, state.last_model_output
     messages.history, state.last_model_output = MessageHistory(), None
@@ -40,8 +42,8 @@ def dump(state: AgentState) -> dict[str, Any]:
 
 
 def load(saved: dict[str, Any], directory: Path) -> AgentState:
-    """`directory` holds the agent's notes."""
+    """`directory` is for the agent's notes."""
     state = AgentState.model_validate(saved)
     if state.file_system_state is not None:
-        state.file_system_state.base_dir = str(directory)  # this process's, not the one's that has died
+        state.file_system_state.base_dir = str(directory)  # the saved path belongs to the earlier process
     return state

@@ -1,4 +1,4 @@
-"""What a provider's answer means for a task: go on, try again after a while, or give up with a failure code. Pure.
+"""Classifies a provider's answer: success, a transient failure to retry, or a permanent failure with a code. Pure.
 
 The statuses are those of https://docs.anthropic.com/en/api/errors and
 https://platform.openai.com/docs/guides/error-codes.
@@ -16,19 +16,19 @@ from typing import Literal
 Code = Literal["INVALID_API_KEY", "RATE_LIMIT", "LLM_ERROR"]
 
 MAX_MESSAGE_CHARS = 1000
-# Attempts of one call, and seconds that its pauses may come to. Whoever asks for a longer pause is not waited for.
+# The most attempts of one call, and the most seconds of delay in all. A longer `Retry-After` is a permanent failure.
 MAX_ATTEMPTS: Mapping[Code, int] = {"INVALID_API_KEY": 1, "RATE_LIMIT": 6, "LLM_ERROR": 4}
 MAX_TOTAL_DELAY = 90.0
 FIRST_DELAY = 1.0
 
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 500, 502, 503, 504, 520, 522, 524, 529})
-# OpenAI's 429 for an account without money: waiting does not help.
+# OpenAI answers 429 when an account has no credit: a retry does not help.
 _PERMANENT_KINDS = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderFailure:
-    """An attempt that gave no answer. `retry_after`: seconds that the provider asks for."""
+    """A failed attempt. `retry_after`: the delay that the provider asks for, in seconds."""
 
     code: Code
     message: str
@@ -37,22 +37,22 @@ class ProviderFailure:
 
 
 def failure_of(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> ProviderFailure | None:
-    """None for an answer that the model gave. `headers` have lower-case names."""
+    """None for a successful answer. `headers` have lower-case names."""
     if 200 <= status < 300:
         return None
-    words, kind = _words(body)
-    said = f"The provider answered {status}: {words}" if words else f"The provider answered {status}."
+    detail, kind = _message(body)
+    message = f"The provider answered {status}: {detail}" if detail else f"The provider answered {status}."
     if status in (401, 403):
-        return ProviderFailure("INVALID_API_KEY", said)
+        return ProviderFailure("INVALID_API_KEY", message)
     after = _retry_after(headers, now)
     if status == 429:
-        return ProviderFailure("RATE_LIMIT", said, retryable=kind not in _PERMANENT_KINDS, retry_after=after)
-    return ProviderFailure("LLM_ERROR", said, retryable=status in _TRANSIENT_STATUSES, retry_after=after)
+        return ProviderFailure("RATE_LIMIT", message, retryable=kind not in _PERMANENT_KINDS, retry_after=after)
+    return ProviderFailure("LLM_ERROR", message, retryable=status in _TRANSIENT_STATUSES, retry_after=after)
 
 
 def retry_delay(failure: ProviderFailure, *, attempt: int, paused: float, chance: float) -> float | None:
-    """Seconds before the next attempt; None: give up. `attempt` counts from 1, `paused` is the sum so far, `chance` is
-    a random number from 0 to 1 that spreads those who failed together.
+    """Seconds before the next attempt; None when there is none. `attempt` counts from 1, `paused` is the sum of the
+    delays so far, `chance` is a random number from 0 to 1 for the jitter.
     """
     if not failure.retryable or attempt >= MAX_ATTEMPTS[failure.code]:
         return None
@@ -62,8 +62,8 @@ def retry_delay(failure: ProviderFailure, *, attempt: int, paused: float, chance
     return seconds if paused + seconds <= MAX_TOTAL_DELAY else None
 
 
-def _words(body: bytes) -> tuple[str, str]:
-    """The provider's own words, and its name for the error. Both say {"error": {"message", "type" | "code"}}."""
+def _message(body: bytes) -> tuple[str, str]:
+    """The provider's message and error type. Both providers send {"error": {"message", "type" | "code"}}."""
     try:
         error = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError, RecursionError):

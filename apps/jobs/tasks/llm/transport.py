@@ -1,8 +1,8 @@
-"""The way from a worker to a provider, for the clients of Anthropic and OpenAI: guarded, patient, alone with the key.
+"""The HTTP transport from a worker to a provider, for the client libraries of Anthropic and OpenAI.
 
-Those clients are given no key and read none of the environment's: this puts the caller's key on the wire, and nothing
-else that they would send of their own accord. Addresses are checked as they are dialled (`apps.core.outgoing`).
-A call is tried again after what may pass; what won't is kept in `failure`, in the provider's words without secrets.
+The libraries get no key, not even from the environment: this transport adds the caller's key, and forwards only the
+headers that the API needs. Addresses are checked when a connection opens (`apps.core.outgoing`). The transport retries
+transient failures. A permanent one is kept in `failure`, with the provider's message but without secrets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from apps.jobs.tasks.llm.names import Provider
 from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 
 MAX_ANSWER = 8 * 1024 * 1024
-# Of one attempt. A model that thinks for longer than this gives no answer.
+# The time limit of one attempt, which includes the time that the model thinks.
 ATTEMPT_SECONDS = 120.0
 
 DEFAULT_BASE_URLS: dict[Provider, str] = {
@@ -40,7 +40,7 @@ _resolver = functools.cache(Resolving)
 
 
 class RetryingTransport(httpx2.AsyncBaseTransport):
-    """For one task. `sleep` and `seconds` are for tests."""
+    """The transport of one task. Tests set `sleep` and `seconds`."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Raises httpx2.TransportError when there was no answer after all."""
+        """Raises httpx2.TransportError when no attempt got an answer."""
         content = await request.aread()
         attempt, paused = 1, 0.0
         while True:
@@ -106,7 +106,7 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
             said = self.without_secrets(str(error) or type(error).__name__)[: provider_failures.MAX_MESSAGE_CHARS]
             return None, ProviderFailure("LLM_ERROR", f"The provider can't be reached: {said}", retryable=True)
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
-        # What was compressed reaches the client so, and is opened there; errors are not worth a compression.
+        # A compressed body is passed on as it is, and the client decompresses it. Providers do not compress errors.
         failure = provider_failures.failure_of(
             answer.status,
             dict(headers),
