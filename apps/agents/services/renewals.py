@@ -107,7 +107,7 @@ def _set(agent: Agent, **changes: object) -> None:
 
 
 def month_after(anchor: datetime, count: int) -> datetime:
-    """`count` months after `anchor`, on the same day or the last one of the month: 31 January, 28 February, 31 March."""
+    """`count` months after `anchor`, on the same day or the last of the month: 31 January, 28 February, 31 March."""
     year, month = divmod(anchor.year * 12 + anchor.month - 1 + count, 12)
     last_day = calendar.monthrange(year, month + 1)[1]
     return anchor.replace(year=year, month=month + 1, day=min(anchor.day, last_day))

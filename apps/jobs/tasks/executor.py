@@ -1,7 +1,7 @@
 """Executes a task: an agent with the caller's model works in a browser, step by step.
 
 One transaction records each completed step: its event, its price and the agent's sealed state. After a crash another
-worker resumes behind the last completed step, in the same browser. How far the step of the crashed worker came is
+worker resumes after the last completed step, in the same browser. How far the step of the crashed worker came is
 unknown, so the agent is told to look at the page first.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# After this many consecutive answers that are not a step, or connections to a browser, the task fails.
+# The task fails after this many consecutive unusable answers of the model, or connections to browsers.
 MAX_UNUSABLE_ANSWERS = 3
 MAX_CONNECTIONS = 4
 

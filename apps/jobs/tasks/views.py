@@ -28,7 +28,7 @@ _DESCRIPTION = """\
 Leases a browser, in which an agent with your model works until the task is done. The answer is a job: wait for it,
 follow its events (one `step` for each step, with a screenshot), watch it at `live_url`, or cancel it.
 
-The price is 1 credit for every 3 steps or part of them, browser included. The price of `max_steps` is held until the
+The price is 1 credit per 3 steps or part of them, browser included. The price of `max_steps` is held until the
 task ends. Completed steps are charged, unless the task failed through our fault (`INTERNAL_ERROR`).
 
 Ends as `completed` with `{final_result, success, trust_score, steps_taken, tokens, output?}`, or as `failed` with one

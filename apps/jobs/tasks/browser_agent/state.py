@@ -29,8 +29,8 @@ class StepSnapshot:
 
 
 def dump(state: AgentState) -> dict[str, Any]:
-    """The state without its messages, which each step builds again, and without the last output, which has a type
-    that belongs to the agent.
+    """The state without its messages, which each step builds again, and without the last output, whose type the
+    agent creates.
     """
     messages = state.message_manager_state
     history, output = messages.history, state.last_model_output

@@ -1,7 +1,7 @@
 """Keeps callers' LLM keys encrypted in Redis, and nowhere else, until their job ends.
 
 A key is sealed with AES-256-GCM. The job's id is authenticated, so a key that is copied to another job can't be
-decrypted. Redis may lose its data at any time: then the job fails.
+decrypted. Redis may lose its data at any time: then the job fails when a worker next reads the key.
 """
 
 from __future__ import annotations
