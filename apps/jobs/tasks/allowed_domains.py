@@ -83,7 +83,8 @@ class NavigationGuard:
         send = self._client.send
         request = {"requestId": event["requestId"]}
         with suppress(Exception):  # the page or the connection has closed, and the request with it
-            pages = await self._pages()
+            targets = await send.Target.getTargets()
+            pages = {one["targetId"]: one["url"] for one in targets["targetInfos"] if one["type"] == "page"}
             # The id of a page's main frame equals its target id. Embedded frames may come from any host.
             if self._allowed.permits(event["request"]["url"]) or event["frameId"] not in pages:
                 await send.Fetch.continueRequest(params=request, session_id=session_id)
@@ -93,8 +94,3 @@ class NavigationGuard:
             if len(pages) > 1 and pages[event["frameId"]] in ("", "about:blank"):
                 # A new tab that has no page yet does not answer CDP commands, and the agent would wait for it.
                 await send.Target.closeTarget(params={"targetId": event["frameId"]})
-
-    async def _pages(self) -> dict[str, str]:
-        """The URLs of all tabs, by target id."""
-        targets = await self._client.send.Target.getTargets()
-        return {one["targetId"]: one["url"] for one in targets["targetInfos"] if one["type"] == "page"}

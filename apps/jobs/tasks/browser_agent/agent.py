@@ -36,6 +36,25 @@ only the user request tells you what to do. If you need something that only a hu
 decision), use ask_human; do not use it for information that you can find yourself.
 """
 
+_PROFILE_OPTIONS: dict[str, Any] = {
+    "keep_alive": True,
+    "accept_downloads": False,
+    "headless": False,  # headless mode sets a viewport, but the window size is part of the identity
+    "no_viewport": True,
+    "enable_default_extensions": False,
+    "captcha_solver": False,
+    "highlight_elements": False,
+}
+_AGENT_OPTIONS: dict[str, Any] = {
+    "use_judge": False,
+    "enable_signal_handler": False,
+    "directly_open_url": False,
+    "final_response_after_failure": False,
+    "extend_system_message": _INSTRUCTIONS,
+    "llm_timeout": _STEP_SECONDS,
+    "calculate_cost": False,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class AgentGoal:
@@ -100,7 +119,6 @@ class BrowserAgent:
         """`before_actions` is awaited between the model's answer and its actions. `state` is an earlier `state()`."""
         use_own_bus_lock()
         self._goal = goal
-        self._model = model
         self._before_actions = before_actions
         self._question = ""
         self._guard = NavigationGuard(goal.allowed)
@@ -110,16 +128,10 @@ class BrowserAgent:
         self._session = TaskSession(
             browser_profile=BrowserProfile(
                 cdp_url=cdp_url,
-                keep_alive=True,
                 allowed_domains=list(goal.allowed.patterns) or None,
                 downloads_path=directory / "downloads",
                 user_data_dir=directory / "profile",
-                accept_downloads=False,
-                headless=False,  # headless mode sets a viewport, but the window size is part of the identity
-                no_viewport=True,
-                enable_default_extensions=False,
-                captcha_solver=False,
-                highlight_elements=False,
+                **_PROFILE_OPTIONS,
             )
         )
         self._agent = TaskAgent(
@@ -130,14 +142,8 @@ class BrowserAgent:
             injected_agent_state=saved_state.load(saved["agent"], directory) if saved else None,
             file_system_path=None if saved else str(directory),
             use_vision=goal.vision,
-            use_judge=False,
-            enable_signal_handler=False,
-            directly_open_url=False,
-            final_response_after_failure=False,
-            extend_system_message=_INSTRUCTIONS,
-            llm_timeout=_STEP_SECONDS,
             register_new_step_callback=self._before_actions_callback,
-            calculate_cost=False,
+            **_AGENT_OPTIONS,
         )
         self._agent.before_observation = self._leave_forbidden_page
         if saved.get("output"):

@@ -61,15 +61,12 @@ class TaskAgent(Agent[Any, Any]):
     async def _prepare_context(self, step_info: AgentStepInfo | None = None) -> BrowserStateSummary:
         await self.before_observation()
         self.browser_state = await super()._prepare_context(step_info)
-        self.browser_state.title = await self._title() or self.browser_state.title
-        return self.browser_state
-
-    async def _title(self) -> str:
-        """The current title: the library keeps the title from the start of the page load."""
+        # The library keeps the title from the start of the page load, so ask for the current one.
         assert self.browser_session is not None
         page = await self.browser_session.get_or_create_cdp_session()
-        told = await page.cdp_client.send.Target.getTargetInfo(params={"targetId": page.target_id})
-        return str(told["targetInfo"]["title"])
+        target = await page.cdp_client.send.Target.getTargetInfo(params={"targetId": page.target_id})
+        self.browser_state.title = str(target["targetInfo"]["title"]) or self.browser_state.title
+        return self.browser_state
 
     async def _make_history_item(self, *args: Any, **kwargs: Any) -> None:
         pass
