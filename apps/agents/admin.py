@@ -1,4 +1,4 @@
-"""Operators' page for agents."""
+"""Agents in the Django admin, read only."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class AgentAdmin(ReadOnlyAdmin[Agent]):
     list_select_related = ["workspace"]
     ordering = ["-created_at"]
     search_fields = ["id", "workspace__name", "workspace__slug"]
-    # Its capabilities drive and show the customer's browser: operators look after agents, they don't hold their keys.
+    # These capabilities grant access to the customer's browser, so the admin does not show them.
     exclude = ["profile", "page_id", "live_view", "live_control"]

@@ -1,7 +1,8 @@
-"""What calls that lead to a browser take: which page, from where, as whom."""
+"""Request fields that several calls share: URL, country, OS and TTL of a browser."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,12 @@ from rest_framework import serializers
 from apps.agents import identity
 from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
 from apps.core.outgoing.urls import web_url
+
+MIN_TTL_SECONDS = 300
+MAX_TTL_SECONDS = 3600
+DEFAULT_TTL_SECONDS = 300
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 class WebUrlField(StrictCharField):
@@ -21,17 +28,17 @@ class WebUrlField(StrictCharField):
 
 
 class CountryField(StrictCharField):
-    """In lower case. `of` fills it in where it is missing."""
+    """A country in lower case. `of` returns the default when the field is missing."""
 
     def __init__(self, **kwargs: Any) -> None:
-        help_text = "ISO 3166-1 alpha-2, one that the operator has configured."
+        help_text = "ISO 3166-1 alpha-2. One of the countries that the operator has configured."
         super().__init__(required=False, **{"help_text": help_text, **kwargs})
 
     def to_internal_value(self, data: Any) -> str:
         country = super().to_internal_value(data).lower()
         if country not in settings.EGRESS_COUNTRIES:
             available = ", ".join(settings.EGRESS_COUNTRIES)
-            raise serializers.ValidationError(f"is not available here; there are: {available}")
+            raise serializers.ValidationError(f"is not available; available countries: {available}")
         return country
 
     @staticmethod
@@ -40,12 +47,27 @@ class CountryField(StrictCharField):
 
 
 class OsTypeField(StrictChoiceField):
-    """Empty: the default. `of` fills it in where it is missing."""
+    """An OS type; empty is the default. `of` returns the default when the field is missing."""
 
     def __init__(self, **kwargs: Any) -> None:
-        help_text = "What it looks like. Empty: macOS."
+        help_text = "The operating system that the browser shows. Empty: macOS."
         super().__init__(choices=[*identity.FAMILIES, ""], required=False, **{"help_text": help_text, **kwargs})
 
     @staticmethod
     def of(values: dict[str, Any]) -> str:
         return values.get("os_type") or identity.DEFAULT_OS_TYPE
+
+
+def parse_ttl(text: str) -> int:
+    """Seconds of `"300s"`, `"5m"` or `"1h"`. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,9})([smh])", text)
+    if found is None:
+        raise ValueError('must be a number and s, m or h, like "300s", "5m" or "1h"')
+    return check_ttl(int(found[1]) * _UNITS[found[2]])
+
+
+def check_ttl(seconds: int) -> int:
+    """Raises ValueError when out of range."""
+    if not MIN_TTL_SECONDS <= seconds <= MAX_TTL_SECONDS:
+        raise ValueError(f"must be from {MIN_TTL_SECONDS} seconds (5m) to {MAX_TTL_SECONDS} seconds (1h)")
+    return seconds

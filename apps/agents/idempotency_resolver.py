@@ -1,4 +1,4 @@
-"""What became of the agent that a request with an Idempotency-Key began, told as that request's answer."""
+"""Rebuilds the response to an agent request with an Idempotency-Key from the agent's current state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAILURES = {kind.code: kind for kind in (errors.UpstreamUnavailable, errors.Ups
 
 
 def outcome(agent_id: str) -> Answer | Unsettled:
-    """A resolver for `apps.core.idempotency`. A queued agent whose process died is settled by `settle_stuck`."""
+    """A resolver for `apps.core.idempotency`. `settle_stuck` fails a queued agent whose process crashed."""
     agent = Agent.objects.filter(id=agent_id).first()
     if agent is None:
         return Unsettled.NOTHING_BEGAN

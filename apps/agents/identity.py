@@ -1,4 +1,4 @@
-"""The OS families that an agent can show, and their standing trust score. Pure."""
+"""The OS types of agents, and their trust scores. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ FAMILIES: dict[str, OsFamily] = {
     "OS_TYPE_LINUX": "linux",
 }
 
-# Until scores are measured, each family has one constant in the seed's "Undetected" band (850 and more). Desktop
-# Linux is rare among people, so detectors look at it harder.
+# Scores are not measured yet. Each family has a constant in the specification's "Undetected" band (850 and more).
+# Desktop Linux is rare, so detectors suspect it more.
 TRUST_SCORES: dict[OsFamily, int] = {"macos": 920, "windows": 905, "linux": 870}
 
 

@@ -1,11 +1,11 @@
-"""Which status may follow which, and why an agent ends. Pure."""
+"""The status transitions of an agent, and the reasons for its end. Pure."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Status = Literal["queued", "running", "destroyed", "failed"]
-# finished: a quick page; renewal_failed: an identity whose month nobody paid
+# finished: the page of a quick call, or the task, has ended; renewal_failed: a month of an identity was not paid
 Reason = Literal["deleted", "expired", "closed", "crashed", "shutdown", "finished", "renewal_failed"]
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
@@ -16,7 +16,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 LIVE: tuple[Status, ...] = ("queued", "running")
 
-# What ended without the client's doing and before its time: only full periods are charged for.
+# The agent ended early, and not because of its client: only full periods are charged.
 OUR_FAULT: frozenset[Reason] = frozenset({"crashed", "shutdown"})
 
 

@@ -1,4 +1,4 @@
-"""The agents' part of `/metrics`: what the runner has, and how long a browser takes to be had."""
+"""The agents' part of `/metrics`: the runner's browsers, the live agents, and the time to provision an agent."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def read_runner() -> Iterator[Metric]:
 
 def read_agents() -> Iterator[Metric]:
     live = selectors.live_by_mode()
-    yield gauge("browsa_agents", "Agents that are not over.", list(live.items()), ["state", "mode"])
+    yield gauge("browsa_agents", "Queued and running agents.", list(live.items()), ["state", "mode"])

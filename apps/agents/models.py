@@ -11,9 +11,9 @@ from apps.core.ids import new_agent_id
 
 
 class Agent(models.Model):
-    """One browser identity, from the request for it to its end. Only `services.transitions.move` changes `status`.
+    """One browser identity, from the request to its end. Only `services.transitions.move` changes `status`.
 
-    A `quick` one has loaded a single page of a job (`services.quick_agents`).
+    A `quick` agent has loaded a single page of a job (`services.quick_agents`).
     """
 
     class Status(models.TextChoices):

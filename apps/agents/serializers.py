@@ -1,4 +1,4 @@
-"""Agents on the wire."""
+"""Request and response bodies of the agents API."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import addresses, durations
-from apps.agents.fields import CountryField, OsTypeField, WebUrlField
+from apps.agents import agent_urls
+from apps.agents.fields import DEFAULT_TTL_SECONDS, CountryField, OsTypeField, WebUrlField, check_ttl, parse_ttl
 from apps.agents.models import Agent
-from apps.agents.services.provisioning import Wish
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
 from apps.core.pagination import Page
 from apps.core.times import rfc3339_or_none
@@ -21,28 +21,28 @@ WARMUP_RECIPES = ["amazon", "google", "social"]
 class CreateAgentSerializer(serializers.Serializer[Any]):
     """Every field is optional."""
 
-    ttl = StrictCharField(required=False, help_text='How long it lives: `"5m"` to `"1h"`. Default 5 minutes.')
+    ttl = StrictCharField(required=False, help_text='The time to live: `"5m"` to `"1h"`. Default: 5 minutes.')
     ttl_seconds = StrictIntegerField(required=False, help_text="The same in seconds: 300 to 3600.")
-    mode = StrictChoiceField(choices=Agent.Mode.choices, required=False, help_text="Burner unless said otherwise.")
-    initial_url = WebUrlField(required=False, help_text="The page it opens: http or https.")
+    mode = StrictChoiceField(choices=Agent.Mode.choices, required=False, help_text="Default: burner.")
+    initial_url = WebUrlField(required=False, help_text="The page that the agent opens: http or https.")
     country = CountryField()
     os_type = OsTypeField()
-    persona = StrictCharField(
-        required=False, allow_blank=True, max_length=200, help_text="A label of yours. Persistent mode."
-    )
+    persona = StrictCharField(required=False, allow_blank=True, max_length=200, help_text="Any label. Persistent mode.")
     warmup_recipe = StrictChoiceField(choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode.")
 
     def validate_ttl(self, value: str) -> int:
-        return checked_by(durations.parse, value)
+        return checked_by(parse_ttl, value)
 
     def validate_ttl_seconds(self, value: int) -> int:
-        return checked_by(durations.check, value)
+        return checked_by(check_ttl, value)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         ttls = {attrs[name] for name in ("ttl", "ttl_seconds") if name in attrs}
         if len(ttls) > 1:
-            raise serializers.ValidationError({"ttl": ["and ttl_seconds differ: send one of them"]})
-        mode = attrs.get("mode") or _detected_mode(attrs, has_ttl=bool(ttls))
+            raise serializers.ValidationError({"ttl": ["and ttl_seconds differ: send only one of them"]})
+        # The specification: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner.
+        identity_fields = attrs.get("persona") or attrs.get("warmup_recipe")
+        mode = attrs.get("mode") or (Agent.Mode.PERSISTENT if identity_fields and not ttls else Agent.Mode.BURNER)
         if mode == Agent.Mode.PERSISTENT:
             reason = "persistent agents are not available yet"
             if "mode" not in attrs:
@@ -53,16 +53,10 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-def _detected_mode(attrs: dict[str, Any], *, has_ttl: bool) -> str:
-    """The seed: persistent if persona or warmup_recipe is set without a TTL, otherwise a burner."""
-    asks = attrs.get("persona") or attrs.get("warmup_recipe")
-    return Agent.Mode.PERSISTENT if asks and not has_ttl else Agent.Mode.BURNER
-
-
-def wish(values: dict[str, Any]) -> Wish:
-    """The checked body with its defaults."""
-    return Wish(
-        ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or durations.DEFAULT_SECONDS,
+def provision_request(values: dict[str, Any]) -> ProvisionRequest:
+    """The validated body, with its defaults."""
+    return ProvisionRequest(
+        ttl_seconds=values.get("ttl") or values.get("ttl_seconds") or DEFAULT_TTL_SECONDS,
         country=CountryField.of(values),
         os_type=OsTypeField.of(values),
         initial_url=values.get("initial_url", ""),
@@ -76,8 +70,10 @@ class AgentSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=Agent.Status.choices)
     mode = serializers.ChoiceField(choices=Agent.Mode.choices)
     cdp_url = serializers.CharField(allow_null=True, help_text="For Playwright, Puppeteer, browser-use or raw CDP.")
-    cdp_http = serializers.CharField(allow_null=True, help_text="Answers /json/version and its kin.")
-    live_url = serializers.CharField(allow_null=True, help_text="A page that shows its browser. For watching only.")
+    cdp_http = serializers.CharField(
+        allow_null=True, help_text="The base URL of /json/version and the other CDP HTTP endpoints."
+    )
+    live_url = serializers.CharField(allow_null=True, help_text="A page that shows its browser, view only.")
     profile_id = serializers.CharField(allow_null=True)
     initial_url = serializers.CharField(allow_null=True)
     country = serializers.CharField()
@@ -87,8 +83,10 @@ class AgentSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     destroyed_at = serializers.DateTimeField(allow_null=True)
-    trust_score = serializers.IntegerField(help_text="0 to 1000. For now a constant of each OS family.")
-    cost_credits = serializers.IntegerField(help_text="The most it can cost while it lives, then what it did cost.")
+    trust_score = serializers.IntegerField(help_text="0 to 1000. Currently a constant for each OS family.")
+    cost_credits = serializers.IntegerField(
+        help_text="The maximum cost while the agent is live; its actual cost after its end."
+    )
     error_code = serializers.CharField(allow_null=True)
     error_message = serializers.CharField(allow_null=True)
 
@@ -107,19 +105,21 @@ class CdpSerializer(serializers.Serializer[Any]):
 
 class LiveSerializer(serializers.Serializer[Any]):
     live_url = serializers.CharField(help_text="Shows its browser.")
-    control_url = serializers.CharField(help_text="The same, and passes mouse, keyboard and clipboard: a password.")
-    expires_at = serializers.DateTimeField(help_text="When the agent ends, and both links with it.")
+    control_url = serializers.CharField(help_text="The same, with mouse, keyboard and clipboard input. Keep it secret.")
+    expires_at = serializers.DateTimeField(help_text="When the agent ends. Both links end with it.")
 
 
 def agent_body(agent: Agent) -> dict[str, Any]:
-    cdp = _addresses(agent)
+    cdp = None
+    if agent.status == Agent.Status.RUNNING:
+        cdp = agent_urls.cdp_urls(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
     return {
         "id": agent.id,
         "status": agent.status,
         "mode": agent.mode,
         "cdp_url": cdp and cdp.cdp_url,
         "cdp_http": cdp and cdp.cdp_http,
-        "live_url": cdp and addresses.live_url(settings.PUBLIC_URL, agent.live_view),
+        "live_url": cdp and agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
         "profile_id": agent.profile or None,
         "initial_url": agent.initial_url or None,
         "country": agent.country,
@@ -136,12 +136,6 @@ def agent_body(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _addresses(agent: Agent) -> addresses.Addresses | None:
-    if agent.status != Agent.Status.RUNNING:
-        return None
-    return addresses.of(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
-
-
 def agents_body(page: Page[Agent]) -> dict[str, Any]:
     return {"agents": [agent_body(agent) for agent in page.rows], "next_cursor": page.next_cursor}
 
@@ -152,9 +146,9 @@ def cdp_body(agent: Agent) -> dict[str, Any]:
 
 
 def live_body(agent: Agent) -> dict[str, Any]:
-    """Of a running agent."""
+    """For a running agent."""
     return {
-        "live_url": addresses.live_url(settings.PUBLIC_URL, agent.live_view),
-        "control_url": addresses.live_url(settings.PUBLIC_URL, agent.live_control),
+        "live_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
+        "control_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_control),
         "expires_at": rfc3339_or_none(agent.expires_at),
     }

@@ -1,4 +1,4 @@
-"""`/v1/agents`, and where the runner reports."""
+"""`/v1/agents`, and the endpoint for the runner's reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
-from apps.agents import reports, selectors, serializers
+from apps.agents import selectors, serializers
 from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, sweeps, termination
@@ -39,24 +39,29 @@ class AgentsView(Endpoint):
         tags=_TAG,
         parameters=[
             OpenApiParameter("mode", str, enum=Agent.Mode.values),
-            OpenApiParameter("include", str, enum=["quick"], description="Also those of quick pages."),
+            OpenApiParameter("include", str, enum=["quick"], description="Include the agents of quick pages."),
             *openapi.PAGING,
         ],
         responses={200: serializers.AgentsSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
+        mode, include = request.query_params.get("mode"), request.query_params.get("include")
+        if mode is not None and mode not in Agent.Mode.values:
+            raise errors.ValidationFailed({"mode": [f"must be one of {', '.join(Agent.Mode.values)}"]})
+        if include not in (None, "", "quick"):
+            raise errors.ValidationFailed({"include": ["must be quick"]})
         page = selectors.agents(
             workspace_id=workspace_of(request),
-            mode=_mode(request.query_params.get("mode")),
+            mode=mode,
             page=PageRequest.from_query(request.query_params),
-            with_quick=_with_quick(request.query_params.get("include")),
+            with_quick=include == "quick",
         )
         return Response(serializers.agents_body(page))
 
     @extend_schema(
         operation_id="create_agent",
         summary="Provision an agent",
-        description="Leases a browser and answers when it can be attached to. The most it can cost is held.",
+        description="Leases a browser, and answers when clients can attach to it. The maximum cost is held.",
         tags=_TAG,
         request=serializers.CreateAgentSerializer,
         responses={
@@ -77,7 +82,7 @@ class AgentsView(Endpoint):
     def post(self, request: Request) -> Response:
         agent = provisioning.provision(
             workspace_id=workspace_of(request),
-            wish=serializers.wish(checked(serializers.CreateAgentSerializer, request)),
+            request=serializers.provision_request(checked(serializers.CreateAgentSerializer, request)),
             runner=runner_client(),
         )
         return Response(serializers.agent_body(agent), status=HTTPStatus.CREATED)
@@ -99,7 +104,7 @@ class AgentView(Endpoint):
     @extend_schema(
         operation_id="destroy_agent",
         summary="Destroy an agent",
-        description="Ends it and stops the meter. Destroying it again changes nothing.",
+        description="Ends the agent and its billing. A repeated call changes nothing.",
         tags=_TAG,
         responses={204: None, **openapi.failures(*_MISSING)},
     )
@@ -128,7 +133,7 @@ class LiveView(Endpoint):
     @extend_schema(
         operation_id="get_agent_live",
         summary="Get live view links",
-        description="Two pages for people, without an API key: one shows the browser, the other also steers it.",
+        description="Two pages that need no API key: one shows the browser, the other also controls it.",
         tags=_TAG,
         responses={
             200: serializers.LiveSerializer,
@@ -145,7 +150,7 @@ class SessionsView(Endpoint):
     @extend_schema(
         operation_id="open_session",
         summary="Open a session on a persistent identity",
-        description="Not available yet: there are no persistent identities.",
+        description="Not available yet.",
         tags=_TAG,
         request=None,
         responses={**openapi.failures(*_MISSING, errors.BadRequest)},
@@ -155,28 +160,16 @@ class SessionsView(Endpoint):
         raise errors.BadRequest(f"Sessions are for persistent agents; this is a {agent.mode}.")
 
 
-def _mode(text: str | None) -> str | None:
-    if text is not None and text not in Agent.Mode.values:
-        raise errors.ValidationFailed({"mode": [f"must be one of {', '.join(Agent.Mode.values)}"]})
-    return text
-
-
-def _with_quick(text: str | None) -> bool:
-    if text not in (None, "", "quick"):
-        raise errors.ValidationFailed({"include": ["must be quick"]})
-    return text == "quick"
-
-
 @csrf_exempt
 @require_POST
 def runner_report(request: HttpRequest) -> HttpResponse:
-    """Where runners report ended leases (`runner.wire`). Not part of the public surface."""
+    """Receives the reports of runners about ended leases (`runner.wire`). Not part of the public API."""
     presented = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
     expected = settings.RUNNER_TOKEN.encode()
     if not expected or not hmac.compare_digest(presented, expected):
         return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
-    report = reports.parse(request.body)
+    report = sweeps.parse_report(request.body)
     if report is None:
         return HttpResponse(status=HTTPStatus.BAD_REQUEST)
-    sweeps.take_report(report=report)
+    sweeps.apply_report(report=report)
     return HttpResponse(status=HTTPStatus.NO_CONTENT)

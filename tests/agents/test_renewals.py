@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.agents.models import Agent
-from apps.agents.months import month_after, next_month
 from apps.agents.services import renewals, termination
-from apps.agents.services.renewals import Outcome
+from apps.agents.services.renewals import RenewalOutcome, month_after, next_month
 from apps.billing import services as billing
 from apps.billing.models import LedgerEntry, Price
 from apps.billing.verification import problems
@@ -249,7 +248,7 @@ def test_the_tick_does_it(alice: Member) -> None:
 
 
 def test_every_outcome_is_counted(alice: Member) -> None:
-    assert set(renewals.renew()) == set(Outcome)
+    assert set(renewals.renew()) == set(RenewalOutcome)
 
 
 @pytest.mark.parametrize(

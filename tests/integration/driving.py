@@ -187,9 +187,10 @@ def join(stack: Stack, http: httpx.Client, count: int) -> Iterator[Member]:
 _LEASE = """
 import json
 from apps.agents.control_client import runner_client
-from apps.agents.services.provisioning import Wish, provision
-wish = Wish(ttl_seconds={ttl}, country="us", os_type="OS_TYPE_LINUX")
-print(json.dumps([provision(workspace_id="{workspace}", wish=wish, runner=runner_client()).id for _ in range({count})]))
+from apps.agents.services.provisioning import ProvisionRequest, provision
+request = ProvisionRequest(ttl_seconds={ttl}, country="us", os_type="OS_TYPE_LINUX")
+made = [provision(workspace_id="{workspace}", request=request, runner=runner_client()).id for _ in range({count})]
+print(json.dumps(made))
 """
 
 

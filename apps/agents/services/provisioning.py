@@ -1,4 +1,4 @@
-"""From a request to a running agent: record and hold, lease, record the outcome."""
+"""Provisions an agent: creates it with a hold, leases a browser, records the outcome."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from apps.core.times import from_unix
 from runner.wire import LeaseGranted, LeaseRequest
 
 CAP_RETRY_SECONDS = 30
-# The sweeps end every agent soon after its TTL, whatever happened to its runner: this is long after that.
+# A hold must outlast its agent. The sweeps end each agent soon after its TTL, even if its runner has crashed.
 HOLD_GRACE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked for, checked and with every default filled in."""
+class ProvisionRequest:
+    """A validated request for an agent, with all defaults filled in."""
 
     ttl_seconds: int
     country: str
@@ -43,12 +43,14 @@ class Wish:
     warmup_recipe: str = ""
 
 
-def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> Agent:
-    """A running burner. Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, or
-    AgentNotRunning when it was destroyed before it ran. In none of these is anything charged.
+def provision(*, workspace_id: uuid.UUID, request: ProvisionRequest, runner: RunnerClient) -> Agent:
+    """Provisions a burner, and returns it when it is running.
+
+    Raises TooManyRequests, InsufficientCredit, UpstreamUnavailable, UpstreamTimeout, and AgentNotRunning if the agent
+    was destroyed before it ran. Nothing is charged in these cases.
     """
     began = time.monotonic()
-    agent = _admit(workspace_id, wish)
+    agent = _admit(workspace_id, request)
     try:
         granted = runner.lease(lease_request(agent))
     except ApiError as error:
@@ -56,7 +58,7 @@ def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> A
         termination.release_quietly(agent_id=agent.id, runner=runner)
         metrics.provisions.labels(error.code).observe(time.monotonic() - began)
         raise
-    if not run(agent, granted):
+    if not mark_running(agent, granted):
         termination.release_quietly(agent_id=agent.id, runner=runner)
         raise AgentNotRunning("The agent was destroyed before it ran.")
     metrics.provisions.labels("running").observe(time.monotonic() - began)
@@ -64,50 +66,48 @@ def provision(*, workspace_id: uuid.UUID, wish: Wish, runner: RunnerClient) -> A
 
 
 @transaction.atomic
-def _admit(workspace_id: uuid.UUID, wish: Wish) -> Agent:
-    """The queued agent and its hold, under the workspace's lock."""
+def _admit(workspace_id: uuid.UUID, request: ProvisionRequest) -> Agent:
+    """Creates the queued agent and its hold, under the lock of the credit account."""
     billing.lock_account(workspace_id=workspace_id)
     cap = accounts.burner_cap(workspace_id=workspace_id)
     if selectors.live_burners(workspace_id=workspace_id) >= cap:
         raise TooManyRequests(f"This workspace already has {cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS)
     agent_id = new_agent_id()
-    rate = _rate(wish.country)
+    prices = billing_selectors.prices()
+    surcharge = prices["country_surcharge"] if request.country != settings.DEFAULT_COUNTRY else 0
+    rate = BurnerRate(per_period=prices["burner_per_10_min"], surcharge=surcharge)
     held = billing.hold(
         workspace_id=workspace_id,
-        amount=burner_maximum(rate, ttl=timedelta(seconds=wish.ttl_seconds)),
+        amount=burner_maximum(rate, ttl=timedelta(seconds=request.ttl_seconds)),
         reference=f"agent:{agent_id}",
         source=billing.Source(description="Burner", agent_id=agent_id),
-        expires_at=timezone.now() + timedelta(seconds=wish.ttl_seconds + settings.LEASE_WAIT_SECONDS) + HOLD_GRACE,
+        expires_at=timezone.now() + timedelta(seconds=request.ttl_seconds + settings.LEASE_WAIT_SECONDS) + HOLD_GRACE,
     )
-    agent = create(agent_id, workspace_id, wish, rate=rate, hold_reference=held.reference, cost_credits=held.amount)
+    agent = create(agent_id, workspace_id, request, rate=rate, hold_reference=held.reference, cost_credits=held.amount)
     idempotency.bind("agent", agent.id)
     return agent
 
 
-def create(agent_id: str, workspace_id: uuid.UUID, wish: Wish, *, rate: BurnerRate, **more: Any) -> Agent:
-    """The row of a queued burner."""
+def create(
+    agent_id: str, workspace_id: uuid.UUID, request: ProvisionRequest, *, rate: BurnerRate, **more: Any
+) -> Agent:
+    """Creates the row of a queued burner."""
     return Agent.objects.create(
         id=agent_id,
         workspace_id=workspace_id,
         mode=Agent.Mode.BURNER,
-        initial_url=wish.initial_url,
-        country=wish.country,
-        os_type=wish.os_type,
-        persona=wish.persona,
-        warmup_recipe=wish.warmup_recipe,
-        ttl_seconds=wish.ttl_seconds,
-        trust_score=identity.trust_score(wish.os_type),
+        initial_url=request.initial_url,
+        country=request.country,
+        os_type=request.os_type,
+        persona=request.persona,
+        warmup_recipe=request.warmup_recipe,
+        ttl_seconds=request.ttl_seconds,
+        trust_score=identity.trust_score(request.os_type),
         period_credits=rate.per_period,
         surcharge_credits=rate.surcharge,
         created_at=timezone.now(),
         **more,
     )
-
-
-def _rate(country: str) -> BurnerRate:
-    prices = billing_selectors.prices()
-    abroad = country != settings.DEFAULT_COUNTRY
-    return BurnerRate(per_period=prices["burner_per_10_min"], surcharge=prices["country_surcharge"] if abroad else 0)
 
 
 def lease_request(agent: Agent) -> LeaseRequest:
@@ -122,8 +122,8 @@ def lease_request(agent: Agent) -> LeaseRequest:
 
 
 @transaction.atomic
-def run(agent: Agent, granted: LeaseGranted) -> bool:
-    """The agent has its browser. False when it has moved meanwhile: then nobody needs the browser."""
+def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
+    """Records the lease of a queued agent. False if its status has changed: then the caller releases the lease."""
     return transitions.move(
         agent,
         to="running",

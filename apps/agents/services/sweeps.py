@@ -1,9 +1,10 @@
-"""What beat does so that no agent is forgotten. Every sweep may run twice, or beside itself, without harm."""
+"""Ends agents from periodic tasks and runner reports. Each sweep may run twice, or concurrently."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 from django.conf import settings
 from django.utils import timezone
@@ -14,52 +15,52 @@ from apps.agents.services import termination
 from apps.core import ticks
 from apps.core.errors import ApiError, UpstreamTimeout
 from apps.core.times import from_unix
-from runner.wire import RunnerReport
+from runner.wire import EndReason, RunnerReport
 
-# The runner ends a browser at its deadline itself and reports it; after this long beat does the books without it.
+# The runner ends a browser at its deadline and reports it. Without a report, beat ends the agent after this time.
 EXPIRY_GRACE = timedelta(seconds=5)
-# A lease takes little longer than the wait for a browser; whoever was making an older one is gone.
+# A lease request takes little longer than LEASE_WAIT_SECONDS. The process of an older queued agent has crashed.
 STUCK_AFTER = timedelta(seconds=2 * settings.LEASE_WAIT_SECONDS)
-# The tick that asks the runner for its leases: as long as it finishes, the runner lives.
+# The tick that asks the runner for its leases. Its last success proves that the runner was alive.
 RECONCILIATION = "agents.reconcile_runner"
-# An agent that started just now may be missing from a list of leases that was made before it.
+# The list of leases may be older than an agent that has just started.
 SETTLING_TIME = timedelta(seconds=10)
+
+_REASONS = get_args(EndReason)
+_LATEST = 2**36  # far later than any date in use
 
 
 def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = None) -> int:
-    """Ends running agents past their time, billed until then. Returns how many.
+    """Ends running agents past their deadline. Returns how many.
 
-    A runner that works has reported them by now. Those of one that is gone, or was reborn, did not live until then:
-    they crashed.
+    If their runner has the same boot id, they ran until the deadline and are billed until then. If it restarted or
+    does not answer, they crashed, and are billed until it was last known to be alive.
     """
     due = selectors.expired(before=(now or timezone.now()) - EXPIRY_GRACE)
-    boot = _boot(find_runner) if due else None
+    if not due:
+        return 0
+    try:
+        status = find_runner().status()
+        boot = status.runner_id, status.boot_id
+    except ApiError:  # agents end also when the runner is away
+        boot = None
     ended = 0
     for agent in due:
         if agent.expires_at:
             if boot == (agent.runner_id, agent.boot_id):
                 ended += termination.end(agent=agent, reason="expired", at=agent.expires_at)
             else:
-                ended += termination.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_sign_of_life()))
+                ended += termination.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_known_alive()))
     return ended
 
 
-def _boot(find_runner: Callable[[], RunnerClient]) -> tuple[str, str] | None:
-    """Which life of which runner is this? None when it can't be asked, which must not keep the books open."""
-    try:
-        status = find_runner().status()
-    except ApiError:
-        return None
-    return status.runner_id, status.boot_id
-
-
-def _last_sign_of_life() -> datetime:
-    """Until when what crashed with its runner is sure to have run. How long nobody noticed isn't charged for."""
+def _last_known_alive() -> datetime:
+    """The last time at which the runner is known to have worked. Later time is not billed after a crash."""
     return ticks.last_finished(RECONCILIATION) or datetime.min.replace(tzinfo=UTC)
 
 
 def settle_stuck(*, runner: RunnerClient, now: datetime | None = None) -> int:
-    """Fails agents whose provisioning was abandoned (its process died). Returns how many."""
+    """Fails queued agents whose process crashed during provisioning. Returns how many."""
     settled = 0
     error = UpstreamTimeout("The agent was not provisioned in time.")
     for agent in selectors.stuck(before=(now or timezone.now()) - STUCK_AFTER):
@@ -70,26 +71,43 @@ def settle_stuck(*, runner: RunnerClient, now: datetime | None = None) -> int:
 
 
 def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> None:
-    """Makes the runner's leases and our agents agree. Raises UpstreamUnavailable when the runner is away."""
+    """Releases leases without a live agent, and ends agents without a lease. Raises UpstreamUnavailable."""
     now = now or timezone.now()
     status = runner.status()
     leases = runner.leases()
     for lease_id in sorted(leases - selectors.live_among(agent_ids=leases)):
         termination.release_quietly(agent_id=lease_id, runner=runner)
     for agent in selectors.running_on(runner_id=status.runner_id):
-        # Not of another boot, only of an earlier one: a later one may have begun since the runner was asked.
+        # Compare with <, not !=: the runner may have restarted after it answered.
         forgotten = agent.id not in leases and agent.started_at and agent.started_at < now - SETTLING_TIME
         if agent.boot_id < status.boot_id:
-            termination.end(agent=agent, reason="crashed", at=_last_sign_of_life())
+            termination.end(agent=agent, reason="crashed", at=_last_known_alive())
         elif forgotten:
             termination.end(agent=agent, reason="crashed", at=now)
 
 
-def take_report(*, report: RunnerReport) -> None:
-    """Settles what a runner says has ended, and that every earlier boot of it has.
+def parse_report(raw: bytes) -> RunnerReport | None:
+    """None if `raw` is not a valid report. Checks the type of each value."""
+    try:
+        report = RunnerReport.from_json(raw)
+    except (ValueError, RecursionError):
+        return None
+    texts = [report.runner_id, report.boot_id, *(ended.lease_id for ended in report.ended)]
+    if not all(isinstance(text, str) and "\x00" not in text and text.isprintable() for text in texts):
+        return None
+    for ended in report.ended:
+        at = ended.ended_at
+        if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at < _LATEST:
+            return None
+        if ended.reason not in _REASONS:
+            return None
+    return report
 
-    A report may come twice, and late, when a later boot has granted leases already. Leases that are no agents of ours
-    are ignored.
+
+def apply_report(*, report: RunnerReport) -> None:
+    """Ends the agents whose leases have ended, and all agents of earlier boots of the runner.
+
+    A report may arrive twice, or after a later boot has granted new leases. Leases without an agent are ignored.
     """
     reported = {ended.lease_id: ended for ended in report.ended}
     for agent in selectors.running_among(agent_ids=set(reported)):
@@ -97,4 +115,4 @@ def take_report(*, report: RunnerReport) -> None:
         termination.end(agent=agent, reason=ended.reason, at=from_unix(ended.ended_at))
     for agent in selectors.running_on(runner_id=report.runner_id):
         if agent.boot_id < report.boot_id:
-            termination.end(agent=agent, reason="crashed", at=_last_sign_of_life())
+            termination.end(agent=agent, reason="crashed", at=_last_known_alive())

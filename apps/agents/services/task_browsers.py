@@ -1,7 +1,7 @@
-"""Browsers of tasks: burners that a job has for itself. The job pays for them, and they end with it.
+"""Burners of tasks. The job pays for its burner, which ends with the job.
 
-Whoever does the job calls `admit` before, and `run` after asking the runner for the lease, which may take long. All of
-it may be repeated by another worker: the job has one browser at a time.
+The worker calls `admit`, asks the runner for the lease (which may take long), and calls `provisioning.mark_running`.
+Another worker may repeat these calls: a job has one browser at a time.
 """
 
 from __future__ import annotations
@@ -16,33 +16,27 @@ from apps.agents.control_client import RunnerClient
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, termination
-from apps.agents.services.provisioning import Wish
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.billing.pricing import BurnerRate
 from apps.core.ids import new_agent_id
 from apps.core.times import from_unix
-from runner.wire import LeaseGranted
 
 _FREE = BurnerRate(per_period=0, surcharge=0)
 
 
 @transaction.atomic
-def admit(*, workspace_id: uuid.UUID, job_id: uuid.UUID, wish: Wish) -> Agent:
-    """The browser that the job has, or a queued one for which a lease is to be asked."""
+def admit(*, workspace_id: uuid.UUID, job_id: uuid.UUID, request: ProvisionRequest) -> Agent:
+    """The job's live agent, or a new queued one that needs a lease."""
     before = selectors.of_job(job_id=job_id)
     if before and before[0].status in LIVE:
         return before[0]
     return provisioning.create(
-        new_agent_id(), workspace_id, wish, rate=_FREE, job_id=job_id, hold_reference="", cost_credits=0
+        new_agent_id(), workspace_id, request, rate=_FREE, job_id=job_id, hold_reference="", cost_credits=0
     )
 
 
-def lease(*, agent: Agent, runner: RunnerClient) -> LeaseGranted:
-    """A browser for a queued agent. Touches no database. Raises UpstreamTimeout, UpstreamUnavailable."""
-    return runner.lease(provisioning.lease_request(agent))
-
-
 def extend(*, agent: Agent, seconds: int, runner: RunnerClient) -> bool:
-    """Lets a task's browser live for so long from now, at least. False when it is gone. Raises UpstreamUnavailable."""
+    """Extends a browser to at least `seconds` from now. False if it has ended. Raises UpstreamUnavailable."""
     granted = runner.extend(agent.id, seconds=seconds)
     if granted is None:
         return False
@@ -52,8 +46,9 @@ def extend(*, agent: Agent, seconds: int, runner: RunnerClient) -> bool:
 
 
 def end_of_job(*, job_id: uuid.UUID) -> list[str]:
-    """Ends the job's browsers, in the transaction that ends the job. Returns the leases that the runner may take back;
-    if nobody tells it, the next reconciliation does.
+    """Ends the job's browsers, in the transaction that ends the job. Returns the ids of the ended leases.
+
+    The caller may release them. Otherwise the next reconciliation does.
     """
     now = timezone.now()
     live = [agent for agent in selectors.of_job(job_id=job_id) if agent.status in LIVE]

@@ -1,4 +1,4 @@
-"""How agents end: what is charged, who is told."""
+"""Ends agents: status, charges, and the release of the lease."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 def destroy(*, workspace_id: uuid.UUID, agent_id: str, runner: RunnerClient) -> None:
-    """Ends an agent at its owner's wish; a second time changes nothing. Raises NotFound.
+    """Ends an agent at its owner's request. A repeated call changes nothing. Raises NotFound.
 
-    A runner that is away doesn't matter here: the books are closed, and the next reconciliation tells it.
+    If the runner is away, the agent still ends; the next reconciliation releases the lease.
     """
     agent = selectors.agent(workspace_id=workspace_id, agent_id=agent_id)
     now = timezone.now()
     if not end(agent=agent, reason="deleted", at=now):
-        # It moved while we looked: from queued to running, or it has ended, which is as well.
+        # The status changed after the read: to running, or the agent has ended.
         agent.refresh_from_db()
         end(agent=agent, reason="deleted", at=now)
     release_quietly(agent_id=agent_id, runner=runner)
@@ -37,9 +37,9 @@ def destroy(*, workspace_id: uuid.UUID, agent_id: str, runner: RunnerClient) -> 
 
 @transaction.atomic
 def end(*, agent: Agent, reason: Reason, at: datetime) -> bool:
-    """Destroys a live agent and settles its hold. Returns False when it is already over, or has moved meanwhile.
+    """Destroys a live agent and settles its hold. Returns False if it has ended, or its status has changed.
 
-    `at` is when it stopped running; it is kept between its start and now.
+    `at` is when it stopped running, clamped between its start and now.
     """
     if agent.status not in (Agent.Status.QUEUED, Agent.Status.RUNNING):
         return False
@@ -52,9 +52,9 @@ def end(*, agent: Agent, reason: Reason, at: datetime) -> bool:
 
 
 def cost_of(agent: Agent, *, ended_at: datetime, reason: Reason) -> int:
-    """What an agent that ends now has cost: nothing if it never ran, never more than was held.
+    """The credits that an agent has cost at its end: 0 if it never ran, at most the hold.
 
-    A persistent one has no hold: what it cost was paid by the month.
+    A persistent agent has no hold: it is billed by the month.
     """
     if not agent.hold_reference:
         return agent.cost_credits
@@ -66,7 +66,7 @@ def cost_of(agent: Agent, *, ended_at: datetime, reason: Reason) -> int:
 
 @transaction.atomic
 def fail(*, agent: Agent, error_code: str, error_message: str) -> bool:
-    """Ends an agent that never ran; nothing is charged. Returns False when it has moved meanwhile."""
+    """Ends an agent that never ran. Nothing is charged. Returns False if its status has changed."""
     message = error_message[:500]
     if not transitions.move(agent, to="failed", error_code=error_code, error_message=message, cost_credits=0):
         return False
@@ -86,8 +86,8 @@ def _settle(agent: Agent, used: int, description: str) -> None:
 
 
 def release_quietly(*, agent_id: str, runner: RunnerClient) -> None:
-    """Tells the runner to end a lease. If it can't be told now, the reconciliation will."""
+    """Asks the runner to end a lease. If the runner is away, the next reconciliation does it."""
     try:
         runner.release(agent_id)
     except ApiError as error:
-        log.info("the runner was not told to release", extra={"agent_id": agent_id, "cause": error.code})
+        log.info("the runner could not release a lease", extra={"agent_id": agent_id, "cause": error.code})

@@ -1,4 +1,4 @@
-"""The one place that changes an agent's status."""
+"""Changes an agent's status. No other module does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from apps.agents import addresses
+from apps.agents import agent_urls
 from apps.agents.lifecycle import Status, may_follow
 from apps.agents.models import Agent
 from apps.core.times import rfc3339
@@ -16,15 +16,15 @@ from apps.webhooks.services import record_event
 
 
 def move(agent: Agent, *, to: Status, **changes: Any) -> bool:
-    """Compare-and-set: from the status that `agent` was read with to `to`, with its event, in the caller's transaction.
+    """Changes the status by compare-and-set, and records the event, in the caller's transaction.
 
-    Returns False, and changes nothing, when another has moved the agent first. On success `agent` shows the new row.
+    Returns False, and changes nothing, if the row no longer has the status of `agent`. On success `agent` is updated.
     """
-    current: Status = agent.status  # type: ignore[assignment]  # the column's choices are the Literal's values
+    current: Status = agent.status  # type: ignore[assignment]  # the column has the Literal's values
     if not may_follow(current, to):
-        raise ValueError(f"an agent can't go from {current} to {to}")
+        raise ValueError(f"an agent can't change from {current} to {to}")
     if not transaction.get_connection().in_atomic_block:
-        raise RuntimeError("a status moves in a transaction, together with its event and its money")
+        raise RuntimeError("a status change needs a transaction, together with its event and its charge")
     if Agent.objects.filter(id=agent.id, status=current).update(status=to, **changes) != 1:
         return False
     for name, value in {"status": to, **changes}.items():
@@ -41,9 +41,9 @@ _EVENT_TYPES: dict[Status, str] = {
 
 
 def _event_data(agent: Agent, to: Status) -> dict[str, Any]:
-    """The shapes of the seed's event catalogue."""
+    """The event data, as the specification's event catalogue defines it."""
     if to == "running":
-        cdp = addresses.of(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
+        cdp = agent_urls.cdp_urls(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
         return {
             "agent_id": agent.id,
             "mode": agent.mode,
@@ -52,7 +52,7 @@ def _event_data(agent: Agent, to: Status) -> dict[str, Any]:
             "expires_at": _time(agent.expires_at),
             "cost_credits": agent.cost_credits,
             "cdp_url": cdp.cdp_url,
-            "live_url": addresses.live_url(settings.PUBLIC_URL, agent.live_view),
+            "live_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
         }
     if to == "destroyed":
         return {

@@ -1,4 +1,7 @@
-"""The browser of a task: a burner of its own, which it keeps from worker to worker, or the caller's agent."""
+"""The browser of a task: the agent that the caller named, or a burner that belongs to the task.
+
+A task keeps its burner when another worker resumes it.
+"""
 
 from __future__ import annotations
 
@@ -11,120 +14,113 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
 
-from apps.agents import addresses, selectors
+from apps.agents import agent_urls, selectors
 from apps.agents.control_client import runner_client
 from apps.agents.lifecycle import OUR_FAULT
 from apps.agents.models import Agent
-from apps.agents.services import provisioning, termination
-from apps.agents.services import task_browsers as agents
-from apps.agents.services.provisioning import Wish
+from apps.agents.services import provisioning, task_browsers, termination
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
 from apps.jobs.worker.executor import Run
 
 log = logging.getLogger(__name__)
 
-# A task's end comes before its browser's.
+# The browser's TTL exceeds the task's deadline by this margin, so that the task ends first.
 MARGIN = timedelta(seconds=60)
 RETRY_SECONDS = 1.0
 WATCH_SECONDS = 1.0
-# A runner reports an end within two seconds.
+# The runner reports the end of a browser within two seconds.
 REPORT_SECONDS = 4.0
 
-# Asking for a lease may take as long as a browser takes to be free: not on the threads that keep the books.
-_waiting = ThreadPoolExecutor(64, thread_name_prefix="task-lease")
+# A lease request blocks until a browser is free. It has its own threads, so that it does not block database work.
+_lease_threads = ThreadPoolExecutor(64, thread_name_prefix="task-lease")
 
 
-class Gone(Exception):
-    """There was a browser, and there is none any more. `our_fault`: neither the caller nor its time ended it."""
+class BrowserGone(Exception):
+    """The task's browser has ended and is not replaced. `our_fault`: neither the caller nor the TTL ended it."""
 
-    def __init__(self, message: str, *, our_fault: bool) -> None:
-        super().__init__(message)
-        self.our_fault = our_fault
+    def __init__(self, agent: Agent) -> None:
+        reason = agent.end_reason or agent.error_code or agent.status
+        super().__init__(f"The browser ended before the task did ({reason}).")
+        self.our_fault = agent.end_reason in OUR_FAULT
 
 
 class TaskBrowser:
-    """For one run of a task."""
+    """The browser of one run of a task. Call `acquire` before the other methods."""
+
+    _agent: Agent
 
     def __init__(self, run: Run, *, deadline: datetime) -> None:
         self._run = run
         self._deadline = deadline
-        self._callers: str = run.params.get("agent_id", "")
+        self._callers_agent_id: str = run.params.get("agent_id", "")
 
-    async def get(self, *, acted: bool) -> Agent:
-        """A running browser: the one that the task has, or a new one if none of its steps has acted yet. Waits for as
-        long as there is none to be had. Raises Gone, LeaseLost.
+    async def acquire(self, *, acted: bool) -> Agent:
+        """The task's running browser. Waits until one is free, and records each new browser in the job.
+
+        A browser that has ended is replaced once, if no step has `acted` yet. Raises BrowserGone, ClaimLost.
         """
-        if self._callers:
-            agent = await self._read(self._callers)
+        if self._callers_agent_id:
+            agent = await self._read(self._callers_agent_id)
             if agent.status != Agent.Status.RUNNING:
-                raise _gone(agent)
-            return agent
-        while True:
-            earlier = await sync_to_async(selectors.of_job)(job_id=self._run.job.id)
-            ended = [agent for agent in earlier if agent.started_at and agent.status == Agent.Status.DESTROYED]
-            if ended and ended[0] is earlier[0] and (acted or len(ended) > 1):
-                raise _gone(ended[0])
-            agent = await sync_to_async(agents.admit)(
-                workspace_id=self._run.claim.workspace_id, job_id=self._run.job.id, wish=self._wish()
-            )
-            if agent.status == Agent.Status.RUNNING or await self._lease(agent):
-                return agent
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def attach(self, agent: Agent) -> None:
-        """Says so in the job, once for each browser."""
-        if self._run.job.agent_id != agent.id or not self._run.job.live_url:
-            live_url = addresses.live_url(settings.PUBLIC_URL, agent.live_view) if agent.live_view else ""
+                raise BrowserGone(agent)
+        else:
+            agent = await self._own_browser(acted=acted)
+        self._agent, job = agent, self._run.job
+        if job.agent_id != agent.id or not job.live_url:
+            live_url = agent_urls.live_url(settings.PUBLIC_URL, agent.live_view) if agent.live_view else ""
             await self._run.attach(agent_id=agent.id, live_url=live_url)
-            self._run.job.agent_id, self._run.job.live_url = agent.id, live_url
+            job.agent_id, job.live_url = agent.id, live_url
+        return agent
 
-    async def over(self, agent: Agent) -> None:
-        """Returns when the browser has ended."""
-        while (await self._read(agent.id)).status == Agent.Status.RUNNING:
+    async def wait_until_ended(self) -> None:
+        while (await self._read(self._agent.id)).status == Agent.Status.RUNNING:
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def has_ended(self, agent: Agent) -> bool:
-        """Whether a connection that broke means that the browser ended, or only that."""
+    async def has_ended(self) -> bool:
+        """Whether the browser has ended, after its connection broke. Waits for the runner's report."""
         try:
             async with asyncio.timeout(REPORT_SECONDS):
-                await self.over(agent)
+                await self.wait_until_ended()
         except TimeoutError:
             return False
         return True
 
-    async def outlive(self, agent: Agent, *, wait: timedelta) -> None:
-        """Lets the task's own browser live on while a human is asked. Whoever's agent is the caller's sees to it."""
-        if self._callers:
+    async def extend_for_answer(self, *, wait: timedelta) -> None:
+        """Extends the TTL of the task's burner while the task waits for a human. The caller's agent keeps its TTL."""
+        if self._callers_agent_id:
             return
         left = max(self._deadline - timezone.now(), timedelta())
         seconds = int((wait + left + MARGIN).total_seconds())
+        agent = self._agent
         try:
-            await sync_to_async(agents.extend)(agent=agent, seconds=seconds, runner=runner_client())
+            await sync_to_async(task_browsers.extend)(agent=agent, seconds=seconds, runner=runner_client())
         except ApiError as error:
-            log.warning("a browser may end before its human answers", extra={"agent_id": agent.id, "cause": error.code})
+            log.warning("a browser may end before the human answers", extra={"agent_id": agent.id, "cause": error.code})
 
-    async def _lease(self, agent: Agent) -> bool:
-        """False when there was no browser for it, or it moved meanwhile."""
+    async def _own_browser(self, *, acted: bool) -> Agent:
+        job_id, workspace_id, params = self._run.job.id, self._run.claim.workspace_id, self._run.params
         loop = asyncio.get_running_loop()
-        try:
-            granted = await loop.run_in_executor(_waiting, lambda: agents.lease(agent=agent, runner=runner_client()))
-        except (UpstreamTimeout, UpstreamUnavailable) as error:
-            log.info("no browser for a task yet", extra={"agent_id": agent.id, "cause": error.code})
-            return False
-        if await sync_to_async(provisioning.run)(agent, granted):
-            return True
-        await sync_to_async(termination.release_quietly)(agent_id=agent.id, runner=runner_client())
-        return False
+        while True:
+            earlier = await sync_to_async(selectors.of_job)(job_id=job_id)
+            ended = [agent for agent in earlier if agent.started_at and agent.status == Agent.Status.DESTROYED]
+            if ended and ended[0] is earlier[0] and (acted or len(ended) > 1):
+                raise BrowserGone(ended[0])
+            left = max(self._deadline - timezone.now(), timedelta()) + MARGIN
+            request = ProvisionRequest(int(left.total_seconds()), params["country"], params["os_type"])
+            agent = await sync_to_async(task_browsers.admit)(workspace_id=workspace_id, job_id=job_id, request=request)
+            if agent.status == Agent.Status.RUNNING:
+                return agent
+            wanted = provisioning.lease_request(agent)
+            try:
+                granted = await loop.run_in_executor(_lease_threads, runner_client().lease, wanted)
+            except (UpstreamTimeout, UpstreamUnavailable) as error:
+                log.info("no browser for a task yet", extra={"agent_id": agent.id, "cause": error.code})
+            else:
+                if await sync_to_async(provisioning.mark_running)(agent, granted):
+                    return agent
+                await sync_to_async(termination.release_quietly)(agent_id=agent.id, runner=runner_client())
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self, agent_id: str) -> Agent:
         return await sync_to_async(selectors.agent)(workspace_id=self._run.claim.workspace_id, agent_id=agent_id)
-
-    def _wish(self) -> Wish:
-        params = self._run.params
-        left = max(self._deadline - timezone.now(), timedelta()) + MARGIN
-        return Wish(ttl_seconds=int(left.total_seconds()), country=params["country"], os_type=params["os_type"])
-
-
-def _gone(agent: Agent) -> Gone:
-    why = agent.end_reason or agent.error_code or agent.status
-    return Gone(f"The browser ended before the task did ({why}).", our_fault=agent.end_reason in OUR_FAULT)

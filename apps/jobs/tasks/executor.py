@@ -1,16 +1,14 @@
-"""Does a task: an agent with the caller's model, in a browser, step by step.
+"""Executes a task: an agent with the caller's model works in a browser, step by step.
 
-After each step its event, its price and the agent's sealed state are one transaction, so that whoever takes the task up
-again goes on after the last completed step, in the same browser. What a dead worker had begun and not recorded, nobody
-knows: then the agent is told so, and looks at the page.
+One transaction records each completed step: its event, its price and the agent's sealed state. After a crash another
+worker resumes after the last completed step, in the same browser. How far the step of the crashed worker came is
+unknown, so the agent is told to look at the page first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import gc
-import importlib
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -21,40 +19,50 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
 
-from apps.agents import addresses
-from apps.agents import selectors as agents
+from apps.agents import agent_urls
+from apps.agents import selectors as agent_selectors
 from apps.agents.models import Agent
 from apps.core.sealing import Unreadable
 from apps.jobs.results import screenshot_url
 from apps.jobs.tasks import result as task_result
 from apps.jobs.tasks import schema_validation, selectors, services
-from apps.jobs.tasks.browser import Gone, TaskBrowser
-from apps.jobs.tasks.domains import Domains
+from apps.jobs.tasks.allowed_domains import AllowedDomains
+from apps.jobs.tasks.browser import BrowserGone, TaskBrowser
 from apps.jobs.tasks.llm import keys
 from apps.jobs.tasks.llm.names import ModelName
-from apps.jobs.tasks.services import Situation, StepRecord
-from apps.jobs.tasks.workdirs import sweep, workdir
+from apps.jobs.tasks.process import load_browser_agent, workdir
+from apps.jobs.tasks.services import ResumePoint, StepRecord
 from apps.jobs.worker.executor import Cancelled, Completed, Failed, Outcome, Run, Waiting
 from apps.jobs.worker.retry import retried, unless_cancelled
 
 if TYPE_CHECKING:
-    from apps.jobs.tasks.browser_agent import BrowserAgent, Final, Model, Step
+    from apps.jobs.tasks.browser_agent import BrowserAgent, Step, TaskModel
 
 log = logging.getLogger(__name__)
 
-# Answers in a row that are no step; and connections to a browser that lives, in a row.
-MAX_NONSENSE = 3
+# The task fails after this many consecutive unusable answers of the model, or connections to browsers.
+MAX_UNUSABLE_ANSWERS = 3
 MAX_CONNECTIONS = 4
-
-_MODULE = "apps.jobs.tasks.browser_agent"
 
 
 async def task(run: Run) -> Outcome:
-    return await Task(run).go()
+    return await TaskExecution(run).execute()
 
 
-class Task:
-    """One run of a task. `steps`: how many are completed."""
+class TaskFailed(Exception):
+    """Ends the task. `used`: credits to charge; None charges the completed steps."""
+
+    def __init__(self, code: str, message: str, *, used: int | None = None, answer: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.used, self.answer = code, used, answer
+
+
+class TaskExecution:
+    """One run of a task. `_steps`: how many are completed.
+
+    The route: `execute` starts or resumes the task, `_work` connects its agent to a browser, `_run_steps` is the loop
+    of its steps, `_record` writes each of them, `_check_final` judges the final answer.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -62,178 +70,188 @@ class Task:
         self._wallclock = timedelta(seconds=run.params["wallclock_seconds"])
         self._steps: int = run.job.step_count
         self._redact: Callable[[str], str] = str  # until there is a key
-        self._agent: Agent | None = None
-        self._refused = False
+        self._answer_rejected = False
 
-    async def go(self) -> Outcome:
-        """Raises LeaseLost."""
+    async def execute(self) -> Outcome:
+        """Runs the task until it ends or waits for a human. Raises ClaimLost."""
         try:
-            situation = await self._take_up()
+            start = await self._resume()
         except Unreadable as error:
-            message = f"What the task had done so far can't be read any more ({error}). Send the task again."
-            return await self._failed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0)
-        if not situation.paid_for:
-            return Failed("INSUFFICIENT_CREDIT", "The credits that were set aside for this task are gone.")
-        left = (situation.deadline_at - timezone.now()).total_seconds()
-        limit = asyncio.timeout(max(0.0, left))
+            message = f"The saved state of the task can't be decrypted ({error}). Send the task again."
+            return await self._failed(TaskFailed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0))
+        if not start.hold_open:
+            return Failed("INSUFFICIENT_CREDIT", "The credits that were held for this task have been released.")
+        limit = asyncio.timeout(max(0.0, (start.deadline_at - timezone.now()).total_seconds()))
         try:
             async with limit:
-                return await unless_cancelled(self._run, self._work(situation)) or Cancelled()
-        except keys.KeyGone as error:
-            message = f"The LLM key of this task is gone ({error}): it is never stored. Send the task again."
-            return await self._failed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0)
+                return await unless_cancelled(self._run, self._work(start)) or Cancelled()
+        except TaskFailed as failure:
+            return await self._failed(failure)
+        except BrowserGone as gone:
+            used, charged = (0, " Nothing was charged.") if gone.our_fault else (None, "")
+            return await self._failed(TaskFailed("INTERNAL_ERROR", f"{gone}{charged}", used=used))
         except TimeoutError:
             if not limit.expired():
                 raise
             message = f"The task took longer than its {self._wallclock.total_seconds():g} s (wallclock_seconds)."
-            return await self._failed("TIMEOUT", message)
+            return await self._failed(TaskFailed("TIMEOUT", message))
 
-    async def _work(self, situation: Situation) -> Outcome:
-        """Raises KeyGone."""
-        key = await self._key()
-        library = await _library()
+    async def _resume(self) -> ResumePoint:
+        return await sync_to_async(services.resume)(self._run.claim, wallclock=self._wallclock)
+
+    async def _work(self, start: ResumePoint) -> Outcome:
+        """Raises TaskFailed and BrowserGone."""
+        key = await self._model_key()
+        self._redact = lambda text: text.replace(key, "[the key]")
+        library = await load_browser_agent()
         name = ModelName.parse(self._params["llm"])
-        model: Model = library.Model(name, base_url=self._params.get("llm_base_url", ""), key=key)
-        self._redact = functools.partial(_without, key)
-        browser = TaskBrowser(self._run, deadline=situation.deadline_at)
+        model: TaskModel = library.TaskModel(name, base_url=self._params.get("llm_base_url", ""), key=key)
+        browser = TaskBrowser(self._run, deadline=start.deadline_at)
         try:
             with workdir(self._run.job.id) as directory:
-                return await self._in_browsers(browser, situation, model, directory)
-        except Gone as gone:
-            used = 0 if gone.our_fault else None
-            charged = " Nothing was charged." if gone.our_fault else ""
-            return await self._failed("INTERNAL_ERROR", f"{gone}{charged}", used=used)
+                for connection in range(MAX_CONNECTIONS):
+                    agent = await browser.acquire(acted=start.acting_step > 0)
+                    browser_agent = self._browser_agent(library, agent, model, directory / str(connection), start.state)
+                    try:
+                        steps = self._run_steps(library, browser_agent, browser, model, start)
+                        return await _unless_ended(browser.wait_until_ended(), steps)
+                    except (library.Disconnected, _BrowserEnded) as error:
+                        cause = self._redact(str(error))[:200]  # the text may contain a provider's answer
+                        log.info("a task lost its browser", extra={"agent_id": agent.id, "cause": cause})
+                        if not await browser.has_ended():
+                            await asyncio.sleep(1)
+                    finally:
+                        await browser_agent.close()
+                    start = await self._resume()
         finally:
             await model.close()
+        raise TaskFailed("INTERNAL_ERROR", "The browser connection broke too often. Nothing was charged.", used=0)
 
-    async def _key(self) -> str:
-        """Raises KeyGone. A Redis that restarts may have kept it."""
+    async def _model_key(self) -> str:
+        """Retries while Redis is away: it may still have the key after a restart. Raises TaskFailed."""
         get = functools.partial(sync_to_async(keys.get), job_id=self._run.job.id)
-        return await retried(get, passing=lambda error: isinstance(error, keys.KeyOutOfReach))
+        try:
+            return await retried(get, passing=lambda error: isinstance(error, keys.KeyStoreUnavailable))
+        except keys.KeyUnavailable as error:
+            message = f"The LLM key of this task is not available ({error}): it is never stored. Send the task again."
+            raise TaskFailed("INTERNAL_ERROR", f"{message} Nothing was charged.", used=0) from error
 
-    async def _in_browsers(self, browser: TaskBrowser, situation: Situation, model: Model, directory: Path) -> Outcome:
-        library = await _library()
-        for connection in range(MAX_CONNECTIONS):
-            agent = self._agent = await browser.get(acted=situation.acting_step > 0)
-            await browser.attach(agent)
-            hands = library.BrowserAgent(
-                self._wish(library),
-                model=model,
-                cdp_url=_cdp_url(agent),
-                directory=directory / str(connection),
-                about_to_act=self._about_to_act,
-                state=situation.state,
-            )
-            try:
-                return await _unless_over(browser.over(agent), self._drive(hands, browser, situation, model))
-            except (library.Disconnected, _Over) as error:
-                cause = self._redact(str(error))[:200]  # it may be what the provider answered meanwhile
-                log.info("a task lost its browser", extra={"agent_id": agent.id, "cause": cause})
-                if not await browser.has_ended(agent):
-                    await asyncio.sleep(1)
-            finally:
-                await hands.close()
-            situation = await self._take_up()
-        return await self._failed("INTERNAL_ERROR", "The browser could not be held. Nothing was charged.", used=0)
+    def _browser_agent(
+        self, library: Any, agent: Agent, model: TaskModel, directory: Path, state: bytes | None
+    ) -> BrowserAgent:
+        goal = library.AgentGoal(
+            task=task_result.prompt(self._params["task"], self._params.get("output_schema")),
+            max_steps=self._params["max_steps"],
+            vision=self._params["use_vision"],
+            allowed=AllowedDomains.of(self._params.get("allowed_domains", ())),
+        )
+        urls = agent_urls.cdp_urls(settings.GATEWAY_URL, profile=agent.profile, page_id=agent.page_id)
+        made: BrowserAgent = library.BrowserAgent(
+            goal,
+            model=model,
+            cdp_url=urls.cdp_url,
+            directory=directory,
+            before_actions=self._begin_step,
+            state=state,
+        )
+        return made
 
-    async def _take_up(self) -> Situation:
-        return await sync_to_async(services.take_up)(self._run.claim, wallclock=self._wallclock)
-
-    async def _drive(self, hands: BrowserAgent, browser: TaskBrowser, situation: Situation, model: Model) -> Outcome:
-        library = await _library()
-        await hands.open()
-        if (final := hands.final()) is not None:  # whoever recorded the last step died before it could end the task
-            outcome = await self._finished(final, hands)
-            if outcome is not None:
-                return outcome
-        await self._orient(hands, situation)
-        nonsense = 0
-        while self._steps < self._params["max_steps"]:
-            try:
-                step: Step = await hands.step(self._steps + 1)
-            except library.NoAnswer as error:
-                if model.trouble is not None:
-                    return await self._failed(model.trouble.code, model.trouble.message)
-                nonsense += 1
-                if nonsense >= MAX_NONSENSE:
-                    said = f"The model's answers can't be used, {nonsense} in a row: {error}"
-                    return await self._failed("LLM_ERROR", said)
-                hands.tell(f"Your answer could not be used: {str(error)[:1000]}", as_error=True)
-                continue
-            nonsense = 0
-            outcome = await self._after(step, hands, browser, model)
-            if outcome is not None:
-                return outcome
-        return await self._failed("STALLED", self._ran_out())
-
-    async def _orient(self, hands: BrowserAgent, situation: Situation) -> None:
-        """What the agent has to know that its state doesn't say."""
-        if situation.state is None and self._params.get("initial_url") and not situation.acting_step:
-            await hands.go_to(self._params["initial_url"])
-        if situation.answer is not None:
-            hands.tell(f"The human answered: {situation.answer}")
-        elif situation.acting_step > self._steps:
-            hands.tell(
-                f"Step {situation.acting_step} was interrupted: its actions may have been carried out, in part or in"
-                " full. Look at the page before you do anything again."
-            )
-
-    async def _about_to_act(self) -> None:
+    async def _begin_step(self) -> None:
         await sync_to_async(services.begin_step)(self._run.claim, number=self._steps + 1)
 
-    async def _after(self, step: Step, hands: BrowserAgent, browser: TaskBrowser, model: Model) -> Outcome | None:
-        """Records a step. None when there is more to do."""
+    async def _run_steps(
+        self, library: Any, browser_agent: BrowserAgent, browser: TaskBrowser, model: TaskModel, start: ResumePoint
+    ) -> Outcome:
+        """Raises TaskFailed, and `library.Disconnected`."""
+        await browser_agent.open()
+        # Another worker may have recorded the last step, and crashed before it could end the task.
+        if (completed := await self._check_final(browser_agent)) is not None:
+            return completed
+        if start.state is None and self._params.get("initial_url") and not start.acting_step:
+            await browser_agent.go_to(self._params["initial_url"])
+        if start.human_answer is not None:
+            browser_agent.add_note(f"The human answered: {start.human_answer}")
+        elif start.acting_step > self._steps:
+            browser_agent.add_note(
+                f"Step {start.acting_step} was interrupted: some or all of its actions may have been executed."
+                " Look at the page before you repeat anything."
+            )
+        unusable = 0
+        while self._steps < self._params["max_steps"]:
+            try:
+                step = await browser_agent.step(self._steps + 1)
+            except library.UnusableAnswer as error:
+                _check_provider(model)
+                unusable += 1
+                if unusable >= MAX_UNUSABLE_ANSWERS:
+                    message = f"The model's answers can't be used, {unusable} in a row: {error}"
+                    raise TaskFailed("LLM_ERROR", message) from error
+                browser_agent.add_note(f"Your answer could not be used: {str(error)[:1000]}", as_error=True)
+                continue
+            unusable = 0
+            await self._record(step, browser_agent.state(), browser)
+            if step.question:
+                return Waiting()
+            _check_provider(model)  # an action may have called the provider, too
+            if (completed := await self._check_final(browser_agent)) is not None:
+                return completed
+        raise TaskFailed("STALLED", self._out_of_steps())
+
+    async def _record(self, step: Step, state: bytes, browser: TaskBrowser) -> None:
         number = self._steps + 1
         url = screenshot_url(self._run.job.id, number) if step.screenshot else None
         event = task_result.step_event(step, screenshot_url=url, redact=self._redact)
-        record = StepRecord(number, event, hands.state(), step.screenshot)
+        record = StepRecord(number, event, state, step.screenshot)
         if step.question:
-            assert self._agent is not None
-            await browser.outlive(self._agent, wait=timedelta(seconds=settings.INPUT_WAIT_SECONDS))
+            await browser.extend_for_answer(wait=timedelta(seconds=settings.INPUT_WAIT_SECONDS))
             question = task_result.clean(self._redact(step.question))
             await sync_to_async(services.ask)(self._run.claim, record, question=question)
-            return Waiting()
-        await sync_to_async(services.record_step)(self._run.claim, record)
-        self._steps = number
-        if model.trouble is not None:  # of a call that an action made
-            return await self._failed(model.trouble.code, model.trouble.message)
-        final = hands.final()
-        return None if final is None else await self._finished(final, hands)
+        else:
+            await sync_to_async(services.record_step)(self._run.claim, record)
+            self._steps = number
 
-    async def _finished(self, final: Final, hands: BrowserAgent) -> Outcome | None:
-        """None when the answer does not fit and may be given once more."""
+    async def _check_final(self, browser_agent: BrowserAgent) -> Completed | None:
+        """The end of the task. None without a final answer, or after the first one that does not fit the schema.
+
+        Raises TaskFailed.
+        """
+        final = browser_agent.final()
+        if final is None:
+            return None
         answer = self._redact(final.answer)
         if not final.success:
             out_of_steps = self._steps >= self._params["max_steps"]
-            why = self._ran_out() if out_of_steps else "The agent decided to give up."
-            return await self._failed("STALLED", f"{why} It said: {answer[:1000]}", answer=answer)
+            why = self._out_of_steps() if out_of_steps else "The agent decided to give up."
+            raise TaskFailed("STALLED", f"{why} It said: {answer[:1000]}", answer=answer)
         schema = self._params.get("output_schema")
         if schema is None:
             return Completed(result=await self._result(answer, success=True))
         try:
-            output = task_result.parsed(answer)
+            output = task_result.parse_answer(answer)
             if (problem := await schema_validation.problem(output, schema)) is not None:
-                raise task_result.Unfit(problem)
-        except task_result.Unfit as unfit:
-            if self._refused:
-                message = f"The agent's final answer does not fit output_schema: {unfit}"
-                return await self._failed("STALLED", message, answer=answer)
-            self._refused = True
-            hands.tell(f"Your final answer does not fit the JSON Schema: {unfit}. Call done again.", as_error=True)
+                raise task_result.InvalidAnswer(problem)
+        except task_result.InvalidAnswer as invalid:
+            if self._answer_rejected:
+                message = f"The agent's final answer does not fit output_schema: {invalid}"
+                raise TaskFailed("STALLED", message, answer=answer) from invalid
+            self._answer_rejected = True
+            note = f"Your final answer does not fit the JSON Schema: {invalid}. Call done again."
+            browser_agent.add_note(note, as_error=True)
             return None
         return Completed(result={**await self._result(answer, success=True), "output": output})
 
-    def _ran_out(self) -> str:
+    def _out_of_steps(self) -> str:
         return f"The agent ran out of steps: {self._params['max_steps']} (max_steps) were not enough."
 
-    async def _failed(self, code: str, message: str, *, used: int | None = None, answer: str | None = None) -> Failed:
-        """With what was done so far; the completed steps are charged unless it says otherwise."""
-        result = await self._result(answer, success=False) if self._steps else None
-        return Failed(code, task_result.clean(self._redact(message)), used=used, result=result)
+    async def _failed(self, failure: TaskFailed) -> Failed:
+        """The outcome, with the result of the completed steps."""
+        result = await self._result(failure.answer, success=False) if self._steps else None
+        message = task_result.clean(self._redact(str(failure)))
+        return Failed(failure.code, message, used=failure.used, result=result)
 
     async def _result(self, answer: str | None, *, success: bool) -> dict[str, Any]:
-        tokens = await sync_to_async(selectors.tokens_of_steps)(job_id=self._run.job.id)
-        trust_score = await sync_to_async(agents.trust_score)(agent_id=self._run.job.agent_id)
+        tokens = await sync_to_async(selectors.token_usage)(job_id=self._run.job.id)
+        trust_score = await sync_to_async(agent_selectors.trust_score)(agent_id=self._run.job.agent_id)
         return task_result.result(
             answer=answer,
             success=success,
@@ -242,55 +260,26 @@ class Task:
             tokens=tokens,
         )
 
-    def _wish(self, library: Any) -> Any:
-        return library.Wish(
-            task=task_result.with_schema(self._params["task"], self._params.get("output_schema")),
-            max_steps=self._params["max_steps"],
-            vision=self._params["use_vision"],
-            allowed=Domains.of(self._params.get("allowed_domains", ())),
-        )
+
+def _check_provider(model: TaskModel) -> None:
+    if model.failure is not None:
+        raise TaskFailed(model.failure.code, model.failure.message)
 
 
-class _Over(Exception):
-    """The browser has ended."""
+class _BrowserEnded(Exception):
+    """The browser ended while the agent worked in it."""
 
 
-async def _unless_over(ending: Coroutine[Any, Any, None], work: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """What `work` returns or raises. Raises _Over when the browser ended first."""
-    over, working = asyncio.ensure_future(ending), asyncio.ensure_future(work)
+async def _unless_ended(ending: Coroutine[Any, Any, None], work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """What `work` returns or raises. Raises _BrowserEnded when `ending` returns first."""
+    ended, working = asyncio.ensure_future(ending), asyncio.ensure_future(work)
     try:
-        await asyncio.wait({over, working}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ended, working}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        over.result()
-        raise _Over("the browser has ended")
+        ended.result()
+        raise _BrowserEnded("the browser has ended")
     finally:
-        over.cancel()
+        ended.cancel()
         working.cancel()
-        await asyncio.gather(over, working, return_exceptions=True)
-
-
-async def _library() -> Any:
-    """The module that imports browser-use, which takes seconds: on a thread, so that leases are kept meanwhile."""
-    return await asyncio.to_thread(_import)
-
-
-@functools.cache
-def _import() -> Any:
-    """Whoever comes while another thread imports it waits: in `sys.modules` it is there before it is whole."""
-    sweep()
-    # It would go through ten thousand classes again and again: a third of the time. Not `browsa.gc_freeze`: other jobs
-    # run meanwhile, and what is theirs now must be garbage later.
-    gc.disable()
-    try:
-        return importlib.import_module(_MODULE)
-    finally:
-        gc.enable()
-
-
-def _cdp_url(agent: Agent) -> str:
-    return addresses.of(settings.GATEWAY_URL, profile=agent.profile, page_id=agent.page_id).cdp_url
-
-
-def _without(key: str, text: str) -> str:
-    return text.replace(key, "[the key]")
+        await asyncio.gather(ended, working, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a task says about itself: its steps' events, its result, and whether an answer is the one asked for. Pure."""
+"""Builds the events and the result of a task, and parses its final answer. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FENCED = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?```$", re.DOTALL)
 
 
 def step_event(step: Step, *, screenshot_url: str | None, redact: Redact) -> dict[str, Any]:
-    """The data of a `step` event, bounded, and without secrets."""
+    """The data of a `step` event, with bounded sizes and without secrets."""
 
     def text(value: str, most: int) -> str:
         return clean(redact(value))[:most]
@@ -41,7 +41,7 @@ def step_event(step: Step, *, screenshot_url: str | None, redact: Redact) -> dic
 
 
 def clean(text: str) -> str:
-    """What a JSON column can hold: no NUL, no half of a surrogate pair."""
+    """Removes what a JSON column can't hold: NUL and unpaired surrogates."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
@@ -55,23 +55,23 @@ def _bounded(value: Any, text: Callable[[str], str]) -> Any:
     return value
 
 
-class Unfit(ValueError):
-    """The answer is not what `output_schema` asks for; the message says why, in words for the model and its user."""
+class InvalidAnswer(ValueError):
+    """The answer does not fit `output_schema`. The message says why; the model and the user read it."""
 
 
-def parsed(answer: str) -> Any:
-    """The answer as JSON. Raises Unfit."""
+def parse_answer(answer: str) -> Any:
+    """The answer as JSON. Raises InvalidAnswer."""
     text = answer.strip()
     if fenced := _FENCED.match(text):
         text = fenced[1]
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unfit(f"it is not JSON: {error}") from error
+        raise InvalidAnswer(f"it is not JSON: {error}") from error
 
 
-def with_schema(task: str, schema: dict[str, Any] | None) -> str:
-    """The task as the model is told it."""
+def prompt(task: str, schema: dict[str, Any] | None) -> str:
+    """The task, with the schema of its answer, as the model gets it."""
     if schema is None:
         return task
     return (

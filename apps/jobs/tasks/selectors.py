@@ -1,4 +1,4 @@
-"""Reads of tasks."""
+"""Database reads for tasks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TOKENS = """
 """
 
 
-def tokens_of_steps(*, job_id: uuid.UUID) -> tuple[int, int]:
-    """What a task's steps have taken of its model: input and output."""
+def token_usage(*, job_id: uuid.UUID) -> tuple[int, int]:
+    """The tokens that a task's steps have used: input and output."""
     with connection.cursor() as cursor:
         cursor.execute(_TOKENS, [job_id])
         row = cursor.fetchone()
@@ -30,12 +30,12 @@ def screenshot(*, workspace_id: uuid.UUID, job_id: uuid.UUID, step: int) -> byte
     found = job(workspace_id=workspace_id, job_id=job_id)
     png = StepScreenshot.objects.filter(job_id=found.id, step=step).values_list("png", flat=True).first()
     if png is None:
-        raise NotFound("There is no screenshot of this step (any more).")
+        raise NotFound("There is no screenshot of this step, or it has been deleted.")
     return bytes(png)
 
 
-def overdue_tasks(*, before: datetime, limit: int) -> list[uuid.UUID]:
-    """Tasks whose time is up, and that nobody has ended."""
+def overdue(*, before: datetime, limit: int) -> list[uuid.UUID]:
+    """Ids of tasks that run past their deadline, the oldest deadline first."""
     late = TaskRun.objects.filter(deadline_at__lt=before).order_by("deadline_at")
     return list(late.values_list("job_id", flat=True)[:limit])
 
@@ -44,6 +44,6 @@ def is_overdue(*, job_id: uuid.UUID, before: datetime) -> bool:
     return TaskRun.objects.filter(job_id=job_id, deadline_at__lt=before).exists()
 
 
-def asking() -> list[Job]:
-    """Tasks that wait for a human."""
+def waiting_for_input() -> list[Job]:
+    """Tasks that wait for a human's answer."""
     return list(Job.objects.filter(status=Job.Status.INPUT_REQUIRED).only("id", "input_request"))

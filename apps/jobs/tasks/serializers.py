@@ -1,4 +1,4 @@
-"""Tasks on the wire: what may be asked for, and the params of the job that it becomes."""
+"""Validates the requests of the tasks API. The validated body becomes the params of the job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from apps.core.fields import (
 )
 from apps.core.outgoing import urls
 from apps.jobs.fields import JsonSchemaField
-from apps.jobs.tasks import domains
+from apps.jobs.tasks.allowed_domains import MAX_DOMAINS, AllowedDomains, check_pattern
 from apps.jobs.tasks.llm import names
 from apps.jobs.tasks.llm.names import ModelName
 
@@ -39,33 +39,35 @@ class TaskSerializer(serializers.Serializer[Any]):
     llm_api_key = StrictCharField(
         max_length=MAX_KEY,
         write_only=True,
-        help_text="Yours. Encrypted in memory while the task is not over, never stored, in no log and no answer.",
+        help_text="Your key for the model. Encrypted in memory until the task ends; never stored, logged or returned.",
     )
     llm_base_url = StrictCharField(
-        required=False, help_text="Where to reach a provider or gateway that speaks like the one in `llm`."
+        required=False, help_text="The base URL of a provider or gateway with the same API as the provider in `llm`."
     )
     max_steps = StrictIntegerField(default=DEFAULT_STEPS, min_value=1, max_value=MAX_STEPS)
     wallclock_seconds = StrictIntegerField(
         default=DEFAULT_WALLCLOCK,
         min_value=1,
         max_value=MAX_WALLCLOCK,
-        help_text="From when a worker begins. The time that a human is asked does not count.",
+        help_text="Counted from the start of the work. Time spent waiting for a human does not count.",
     )
-    initial_url = WebUrlField(required=False, help_text="The page it starts on.")
+    initial_url = WebUrlField(required=False, help_text="The page that the task starts on.")
     os_type = OsTypeField()
     country = CountryField()
-    agent_id = StrictCharField(required=False, max_length=24, help_text="Run in this agent of yours, and let it live.")
+    agent_id = StrictCharField(
+        required=False, max_length=24, help_text="Run in this agent, which keeps running after the task."
+    )
     allowed_domains = StrictListField(
         child=StrictCharField(max_length=300),
         default=list,
-        max_length=domains.MAX_DOMAINS,
-        help_text="Pages elsewhere are out of bounds: `example.com` (and www.), `*.example.com`. Default: anywhere.",
+        max_length=MAX_DOMAINS,
+        help_text="Pages of other hosts are blocked: `example.com` (and www.), `*.example.com`. Default: any host.",
     )
     output_schema = JsonSchemaField(
         required=False, help_text="A JSON Schema that the final answer must fit; `result.output` is that answer."
     )
     use_vision = StrictBooleanField(default=True, help_text="Show the model a screenshot of each page.")
-    metadata = serializers.JSONField(required=False, help_text="An object of yours, handed back with the job.")
+    metadata = serializers.JSONField(required=False, help_text="Any JSON object. It is returned with the job.")
 
     def validate_llm(self, value: str) -> str:
         return str(checked_by(ModelName.parse, value))
@@ -80,7 +82,7 @@ class TaskSerializer(serializers.Serializer[Any]):
         return value.rstrip("/")
 
     def validate_allowed_domains(self, value: list[str]) -> list[str]:
-        return [checked_by(domains.checked, pattern) for pattern in value]
+        return [checked_by(check_pattern, pattern) for pattern in value]
 
     def validate_metadata(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -90,8 +92,8 @@ class TaskSerializer(serializers.Serializer[Any]):
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        allowed = domains.Domains.of(attrs["allowed_domains"])
-        if not allowed.permit(attrs.get("initial_url", "")):
+        allowed = AllowedDomains.of(attrs["allowed_domains"])
+        if not allowed.permits(attrs.get("initial_url", "")):
             raise serializers.ValidationError({"initial_url": ["is outside of allowed_domains"]})
         return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
 

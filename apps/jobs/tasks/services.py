@@ -1,4 +1,4 @@
-"""Tasks: how they begin, what is written down after each step, and how a human's answer comes to them."""
+"""Writes of tasks: creation, resumption, steps, questions to a human and their answers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from apps.agents import selectors as agents
+from apps.agents import selectors as agent_selectors
 from apps.agents.services.task_browsers import end_of_job
-from apps.billing import selectors as billing
+from apps.billing import selectors as billing_selectors
 from apps.billing.models import Hold
 from apps.billing.pricing import step_cost, task_maximum
 from apps.core import sealing
@@ -29,7 +29,7 @@ from apps.webhooks.services import record_event
 
 FRAMEWORK = "browser-use"
 
-# Only whoever holds the latest claim may let the browser act.
+# Only the worker with the latest claim may act in the browser.
 _BEGIN_STEP = """
     UPDATE jobs_taskrun run SET acting_step = %s FROM jobs_job job
     WHERE run.job_id = %s AND job.id = run.job_id AND job.status = 'running' AND job.fence = %s AND job.owner = %s
@@ -38,7 +38,7 @@ _BEGIN_STEP = """
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A completed step: its event, the agent's state after it, and what the page looked like before it."""
+    """A completed step: its event, the agent's state after the step, and a screenshot of the page before it."""
 
     number: int
     event: dict[str, Any]
@@ -47,59 +47,49 @@ class StepRecord:
 
 
 def begin(*, workspace_id: uuid.UUID, params: dict[str, Any], key: str, metadata: dict[str, Any] | None = None) -> Job:
-    """A queued task, whose key is sealed. Raises InsufficientCredit, NotReady; NotFound or AgentNotRunning for the
-    agent it is to run in.
+    """Creates a queued task and stores its key. Raises InsufficientCredit, NotReady, and NotFound or AgentNotRunning
+    for the agent in `params`.
     """
     job_id = uuid.uuid4()
     agent_id = params.get("agent_id", "")
     if agent_id:
-        agents.running_agent(workspace_id=workspace_id, agent_id=agent_id)
+        agent_selectors.running_agent(workspace_id=workspace_id, agent_id=agent_id)
     keys.put(job_id=job_id, key=key)
     try:
-        return _create(job_id, workspace_id, params, metadata, agent_id)
+        with transaction.atomic():
+            price = billing_selectors.price("task_per_3_steps")
+            job = creation.create_job(
+                job_id=job_id,
+                workspace_id=workspace_id,
+                kind="task",
+                framework=FRAMEWORK,
+                params=params,
+                metadata=metadata,
+                agent_id=agent_id,
+                hold=task_maximum(price, max_steps=params["max_steps"]),
+                progress_total=params["max_steps"],
+            )
+            TaskRun.objects.create(job=job, credits_per_3_steps=price)
+            return job
     except BaseException:
         keys.forget(job_id=job_id)
         raise
 
 
-@transaction.atomic
-def _create(
-    job_id: uuid.UUID,
-    workspace_id: uuid.UUID,
-    params: dict[str, Any],
-    metadata: dict[str, Any] | None,
-    agent_id: str,
-) -> Job:
-    price = billing.price("task_per_3_steps")
-    job = creation.create_job(
-        job_id=job_id,
-        workspace_id=workspace_id,
-        kind="task",
-        framework=FRAMEWORK,
-        params=params,
-        metadata=metadata,
-        agent_id=agent_id,
-        hold=task_maximum(price, max_steps=params["max_steps"]),
-        progress_total=params["max_steps"],
-    )
-    TaskRun.objects.create(job=job, credits_per_3_steps=price)
-    return job
-
-
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """Where a task stands as a worker takes it up. `paid_for`: its hold is there."""
+class ResumePoint:
+    """The state of a task when a worker starts or resumes it. `hold_open`: its credits are still held."""
 
     deadline_at: datetime
     acting_step: int
     state: bytes | None
-    answer: str | None
-    paid_for: bool
+    human_answer: str | None
+    hold_open: bool
 
 
 @transaction.atomic
-def take_up(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) -> Situation:
-    """The task's time begins to run, at its first start or again. Raises LeaseLost, and sealing.Unreadable."""
+def resume(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) -> ResumePoint:
+    """Starts or resumes the task, and its clock. Raises ClaimLost, and sealing.Unreadable."""
     job = lock_claimed(claim)
     run = TaskRun.objects.select_for_update().get(job_id=job.id)
     now = now or timezone.now()
@@ -109,33 +99,34 @@ def take_up(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) 
         run.save(update_fields=["deadline_at", "seconds_left"])
     held = Hold.objects.filter(workspace_id=job.workspace_id, reference=job.hold_reference).first()
     answer = _unsealed(run.sealed_answer, _answer_context(job.id))
-    return Situation(
+    return ResumePoint(
         deadline_at=run.deadline_at,
         acting_step=run.acting_step,
         state=_unsealed(run.sealed_state, _state_context(job.id)),
-        answer=None if answer is None else answer.decode(),
-        paid_for=held is not None and held.status == Hold.Status.OPEN,
+        human_answer=None if answer is None else answer.decode(),
+        hold_open=held is not None and held.status == Hold.Status.OPEN,
     )
 
 
 def begin_step(claim: Claim, *, number: int) -> None:
-    """Says that a step is about to act in the browser. Raises LeaseLost: then it must not."""
+    """Records that a step is about to act in the browser. Raises ClaimLost: then the step must not act."""
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN_STEP, [number, claim.job_id, claim.fence, claim.owner])
         if cursor.rowcount != 1:
-            raise LeaseLost(f"job {claim.job_id}, fence {claim.fence}: not ours to act in")
+            raise LeaseLost(f"job {claim.job_id}, fence {claim.fence}: not the current claim")
 
 
 @transaction.atomic
 def record_step(claim: Claim, step: StepRecord) -> None:
-    """Raises LeaseLost."""
+    """Records a completed step. Raises ClaimLost."""
     _record_step(lock_claimed(claim), step)
 
 
 @transaction.atomic
 def ask(claim: Claim, step: StepRecord, *, question: str, now: datetime | None = None) -> datetime:
-    """Records the step that asks, and lets the task wait: nobody works on it, and its time stands still. Returns until
-    when. Raises LeaseLost.
+    """Records the step that asks a human, and stops the task's clock: the task has no worker until the answer.
+
+    Returns the time at which the question expires. Raises ClaimLost.
     """
     now = now or timezone.now()
     job = lock_claimed(claim)
@@ -156,8 +147,9 @@ def ask(claim: Claim, step: StepRecord, *, question: str, now: datetime | None =
 
 @transaction.atomic
 def respond(*, workspace_id: uuid.UUID, job_id: uuid.UUID, response: str, now: datetime | None = None) -> None:
-    """A human's answer: the task goes on. It is kept sealed until the agent has read it; the event only says that there
-    was one. Raises NotFound, or JobNotWaiting.
+    """Stores a human's answer and queues the task again. Raises NotFound, or JobNotWaiting.
+
+    The answer is sealed until the agent has read it. The event does not contain it.
     """
     now = now or timezone.now()
     try:
@@ -175,7 +167,7 @@ def respond(*, workspace_id: uuid.UUID, job_id: uuid.UUID, response: str, now: d
 
 
 def end_hook(job: Job) -> None:
-    """Ends a task's own browser with it, and deletes what only its execution needed: its state and its model key."""
+    """When a task ends: ends the burner of the task, and deletes its saved state and its model key."""
     end_of_job(job_id=job.id)
     TaskRun.objects.filter(job_id=job.id).delete()
     transaction.on_commit(lambda: keys.forget(job_id=job.id))

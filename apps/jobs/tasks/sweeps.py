@@ -1,4 +1,4 @@
-"""What beat does so that no task outlives its time, and no screenshot its use. Safe to run twice, or beside itself."""
+"""Periodic clean-up: ends overdue tasks and deletes old screenshots. Each sweep may run twice, or concurrently."""
 
 from __future__ import annotations
 
@@ -15,34 +15,32 @@ from apps.jobs.models import Job, StepScreenshot
 from apps.jobs.services import completion, event_log
 from apps.jobs.tasks import selectors
 
-# The worker ends a task at its deadline itself; after this long beat does it.
+# The worker ends a task at its deadline. If it has not, beat does it after this time.
 GRACE = timedelta(seconds=30)
 _AT_ONCE = 200
 
 
 def end_overdue(*, now: datetime | None = None) -> int:
-    """Ends tasks that have no worker to do it, and those whose human has not answered. Returns how many."""
+    """Ends tasks past their deadline, and tasks with an unanswered question. Returns how many."""
     now = now or timezone.now()
-    late = selectors.overdue_tasks(before=now - GRACE, limit=_AT_ONCE)
-    unanswered = [job.id for job in selectors.asking() if _asked_until(job) <= now]
-    ended = sum(_end(job_id, now, "The task's time was up before a worker could finish it.") for job_id in late)
-    return ended + sum(_end(job_id, now, "Nobody answered the task's question in time.") for job_id in unanswered)
+    late = selectors.overdue(before=now - GRACE, limit=_AT_ONCE)
+    unanswered = [job.id for job in selectors.waiting_for_input() if _asked_until(job) <= now]
+    ended = sum(_end(job_id, now, "The task reached its deadline before a worker could finish it.") for job_id in late)
+    return ended + sum(_end(job_id, now, "The task's question was not answered in time.") for job_id in unanswered)
 
 
 @transaction.atomic
 def _end(job_id: uuid.UUID, now: datetime, message: str) -> bool:
     job = event_log.lock(job_id)
-    if job.status in TERMINAL or not _is_late(job, now):
+    # Check again under the lock: the task may have made progress, asked a question or got its answer.
+    if job.status == Job.Status.INPUT_REQUIRED:
+        late = _asked_until(job) <= now
+    else:
+        late = job.status not in TERMINAL and selectors.is_overdue(job_id=job.id, before=now - GRACE)
+    if not late:
         return False
     completion.end_failed(job, code="TIMEOUT", message=message, used=None, now=now)
     return True
-
-
-def _is_late(job: Job, now: datetime) -> bool:
-    """As it is now, under the lock: it may have gone on, or asked, or been answered."""
-    if job.status == Job.Status.INPUT_REQUIRED:
-        return _asked_until(job) <= now
-    return selectors.is_overdue(job_id=job.id, before=now - GRACE)
 
 
 def _asked_until(job: Job) -> datetime:
@@ -51,6 +49,6 @@ def _asked_until(job: Job) -> datetime:
 
 
 def purge_screenshots(*, now: datetime | None = None) -> int:
-    """Returns how many went."""
+    """Deletes screenshots that are too old. Returns how many."""
     before = (now or timezone.now()) - timedelta(days=settings.SCREENSHOT_DAYS)
     return StepScreenshot.objects.filter(created_at__lt=before).delete()[0]

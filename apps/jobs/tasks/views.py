@@ -1,4 +1,4 @@
-"""`/v1/tasks`, and what a task's steps saw."""
+"""`/v1/tasks`, the screenshots of steps, and the answers to tasks' questions."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from apps.jobs.tasks import selectors, services
 from apps.jobs.tasks.serializers import RespondSerializer, TaskSerializer
 
 _DESCRIPTION = """\
-A browser is leased, and an agent with your model works in it until it is done. The answer is a job: wait for it, follow
-its events (one `step` for each step, with a screenshot), watch it at `live_url`, cancel it.
+Leases a browser, in which an agent with your model works until the task is done. The answer is a job: wait for it,
+follow its events (one `step` for each step, with a screenshot), watch it at `live_url`, or cancel it.
 
-1 credit for every 3 steps or part of them, the browser included; what `max_steps` could cost is held meanwhile. Steps
-that were completed are charged however the task ends, unless it failed through our fault (`INTERNAL_ERROR`).
+The price is 1 credit per 3 steps or part of them, browser included. The price of `max_steps` is held until the
+task ends. Completed steps are charged, unless the task failed through our fault (`INTERNAL_ERROR`).
 
 Ends as `completed` with `{final_result, success, trust_score, steps_taken, tokens, output?}`, or as `failed` with one
 of `STALLED`, `LLM_ERROR`, `TIMEOUT`, `INSUFFICIENT_CREDIT`, `INVALID_API_KEY`, `RATE_LIMIT`, `INTERNAL_ERROR`. It
@@ -73,7 +73,7 @@ class TasksView(Endpoint):
 
 
 def begin(workspace_id: uuid.UUID, request: Request) -> Job:
-    """The task that a request's body asks for."""
+    """Creates the task that the request's body describes."""
     params: dict[str, Any] = checked(TaskSerializer, request)
     key, metadata = params.pop("llm_api_key"), params.pop("metadata", None)
     job = services.begin(workspace_id=workspace_id, params=params, key=key, metadata=metadata)
@@ -84,8 +84,8 @@ def begin(workspace_id: uuid.UUID, request: Request) -> Job:
 class StepScreenshotView(Endpoint):
     @extend_schema(
         operation_id="get_step_screenshot",
-        summary="What a step saw",
-        description="A PNG of the page on which the agent decided on the step. Kept for days, not for ever.",
+        summary="Get a step's screenshot",
+        description="A PNG of the page as the agent saw it before the step. It is deleted after some days.",
         tags=["Tasks"],
         responses={
             (200, "image/png"): OpenApiResponse(response=bytes),
@@ -104,8 +104,8 @@ class JobRespondView(Endpoint):
     @extend_schema(
         operation_id="respond_to_job",
         summary="Answer a job's question",
-        description="For a job that is `input_required`: it goes on with the answer. `input_request` has the question,"
-        " and until when it waits. The answer is kept encrypted until the agent has read it.",
+        description="Answers a job that is `input_required`, and continues it. `input_request` has the question and its"
+        " expiry time. The answer is kept encrypted until the agent has read it.",
         tags=["Jobs"],
         request=RespondSerializer,
         responses={
@@ -115,7 +115,7 @@ class JobRespondView(Endpoint):
     )
     def post(self, request: Request, job_id: str) -> Response:
         workspace_id, wanted = workspace_of(request), check_uuid(job_id, "job")
-        job(workspace_id=workspace_id, job_id=wanted)  # another workspace's job is 404 before the body is looked at
+        job(workspace_id=workspace_id, job_id=wanted)  # another workspace gets 404, whatever the body
         values = checked(RespondSerializer, request)
         services.respond(workspace_id=workspace_id, job_id=wanted, response=values["response"])
         return Response(full_body(job(workspace_id=workspace_id, job_id=wanted)))

@@ -21,7 +21,7 @@ from types import FrameType
 from celery.__main__ import main
 
 OURS = ("apps.jobs", "browser_use", "bubus", "httpcore")
-OF_TASKS = {"_Session", "_Agent", "EventBus", "BrowserAgent", "Task", "Model", "PatientTransport"}
+OF_TASKS = {"TaskSession", "TaskAgent", "EventBus", "BrowserAgent", "TaskExecution", "TaskModel", "RetryingTransport"}
 
 
 def report(signal_number: int, frame: FrameType | None) -> None:

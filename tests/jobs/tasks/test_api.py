@@ -60,7 +60,7 @@ def test_the_key_is_sealed_in_redis_and_nowhere_else(alice: Member) -> None:
     server = redis.Redis.from_url(settings.REDIS_URL)
     sealed = server.get(f"browsa:llm-key:{job_id}")
     assert isinstance(sealed, bytes) and KEY.encode() not in sealed
-    assert 0 < server.ttl(f"browsa:llm-key:{job_id}") <= keys.LIFE_SECONDS
+    assert 0 < server.ttl(f"browsa:llm-key:{job_id}") <= keys.TTL_SECONDS
     assert keys.get(job_id=job_id) == KEY
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names():
@@ -73,10 +73,10 @@ def test_another_jobs_key_does_not_open(alice: Member) -> None:
     server = redis.Redis.from_url(settings.REDIS_URL)
     server.copy(f"browsa:llm-key:{mine}", f"browsa:llm-key:{other}")
 
-    with pytest.raises(keys.KeyGone):
+    with pytest.raises(keys.KeyUnavailable):
         keys.get(job_id=other)
     keys.forget(job_id=mine)
-    with pytest.raises(keys.KeyGone, match="emptied"):
+    with pytest.raises(keys.KeyUnavailable, match="emptied"):
         keys.get(job_id=mine)
 
 
@@ -86,7 +86,7 @@ def test_the_key_and_all_that_a_task_needs_go_with_its_end(carol: Member) -> Non
 
     assert carol.post(f"/v1/jobs/{job_id}/cancel").status == 200
 
-    with pytest.raises(keys.KeyGone):
+    with pytest.raises(keys.KeyUnavailable):
         keys.get(job_id=job_id)
     assert not TaskRun.objects.filter(job_id=job_id).exists()
     assert carol.credits() == (100, 0)

@@ -40,6 +40,6 @@ def test_a_task_whose_key_is_gone_says_so_in_plain_words(carol: Member, job: Job
     work({"id": str(job.id)})
 
     assert (reread(job).status, reread(job).error_code) == ("failed", "INTERNAL_ERROR")
-    assert "The LLM key of this task is gone" in reread(job).error_message
+    assert "The LLM key of this task is not available" in reread(job).error_message
     assert "Nothing was charged" in reread(job).error_message
     assert carol.credits() == (100, 0) and not Agent.objects.exists()

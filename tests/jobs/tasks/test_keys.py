@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 
 from apps.jobs.tasks import services
-from apps.jobs.tasks.executor import Task
+from apps.jobs.tasks.executor import TaskExecution
 from apps.jobs.tasks.llm import keys
 from apps.jobs.worker import retry
 from apps.jobs.worker.executor import Failed, Run
@@ -48,24 +48,24 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return be_away
 
 
-def begun(member: Member) -> Task:
+def begun(member: Member) -> TaskExecution:
     params = {"task": "x", "max_steps": 7, "wallclock_seconds": 600}
     job = services.begin(workspace_id=member.workspace.id, params=params, key="sk-1")
-    return Task(Run(job=job, claim=claimed(job), cancelled=asyncio.Event()))
+    return TaskExecution(Run(job=job, claim=claimed(job), cancelled=asyncio.Event()))
 
 
 def test_it_is_waited_for(carol: Member, away: Callable[[int], None]) -> None:
     task = begun(carol)
     away(TRIES)
 
-    assert async_to_sync(task._key)() == "sk-1"
+    assert async_to_sync(task._model_key)() == "sk-1"
 
 
 def test_at_last_the_task_fails_and_costs_nothing(carol: Member, away: Callable[[int], None]) -> None:
     task = begun(carol)
     away(1 + TRIES)
 
-    outcome = async_to_sync(task.go)()
+    outcome = async_to_sync(task.execute)()
 
     assert isinstance(outcome, Failed)
     assert (outcome.code, outcome.used) == ("INTERNAL_ERROR", 0)

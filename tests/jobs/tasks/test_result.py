@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from apps.jobs.tasks import result
-from apps.jobs.tasks.result import Unfit
+from apps.jobs.tasks.result import InvalidAnswer
 
 
 class Step:
@@ -76,18 +76,18 @@ def test_nothing_is_null() -> None:
     ],
 )
 def test_an_answer_in_json_is_read(answer: str, value: Any) -> None:
-    assert result.parsed(answer) == value
+    assert result.parse_answer(answer) == value
 
 
 @pytest.mark.parametrize("answer", ["", "Ada is here.", '{"a": 1} and more', "[" * 100_000])
 def test_any_other_is_not(answer: str) -> None:
-    with pytest.raises(Unfit, match="not JSON"):
-        result.parsed(answer)
+    with pytest.raises(InvalidAnswer, match="not JSON"):
+        result.parse_answer(answer)
 
 
 def test_the_schema_is_told_to_the_model() -> None:
-    assert result.with_schema("Find it.", None) == "Find it."
-    assert '{"type": "integer"}' in result.with_schema("Find it.", {"type": "integer"})
+    assert result.prompt("Find it.", None) == "Find it."
+    assert '{"type": "integer"}' in result.prompt("Find it.", {"type": "integer"})
 
 
 def test_a_result_is_bounded() -> None:

@@ -11,7 +11,7 @@ import pytest
 from apps.agents.models import Agent
 from apps.agents.selectors import live_burners
 from apps.agents.services import task_browsers as agents
-from apps.agents.services.provisioning import Wish
+from apps.agents.services.provisioning import ProvisionRequest
 from apps.billing import services as billing
 from apps.core import sealing
 from apps.core.errors import JobNotWaiting, NotFound
@@ -49,7 +49,7 @@ def stepped(claim: Claim, *numbers: int) -> None:
 def test_steps_are_counted_and_every_third_pays_for_itself_and_two_more(alice: Member) -> None:
     job = begun(alice)
     claim = claimed(job)
-    services.take_up(claim, wallclock=MINUTE)
+    services.resume(claim, wallclock=MINUTE)
 
     stepped(claim, 1, 2, 3, 4)
 
@@ -57,7 +57,7 @@ def test_steps_are_counted_and_every_third_pays_for_itself_and_two_more(alice: M
     completion.complete(claim, result={"final_result": "done"})
     assert alice.credits() == (98, 0)
     assert reread(job).credits_charged == 2
-    assert task_selectors.tokens_of_steps(job_id=job.id) == (40, 4)
+    assert task_selectors.token_usage(job_id=job.id) == (40, 4)
     assert list(verification.problems()) == []
 
 
@@ -85,12 +85,12 @@ def test_who_lost_the_lease_may_neither_act_nor_record(alice: Member) -> None:
 
 def test_another_worker_finds_the_state_and_the_deadline_of_the_first(alice: Member) -> None:
     job = begun(alice)
-    first = services.take_up(claimed(job), wallclock=MINUTE)
-    assert (first.state, first.acting_step, first.answer, first.paid_for) == (None, 0, None, True)
+    first = services.resume(claimed(job), wallclock=MINUTE)
+    assert (first.state, first.acting_step, first.human_answer, first.hold_open) == (None, 0, None, True)
     stepped(Claim.of(reread(job)), 1)
     services.begin_step(Claim.of(reread(job)), number=2)
 
-    second = services.take_up(claimed(job, "another", at=after_the_lease()), wallclock=MINUTE)
+    second = services.resume(claimed(job, "another", at=after_the_lease()), wallclock=MINUTE)
 
     assert (second.state, second.acting_step) == (b"state", 2)
     assert second.deadline_at == first.deadline_at
@@ -104,13 +104,13 @@ def test_the_state_is_sealed_for_its_job(alice: Member) -> None:
 
     TaskRun.objects.filter(job=other).update(sealed_state=sealed)
     with pytest.raises(sealing.Unreadable):
-        services.take_up(claimed(other), wallclock=MINUTE)
+        services.resume(claimed(other), wallclock=MINUTE)
 
 
 def test_a_question_stops_the_clock_and_frees_the_worker(alice: Member) -> None:
     job, began = begun(alice), now()
     claim = claimed(job)
-    services.take_up(claim, wallclock=MINUTE, now=began)
+    services.resume(claim, wallclock=MINUTE, now=began)
     services.ask(claim, step(1), question="Which?", now=began + timedelta(seconds=20))
 
     asking = reread(job)
@@ -124,8 +124,8 @@ def test_a_question_stops_the_clock_and_frees_the_worker(alice: Member) -> None:
         workspace_id=alice.workspace.id, job_id=job.id, response="This one.", now=began + timedelta(hours=1)
     )
     later = began + timedelta(hours=1, seconds=5)
-    again = services.take_up(claimed(job, at=later), wallclock=MINUTE, now=later)
-    assert again.answer == "This one."
+    again = services.resume(claimed(job, at=later), wallclock=MINUTE, now=later)
+    assert again.human_answer == "This one."
     assert again.deadline_at == later + timedelta(seconds=40)
     assert story(job) == ["queued", "started", "step", "input_requested", "input_responded", "started"]
     assert list(verification.problems()) == []
@@ -133,7 +133,7 @@ def test_a_question_stops_the_clock_and_frees_the_worker(alice: Member) -> None:
 
 def test_an_answer_is_kept_sealed_until_the_next_step_has_read_it(alice: Member) -> None:
     job = begun(alice)
-    services.take_up(claimed(job), wallclock=MINUTE)
+    services.resume(claimed(job), wallclock=MINUTE)
     services.ask(Claim.of(reread(job)), step(1), question="The code?")
     services.respond(workspace_id=alice.workspace.id, job_id=job.id, response="open sesame")
 
@@ -148,7 +148,7 @@ def test_only_who_asks_gets_an_answer_and_only_from_its_owner(alice: Member, bob
     job = begun(alice)
     with pytest.raises(JobNotWaiting):
         services.respond(workspace_id=alice.workspace.id, job_id=job.id, response="x")
-    services.take_up(claimed(job), wallclock=MINUTE)
+    services.resume(claimed(job), wallclock=MINUTE)
     services.ask(Claim.of(reread(job)), step(1), question="Which?")
 
     with pytest.raises(NotFound):
@@ -160,7 +160,7 @@ def test_only_who_asks_gets_an_answer_and_only_from_its_owner(alice: Member, bob
 
 def test_a_question_that_nobody_answers_ends_the_task(alice: Member) -> None:
     job = begun(alice)
-    services.take_up(claimed(job), wallclock=MINUTE)
+    services.resume(claimed(job), wallclock=MINUTE)
     expires_at = services.ask(Claim.of(reread(job)), step(1), question="Which?")
 
     assert sweeps.end_overdue(now=expires_at - timedelta(seconds=2)) == 0
@@ -168,13 +168,13 @@ def test_a_question_that_nobody_answers_ends_the_task(alice: Member) -> None:
     assert sweeps.end_overdue(now=expires_at) == 0
 
     assert (reread(job).status, reread(job).error_code, alice.credits()) == ("failed", "TIMEOUT", (99, 0))
-    assert "Nobody answered" in reread(job).error_message
+    assert "was not answered in time" in reread(job).error_message
 
 
 def test_a_task_that_no_worker_ends_in_time_is_ended(alice: Member) -> None:
     job, began = begun(alice), now()
     claim = claimed(job)
-    services.take_up(claim, wallclock=MINUTE, now=began)
+    services.resume(claim, wallclock=MINUTE, now=began)
     stepped(claim, 1)
     over = began + MINUTE + sweeps.GRACE
 
@@ -190,14 +190,14 @@ def test_credits_that_are_gone_are_noticed_before_a_browser_is_asked_for(alice: 
     job = begun(alice)
     billing.settle(workspace_id=alice.workspace.id, reference=job.hold_reference, used=0)
 
-    assert not services.take_up(claimed(job), wallclock=MINUTE).paid_for
+    assert not services.resume(claimed(job), wallclock=MINUTE).hold_open
 
 
-WISH = Wish(ttl_seconds=120, country="us", os_type="OS_TYPE_MACOS")
+REQUEST = ProvisionRequest(ttl_seconds=120, country="us", os_type="OS_TYPE_MACOS")
 
 
 def admitted(member: Member, job: Job) -> Agent:
-    return agents.admit(workspace_id=member.workspace.id, job_id=job.id, wish=WISH)
+    return agents.admit(workspace_id=member.workspace.id, job_id=job.id, request=REQUEST)
 
 
 def test_a_task_has_one_browser_which_ends_with_it_and_is_in_nobodys_way(alice: Member) -> None:
@@ -221,7 +221,7 @@ def test_a_workspace_has_so_many_tasks_under_way_and_those_that_go_on_do_not_wai
     monkeypatch.setattr("django.conf.settings.TASKS_PER_WORKSPACE", 1)
     first, second, others = begun(alice), begun(alice), begun(bob)
     claim = claimed(first)
-    services.take_up(claim, wallclock=MINUTE)
+    services.resume(claim, wallclock=MINUTE)
 
     assert claims.claim(job_id=second.id, owner="w") is None
     assert selectors.next_waiting(lane=TASKS) == others.id

@@ -1,13 +1,13 @@
-"""browser-use's agent, one step at a time, with a state that another process can go on from.
+"""Runs browser-use's agent one step at a time, with a state from which another process can resume.
 
-The only package that imports browser_use. Importing it takes seconds of CPU time and some 100 MB: workers do it when
-their first task comes. What that library would do beside the work is off: telemetry, cloud sync, version checks, its
-own log lines, dotenv files, a judge, screenshots on the disk, marks drawn into pages.
+This is the only package that imports browser_use. The import takes seconds of CPU time and about 100 MB, so a worker
+does it for its first task. These features of the library are off: telemetry, cloud sync, version checks, logging,
+dotenv files, the judge, screenshots on disk, highlights in pages.
 """
 
 import os
 
-# Read when the library is imported, so before anything else of this package.
+# browser_use reads these variables when it is imported, so they are set before the imports below.
 os.environ.update(
     ANONYMIZED_TELEMETRY="false",
     BROWSER_USE_SETUP_LOGGING="false",
@@ -19,7 +19,7 @@ os.environ.update(
     PYTHON_DOTENV_DISABLED="1",
 )
 
-from apps.jobs.tasks.browser_agent.agent import BrowserAgent, Disconnected, Final, NoAnswer, Step, Wish
-from apps.jobs.tasks.browser_agent.model import Model
+from apps.jobs.tasks.browser_agent.agent import AgentGoal, BrowserAgent, Disconnected, Final, Step, UnusableAnswer
+from apps.jobs.tasks.browser_agent.model import TaskModel
 
-__all__ = ["BrowserAgent", "Disconnected", "Final", "Model", "NoAnswer", "Step", "Wish"]
+__all__ = ["AgentGoal", "BrowserAgent", "Disconnected", "Final", "Step", "TaskModel", "UnusableAnswer"]

@@ -1,4 +1,4 @@
-"""The caller's model."""
+"""The caller's model: the providers' own clients on `RetryingTransport`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from browser_use.llm import ChatAnthropic, ChatOpenAI
 from openai import AsyncOpenAI
 
 from apps.jobs.tasks.llm.names import ModelName
-from apps.jobs.tasks.llm.transport import DEFAULT_BASE_URLS, PatientTransport
-from apps.jobs.tasks.llm.verdicts import Trouble
+from apps.jobs.tasks.llm.provider_failures import ProviderFailure
+from apps.jobs.tasks.llm.transport import DEFAULT_BASE_URLS, RetryingTransport
 
 MAX_OUTPUT_TOKENS = 8192
-# The key itself is put on the wire by the transport: no object of the libraries', and no traceback, ever holds it.
+# The transport adds the real key to each request, so no object or traceback of the client libraries holds it.
 _NO_KEY = "held by the transport"
 
 
@@ -30,18 +30,18 @@ class _OpenAI(ChatOpenAI):
         return self.client
 
 
-class Model:
-    """The caller's model: the providers' own clients on a transport of ours, which alone tries again and gives up."""
+class TaskModel:
+    """The caller's model. Only the transport retries; the clients' own retries are off."""
 
     def __init__(self, name: ModelName, *, base_url: str, key: str) -> None:
-        self._transport = PatientTransport(name.provider, key)
+        self._transport = RetryingTransport(name.provider, key)
         self._http = httpx2.AsyncClient(transport=self._transport, timeout=None)
         url = base_url or DEFAULT_BASE_URLS[name.provider]
         if name.provider == "anthropic":
             self.chat: _Anthropic | _OpenAI = _Anthropic(model=name.model, max_tokens=MAX_OUTPUT_TOKENS)
             self.chat.client = AsyncAnthropic(api_key=_NO_KEY, base_url=url, http_client=self._http, max_retries=0)
         else:
-            # Without a temperature or a penalty of ours: some models refuse them.
+            # No temperature and no penalty: some models reject them.
             self.chat = _OpenAI(
                 model=name.model,
                 temperature=None,
@@ -51,9 +51,9 @@ class Model:
             self.chat.client = AsyncOpenAI(api_key=_NO_KEY, base_url=url, http_client=self._http, max_retries=0)
 
     @property
-    def trouble(self) -> Trouble | None:
-        """Why the provider was given up on, once it was."""
-        return self._transport.trouble
+    def failure(self) -> ProviderFailure | None:
+        """The failure after which the transport stopped retrying, if any."""
+        return self._transport.failure
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -1,4 +1,4 @@
-"""The library's state: saved, brought back, and undone."""
+"""Saves and loads the state of browser-use's agent, and undoes the changes of a step without an answer."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from browser_use.agent.views import ActionResult, AgentOutput, AgentState
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """What a step's beginning uses up of the state. When the model decides nothing the next attempt needs it again."""
+class StepSnapshot:
+    """The parts of the state that the start of a step consumes. A retry of the step needs them again."""
 
     result: list[ActionResult] | None
     output: AgentOutput | None
     items: int
 
     @classmethod
-    def of(cls, state: AgentState) -> Before:
+    def take(cls, state: AgentState) -> StepSnapshot:
         items = len(state.message_manager_state.agent_history_items)
         return cls(state.last_result, state.last_model_output, items)
 
-    def bring_back(self, state: AgentState) -> None:
+    def restore(self, state: AgentState) -> None:
         state.last_result, state.last_model_output = self.result, self.output
         del state.message_manager_state.agent_history_items[self.items :]
 
 
-def saved(state: AgentState) -> dict[str, Any]:
-    """All but the messages, which are made anew for each step, and the last output, whose type is the agent's own."""
+def dump(state: AgentState) -> dict[str, Any]:
+    """The state without its messages, which each step builds again, and without the last output, whose type the
+    agent creates.
+    """
     messages = state.message_manager_state
     history, output = messages.history, state.last_model_output
     messages.history, state.last_model_output = MessageHistory(), None
@@ -39,9 +41,9 @@ def saved(state: AgentState) -> dict[str, Any]:
         messages.history, state.last_model_output = history, output
 
 
-def restored(saved: dict[str, Any], directory: Path) -> AgentState:
-    """`directory` holds the agent's notes."""
+def load(saved: dict[str, Any], directory: Path) -> AgentState:
+    """`directory` is for the agent's notes."""
     state = AgentState.model_validate(saved)
     if state.file_system_state is not None:
-        state.file_system_state.base_dir = str(directory)  # this process's, not the one's that has died
+        state.file_system_state.base_dir = str(directory)  # the saved path belongs to the earlier process
     return state

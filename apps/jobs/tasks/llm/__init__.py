@@ -1,1 +1,1 @@
-"""The caller's language model: its name, its key, and the way to it. Nothing here knows of browsers or jobs' rows."""
+"""The caller's language model: its name, its key, and the transport to its provider."""

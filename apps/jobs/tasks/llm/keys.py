@@ -1,7 +1,7 @@
-"""Callers' LLM keys: sealed, in Redis alone, for as long as their job is not over.
+"""Keeps callers' LLM keys encrypted in Redis, and nowhere else, until their job ends.
 
-A key is sealed for its job (AES-256-GCM, with the job's id authenticated): in another job's place it does not open.
-Redis may be emptied at any moment. Then the key is gone, which its job must be able to bear.
+A key is sealed with AES-256-GCM. The job's id is authenticated, so a key that is copied to another job can't be
+decrypted. Redis may lose its data at any time: then the job fails when a worker next reads the key.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from apps.core.errors import NotReady
 
 log = logging.getLogger(__name__)
 
-# From its last use: longer than a task waits in the queue, runs, and waits for a human.
-LIFE_SECONDS = 24 * 3600
+# After the last use. Longer than the time that a task may be queued, run and wait for a human.
+TTL_SECONDS = 24 * 3600
 
 
-class KeyGone(Exception):
-    """There is no key for the job, or none that opens."""
+class KeyUnavailable(Exception):
+    """There is no key for the job, or it can't be decrypted."""
 
 
-class KeyOutOfReach(KeyGone):
-    """Redis doesn't answer. The key may be there when it does."""
+class KeyStoreUnavailable(KeyUnavailable):
+    """Redis does not answer. It may still have the key."""
 
 
 def put(*, job_id: uuid.UUID, key: str) -> None:
-    """Raises NotReady when Redis is away: without the key the job could not begin."""
+    """Stores the key. Raises NotReady when Redis is away."""
     sealed = sealing.seal(key.encode(), context=_context(job_id))
     try:
-        _redis().set(_name(job_id), sealed, ex=LIFE_SECONDS)
+        _redis().set(_name(job_id), sealed, ex=TTL_SECONDS)
     except (redis.RedisError, OSError) as error:
-        log.warning("an LLM key could not be kept", extra={"cause": type(error).__name__})
-        raise NotReady("The key can't be kept right now: try again in a moment.") from None
+        log.warning("an LLM key could not be stored", extra={"cause": type(error).__name__})
+        raise NotReady("The key can't be stored right now. Try again in a few seconds.") from None
 
 
 def get(*, job_id: uuid.UUID) -> str:
-    """The job's key, which from now on lives its full time again. Raises KeyGone."""
+    """The job's key. Its TTL starts again. Raises KeyUnavailable."""
     try:
-        sealed = _redis().getex(_name(job_id), ex=LIFE_SECONDS)
+        sealed = _redis().getex(_name(job_id), ex=TTL_SECONDS)
     except (redis.RedisError, OSError) as error:
-        raise KeyOutOfReach("Redis is away") from error
+        raise KeyStoreUnavailable("Redis is away") from error
     if not isinstance(sealed, bytes):
-        raise KeyGone("Redis was emptied, or the key's time was up")
+        raise KeyUnavailable("Redis was emptied, or the key has expired")
     try:
         return sealing.unseal(sealed, context=_context(job_id)).decode()
     except sealing.Unreadable as error:
-        raise KeyGone("its master key is gone") from error
+        raise KeyUnavailable("it can't be decrypted: its master key is missing") from error
 
 
 def forget(*, job_id: uuid.UUID) -> None:
-    """The job is over. What can't be deleted now goes when its time is up."""
+    """Deletes the key of a job that has ended. If Redis is away, the key expires with its TTL."""
     try:
         _redis().delete(_name(job_id))
     except (redis.RedisError, OSError) as error:
-        log.warning("an LLM key could not be deleted and expires", extra={"cause": type(error).__name__})
+        log.warning("an LLM key could not be deleted; it expires", extra={"cause": type(error).__name__})
 
 
 def _name(job_id: uuid.UUID) -> str:

@@ -1,4 +1,4 @@
-"""Which provider speaks to the model that a caller named. Pure."""
+"""Parses the name of a model, and finds its provider. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal, get_args
 Provider = Literal["anthropic", "openai"]
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
-DEFAULT = "gpt-4.1-mini"  # the specification's
+DEFAULT = "gpt-4.1-mini"  # given by the specification
 MAX_LENGTH = 200
-# What providers and gateways that speak like them use: vendor/model, tags, fine-tunes.
+# The characters in use by providers and compatible gateways: vendor/model, tags, fine-tunes.
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 
 

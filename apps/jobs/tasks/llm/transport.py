@@ -1,8 +1,8 @@
-"""The way from a worker to a provider, for the clients of Anthropic and OpenAI: guarded, patient, alone with the key.
+"""The HTTP transport from a worker to a provider, for the client libraries of Anthropic and OpenAI.
 
-Those clients are given no key and read none of the environment's: this puts the caller's key on the wire, and nothing
-else that they would send of their own accord. Addresses are checked as they are dialled (`apps.core.outgoing`).
-A call is tried again after what may pass; what won't is kept in `trouble`, in the provider's words without secrets.
+The libraries get no key, not even from the environment: this transport adds the caller's key, and forwards only the
+headers that the API needs. Addresses are checked when a connection opens (`apps.core.outgoing`). The transport retries
+transient failures. A permanent one is kept in `failure`, with the provider's message but without secrets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -19,24 +18,29 @@ import httpx2
 from django.conf import settings
 
 from apps.core.outgoing.network import GuardedBackend, Refused, Resolving
-from apps.jobs.tasks.llm import verdicts
+from apps.jobs.tasks.llm import provider_failures
 from apps.jobs.tasks.llm.names import Provider
-from apps.jobs.tasks.llm.verdicts import Trouble
+from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 
 MAX_ANSWER = 8 * 1024 * 1024
-# Of one attempt. A model that thinks for longer than this gives no answer.
+# The time limit of one attempt, which includes the time that the model thinks.
 ATTEMPT_SECONDS = 120.0
 
 DEFAULT_BASE_URLS: dict[Provider, str] = {
     "anthropic": "https://api.anthropic.com",
     "openai": "https://api.openai.com/v1",
 }
-_PASSED_ON = frozenset({"accept", "content-type", "content-length", "host", "user-agent"})
-_PREFIX_PASSED_ON = "anthropic-"
+_FORWARDED_HEADERS = frozenset({"accept", "content-type", "content-length", "host", "user-agent"})
+_FORWARDED_PREFIX = "anthropic-"
 
 
-class PatientTransport(httpx2.AsyncBaseTransport):
-    """For one task. `sleep` and `seconds` are for tests."""
+# One for each process.
+_ssl_context = functools.cache(httpcore.default_ssl_context)
+_resolver = functools.cache(Resolving)
+
+
+class RetryingTransport(httpx2.AsyncBaseTransport):
+    """The transport of one task. Tests set `sleep` and `seconds`."""
 
     def __init__(
         self,
@@ -46,34 +50,34 @@ class PatientTransport(httpx2.AsyncBaseTransport):
         seconds: float = ATTEMPT_SECONDS,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.trouble: Trouble | None = None
+        self.failure: ProviderFailure | None = None
         self._provider = provider
         self._key = key
         self._seconds = seconds
         self._sleep = sleep
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_certificates(),
-            network_backend=GuardedBackend(allow=settings.ALLOW_ADDRESSES, resolve=_resolving(), max_answer=MAX_ANSWER),
+            ssl_context=_ssl_context(),
+            network_backend=GuardedBackend(allow=settings.ALLOW_ADDRESSES, resolve=_resolver(), max_answer=MAX_ANSWER),
             max_connections=4,
             keepalive_expiry=20.0,
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Raises httpx2.TransportError when there was no answer after all."""
+        """Raises httpx2.TransportError when no attempt got an answer."""
         content = await request.aread()
         attempt, paused = 1, 0.0
         while True:
-            answer, trouble = await self._attempt(request, content)
-            if trouble is None:
+            answer, failure = await self._attempt(request, content)
+            if failure is None:
                 break
-            seconds = verdicts.pause(trouble, attempt=attempt, paused=paused, chance=random.random())  # noqa: S311
+            seconds = provider_failures.retry_delay(failure, attempt=attempt, paused=paused, chance=random.random())  # noqa: S311
             if seconds is None:
-                self.trouble = trouble
+                self.failure = failure
                 break
             await self._sleep(seconds)
             attempt, paused = attempt + 1, paused + seconds
         if answer is None:
-            raise httpx2.ConnectError(trouble.message if trouble else "no answer", request=request)
+            raise httpx2.ConnectError(failure.message if failure else "no answer", request=request)
         return answer
 
     def without_secrets(self, text: str) -> str:
@@ -82,33 +86,40 @@ class PatientTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self._pool.aclose()
 
-    async def _attempt(self, request: httpx2.Request, content: bytes) -> tuple[httpx2.Response | None, Trouble | None]:
+    async def _attempt(
+        self, request: httpx2.Request, content: bytes
+    ) -> tuple[httpx2.Response | None, ProviderFailure | None]:
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await self._pool.handle_async_request(self._on_the_wire(request, content))
+                answer = await self._pool.handle_async_request(self._wire_request(request, content))
                 try:
                     body = b"".join([chunk async for chunk in answer.aiter_stream()])
                 finally:
                     await answer.aclose()
         except TimeoutError:
-            return None, Trouble("LLM_ERROR", f"The provider gave no answer within {self._seconds:g} s.", again=True)
+            return None, ProviderFailure(
+                "LLM_ERROR", f"The provider gave no answer within {self._seconds:g} s.", retryable=True
+            )
         except Refused as error:
-            return None, Trouble("LLM_ERROR", f"The provider can't be reached: {error}")
+            return None, ProviderFailure("LLM_ERROR", f"The provider can't be reached: {error}")
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-            said = self.without_secrets(str(error) or type(error).__name__)[: verdicts.MAX_WORDS]
-            return None, Trouble("LLM_ERROR", f"The provider can't be reached: {said}", again=True)
+            said = self.without_secrets(str(error) or type(error).__name__)[: provider_failures.MAX_MESSAGE_CHARS]
+            return None, ProviderFailure("LLM_ERROR", f"The provider can't be reached: {said}", retryable=True)
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
-        # What was compressed reaches the client so, and is opened there; errors are not worth a compression.
-        trouble = verdicts.judge(
-            answer.status, dict(headers), self.without_secrets(body.decode("latin-1")).encode("latin-1"), now=_now()
+        # A compressed body is passed on as it is, and the client decompresses it. Providers do not compress errors.
+        failure = provider_failures.failure_of(
+            answer.status,
+            dict(headers),
+            self.without_secrets(body.decode("latin-1")).encode("latin-1"),
+            now=datetime.now(UTC),
         )
-        return httpx2.Response(answer.status, headers=headers, content=body, request=request), trouble
+        return httpx2.Response(answer.status, headers=headers, content=body, request=request), failure
 
-    def _on_the_wire(self, request: httpx2.Request, content: bytes) -> httpcore.Request:
+    def _wire_request(self, request: httpx2.Request, content: bytes) -> httpcore.Request:
         headers = [
             (name, value)
             for name, value in request.headers.raw
-            if (lower := name.decode("latin-1").lower()) in _PASSED_ON or lower.startswith(_PREFIX_PASSED_ON)
+            if (lower := name.decode("latin-1").lower()) in _FORWARDED_HEADERS or lower.startswith(_FORWARDED_PREFIX)
         ]
         if self._provider == "anthropic":
             headers.append((b"x-api-key", self._key.encode()))
@@ -121,17 +132,3 @@ class PatientTransport(httpx2.AsyncBaseTransport):
             target=request.url.raw_path,
         )
         return httpcore.Request(request.method.encode(), url, headers=headers, content=content)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@functools.cache
-def _certificates() -> ssl.SSLContext:
-    return httpcore.default_ssl_context()
-
-
-@functools.cache
-def _resolving() -> Resolving:
-    return Resolving()

@@ -12,7 +12,7 @@ from django.conf import LazySettings
 
 from addresses.policy import parse_allow_list
 from apps.jobs.tasks.llm.names import Provider
-from apps.jobs.tasks.llm.transport import PatientTransport
+from apps.jobs.tasks.llm.transport import RetryingTransport
 from tests.fakes.model import (
     Always,
     Done,
@@ -47,7 +47,7 @@ class Caller:
     def __init__(self, model: ScriptedModel, provider: Provider = "anthropic", **options: Any) -> None:
         self.model, self.provider = model, provider
         self.pauses: list[float] = []
-        self.transport = PatientTransport(provider, KEY, sleep=self._sleep, **options)
+        self.transport = RetryingTransport(provider, KEY, sleep=self._sleep, **options)
         self.http = httpx2.AsyncClient(transport=self.transport, timeout=None)
 
     async def _sleep(self, seconds: float) -> None:
@@ -79,7 +79,7 @@ async def caller(model: ScriptedModel) -> AsyncIterator[Caller]:
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
-async def test_the_callers_key_is_on_the_wire_and_nothing_of_the_environments(
+async def test_the_callers_key_is_wire_request_and_nothing_of_the_environments(
     model: ScriptedModel, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
@@ -91,7 +91,7 @@ async def test_the_callers_key_is_on_the_wire_and_nothing_of_the_environments(
     await caller.ask("hello")
 
     assert [seen.api_key for seen in model.requests] == [KEY]
-    sent = caller.transport._on_the_wire(
+    sent = caller.transport._wire_request(
         httpx2.Request("POST", model.base_url, headers={"Authorization": "theirs", "OpenAI-Organization": "theirs"}),
         b"",
     )
@@ -105,7 +105,7 @@ async def test_what_may_pass_is_tried_again(model: ScriptedModel, caller: Caller
     await caller.ask("shaky")
 
     assert len(model.requests) == 4
-    assert len(caller.pauses) == 3 and caller.transport.trouble is None
+    assert len(caller.pauses) == 3 and caller.transport.failure is None
 
 
 async def test_a_limit_is_waited_for_as_long_as_the_provider_says(model: ScriptedModel, caller: Caller) -> None:
@@ -135,7 +135,7 @@ async def test_what_does_not_pass_is_given_up(
         await caller.ask("never")
 
     assert len(model.requests) == attempts
-    assert caller.transport.trouble is not None and caller.transport.trouble.code == code
+    assert caller.transport.failure is not None and caller.transport.failure.code == code
 
 
 async def test_a_provider_that_says_nothing_is_given_up_after_a_time(model: ScriptedModel) -> None:
@@ -145,8 +145,8 @@ async def test_a_provider_that_says_nothing_is_given_up_after_a_time(model: Scri
     with pytest.raises(Exception, match=r"\w"):
         await caller.ask("silent")
 
-    assert caller.transport.trouble is not None
-    assert caller.transport.trouble.message == "The provider gave no answer within 0.1 s."
+    assert caller.transport.failure is not None
+    assert caller.transport.failure.message == "The provider gave no answer within 0.1 s."
     await caller.close()
 
 
@@ -158,8 +158,8 @@ async def test_a_key_that_the_provider_repeats_is_not_told(model: ScriptedModel,
     with pytest.raises(Exception, match=r"\w"):
         await caller.ask("gossip")
 
-    assert caller.transport.trouble is not None
-    assert KEY not in caller.transport.trouble.message and "[the key]" in caller.transport.trouble.message
+    assert caller.transport.failure is not None
+    assert KEY not in caller.transport.failure.message and "[the key]" in caller.transport.failure.message
     await caller.close()
 
 
@@ -168,8 +168,8 @@ async def test_nobody_inside_is_reached(caller: Caller, host: str) -> None:
     with pytest.raises(Exception, match=r"\w"):
         await caller.ask("hello", base_url=f"http://{host}")
 
-    assert caller.transport.trouble is not None and caller.transport.trouble.code == "LLM_ERROR"
-    assert "may not be reached" in caller.transport.trouble.message
+    assert caller.transport.failure is not None and caller.transport.failure.code == "LLM_ERROR"
+    assert "may not be reached" in caller.transport.failure.message
 
 
 async def test_who_gives_up_waiting_leaves_nothing_behind(model: ScriptedModel, caller: Caller) -> None:

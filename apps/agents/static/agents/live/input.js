@@ -1,36 +1,36 @@
-// Passes on what the person in control does: mouse, wheel, keyboard, text of input methods, paste and copy.
-// All of it arrives at one transparent text field over the picture, since only a field gets input methods and pastes.
+// Forwards input to the browser: mouse, wheel, keyboard, input methods, paste and copy.
+// A transparent text field over the picture gets all events, because only a text field gets input methods and pastes.
 
-const PACE_MS = 33; // between moves, and between turns of the wheel
-const LINE_PIXELS = 40; // a wheel that counts lines
-const PASTE_AT_ONCE = 40_000; // characters of one message
+const PACE_MS = 33; // between two mouse moves, and between two wheel events
+const LINE_PIXELS = 40; // per line, for a wheel that counts lines
+const PASTE_AT_ONCE = 40_000; // characters in one message
 const PASTE_AT_MOST = 1_000_000;
 const BUTTONS = ["left", "middle", "right", "back", "forward"];
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
-export function takeInput(field, send, say) {
-  takeMouse(field, send);
-  takeWheel(field, send);
-  takeKeys(field, send);
-  takeText(field, send, say);
+export function forwardInput(field, send, showToast) {
+  forwardMouse(field, send);
+  forwardWheel(field, send);
+  forwardKeys(field, send);
+  forwardText(field, send, showToast);
 }
 
 const within = (number, least, most) => Math.min(most, Math.max(least, number));
 
-function place(field, { clientX, clientY }) {
+function position(field, { clientX, clientY }) {
   const { left, top, width, height } = field.getBoundingClientRect();
-  return { x: within((clientX - left) / width, 0, 1), y: within((clientY - top) / height, 0, 1) };
+  return { x: clamp((clientX - left) / width, 0, 1), y: clamp((clientY - top) / height, 0, 1) };
 }
 
 function modifiers(event) {
-  // AltGr, and Option on a Mac, have done their work once there is a character.
+  // AltGr, and Option on a Mac, only select the character, so they are not sent as modifiers.
   const written = event.getModifierState?.("AltGraph") || (MAC && event.altKey && event.key?.length === 1);
   const { altKey, ctrlKey, metaKey, shiftKey } = event;
   return (altKey && !written) * 1 + (ctrlKey && !(written && !MAC)) * 2 + metaKey * 4 + shiftKey * 8;
 }
 
-// Calls `act` with what has gathered, at most every PACE_MS, and with the last of it.
-function paced(act) {
+// Calls `act` with the merged events at most every PACE_MS, and always with the last event.
+function throttle(act) {
   let timer = 0;
   let gathered = null;
   const go = () => {
@@ -47,14 +47,14 @@ function paced(act) {
   };
 }
 
-function takeMouse(field, send) {
-  const moves = paced((message) => send("mouse", message));
+function forwardMouse(field, send) {
+  const moves = throttle((message) => send("mouse", message));
   const message = (action, event) => ({
     action,
-    ...place(field, event),
+    ...position(field, event),
     button: action === "move" ? "none" : BUTTONS[event.button] ?? "left",
     buttons: event.buttons & 31,
-    clicks: action === "move" ? 0 : within(event.detail, 1, 3),
+    clicks: action === "move" ? 0 : clamp(event.detail, 1, 3),
     modifiers: modifiers(event),
   });
   let pressed = false;
@@ -63,7 +63,7 @@ function takeMouse(field, send) {
     if (pressed || event.target === field) moves.gather(() => message("move", event));
   });
   field.addEventListener("mousedown", (event) => {
-    event.preventDefault(); // no selection, no scrolling by the middle button; and so no focus either
+    event.preventDefault(); // prevents selection and middle-button scrolling, but also focus
     field.focus({ preventScroll: true });
     pressed = true;
     moves.flush();
@@ -78,12 +78,12 @@ function takeMouse(field, send) {
   for (const kind of ["contextmenu", "dragstart"]) field.addEventListener(kind, (event) => event.preventDefault());
 }
 
-function takeWheel(field, send) {
-  const turns = paced(({ dx, dy, ...rest }) => {
-    send("wheel", { ...rest, dx: within(dx, -10_000, 10_000), dy: within(dy, -10_000, 10_000) });
+function forwardWheel(field, send) {
+  const turns = throttle(({ dx, dy, ...rest }) => {
+    send("wheel", { ...rest, dx: clamp(dx, -10_000, 10_000), dy: clamp(dy, -10_000, 10_000) });
   });
   const turn = (event, dx, dy) => turns.gather((before) => ({
-    ...place(field, event),
+    ...position(field, event),
     dx: (before?.dx ?? 0) + dx,
     dy: (before?.dy ?? 0) + dy,
     modifiers: modifiers(event),
@@ -95,7 +95,7 @@ function takeWheel(field, send) {
     turn(event, event.deltaX * unit, event.deltaY * unit);
   }, { passive: false });
 
-  // A tap becomes a click by itself; a finger that moves turns the wheel.
+  // The browser turns a tap into a click. A moving finger becomes wheel events.
   let last = null;
   field.addEventListener("touchstart", ({ touches }) => { last = touches[0]; }, { passive: true });
   field.addEventListener("touchmove", (event) => {
@@ -106,15 +106,15 @@ function takeWheel(field, send) {
   }, { passive: true });
 }
 
-// Of a shortcut: what is written on the key or, where that is no Latin letter, its place on an English keyboard.
-function letter({ key, code }) {
+// The letter of a shortcut: the character of the key or, if that is not Latin, the position on an English keyboard.
+function shortcutLetter({ key, code }) {
   return (/^[a-z]$/i.test(key) ? key : code.replace("Key", "")).toLowerCase();
 }
 
-function takeKeys(field, send) {
+function forwardKeys(field, send) {
   const held = new Map();
 
-  function strike(down, event) {
+  function sendKey(down, event) {
     const { key, code, keyCode, location, repeat } = event;
     const stroke = { key: key.slice(0, 32), code: code.slice(0, 32), key_code: keyCode & 255, location: location & 3 };
     if (down) held.set(code, stroke);
@@ -122,31 +122,31 @@ function takeKeys(field, send) {
     send("key", { ...stroke, down, repeat, modifiers: modifiers(event) });
   }
 
-  function release() {
+  function releaseKeys() {
     for (const stroke of held.values()) send("key", { ...stroke, down: false, repeat: false, modifiers: 0 });
     held.clear();
   }
 
   field.addEventListener("keydown", (event) => {
-    if (event.isComposing || event.keyCode === 229 || event.key === "Dead") return; // an input method is at work
-    const shortcut = (event.ctrlKey || event.metaKey) && !event.altKey ? letter(event) : "";
-    if (shortcut === "v") return; // becomes a paste, below
+    if (event.isComposing || event.keyCode === 229 || event.key === "Dead") return; // an input method handles the key
+    const shortcut = (event.ctrlKey || event.metaKey) && !event.altKey ? shortcutLetter(event) : "";
+    if (shortcut === "v") return; // causes a paste event, handled below
     event.preventDefault();
     if (event.key === "Escape" && event.shiftKey) {
       field.blur();
       return;
     }
-    if (shortcut === "c" || shortcut === "x") send("copy"); // before a cut takes it away
-    strike(true, event);
+    if (shortcut === "c" || shortcut === "x") send("copy"); // before a cut deletes the selection
+    sendKey(true, event);
   });
   field.addEventListener("keyup", (event) => {
-    if (held.has(event.code)) strike(false, event);
-    if (event.key === "Meta") release(); // a Mac keeps the others' ends to itself
+    if (held.has(event.code)) sendKey(false, event);
+    if (event.key === "Meta") releaseKeys(); // macOS sends no keyup for keys held together with Meta
   });
-  field.addEventListener("blur", release); // else a key would stay down for ever
+  field.addEventListener("blur", release); // or a held key would stay down
 }
 
-function takeText(field, send, say) {
+function forwardText(field, send, showToast) {
   const stroke = (key, keyCode) => {
     for (const down of [true, false])
       send("key", { key, code: key, key_code: keyCode, location: 0, down, repeat: false, modifiers: 0 });
@@ -156,16 +156,16 @@ function takeText(field, send, say) {
     event.preventDefault();
     const text = event.clipboardData.getData("text/plain");
     if (text.length > PASTE_AT_MOST) {
-      say("That is too much to paste");
+      showToast("The text is too long to paste");
       return;
     }
-    for (const part of parts(text)) send("text", { text: part });
+    for (const part of chunks(text)) send("text", { text: part });
   });
   field.addEventListener("compositionend", (event) => {
     if (event.data) send("text", { text: event.data });
     field.value = "";
   });
-  field.addEventListener("input", (event) => { // what comes without keys: keyboards on screens, dictation, emoji
+  field.addEventListener("input", (event) => { // input without key events: on-screen keyboards, dictation, emoji
     if (event.isComposing || event.inputType === "insertCompositionText") return;
     if (event.inputType === "deleteContentBackward") stroke("Backspace", 8);
     else if (event.inputType === "insertLineBreak") stroke("Enter", 13);
@@ -174,10 +174,10 @@ function takeText(field, send, say) {
   });
 }
 
-function* parts(text) {
+function* chunks(text) {
   for (let at = 0; at < text.length;) {
     let end = Math.min(text.length, at + PASTE_AT_ONCE);
-    if (end < text.length && /[\uD800-\uDBFF]/.test(text[end - 1])) end -= 1; // don't cut a character in half
+    if (end < text.length && /[\uD800-\uDBFF]/.test(text[end - 1])) end -= 1; // keep surrogate pairs together
     yield text.slice(at, end);
     at = end;
   }

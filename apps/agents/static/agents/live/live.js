@@ -1,10 +1,10 @@
-// Shows a running browser: keeps a connection to the gateway, draws what comes, says how things stand.
-// All that a page in that browser made up (title, address, selected text) is shown as text, never as HTML.
+// Shows a running browser: keeps a connection to the gateway, draws its frames, and shows the state.
+// Text from pages in that browser (title, URL, selected text) is untrusted: it is shown as text, never as HTML.
 
-import { takeInput } from "./input.js";
+import { forwardInput } from "./input.js";
 
 const ENDED = 4001; // the gateway's close code for a session that is over
-const SILENCE_MS = 30_000; // the gateway gives a sign of life every 10 s
+const SILENCE_MS = 30_000; // the gateway sends a message at least every 10 s
 const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 10_000;
 const REASONS = {
@@ -19,7 +19,7 @@ const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnec
 const { body } = document;
 const element = (id) => document.getElementById(id);
 const canvas = element("canvas");
-const pen = canvas.getContext("2d", { alpha: false });
+const context2d = canvas.getContext("2d", { alpha: false });
 
 let socket = null;
 let tries = 0;
@@ -27,7 +27,7 @@ let retry = 0; // timers
 let watchdog = 0;
 let toasting = 0;
 
-function is(state, news = "", detail = "") {
+function setState(state, news = "", detail = "") {
   body.dataset.state = state;
   element("state").textContent = STATES[state];
   element("news").textContent = news;
@@ -39,23 +39,23 @@ function connect() {
   const mine = new WebSocket(body.dataset.socket);
   mine.binaryType = "blob";
   mine.onmessage = ({ data }) => {
-    stayAwake();
-    if (typeof data === "string") hear(JSON.parse(data));
-    else show(data);
+    resetWatchdog();
+    if (typeof data === "string") onMessage(JSON.parse(data));
+    else drawFrame(data);
   };
-  mine.onclose = ({ code, reason }) => lost(mine, code, reason);
+  mine.onclose = ({ code, reason }) => onLost(mine, code, reason);
   socket = mine;
-  stayAwake();
+  resetWatchdog();
 }
 
-// A connection can die without a word: a laptop that slept, a network that changed.
-function stayAwake() {
+// A connection can break without a close event, for example when a laptop sleeps or the network changes.
+function resetWatchdog() {
   clearTimeout(watchdog);
   const mine = socket;
-  watchdog = setTimeout(() => lost(mine, 0, ""), SILENCE_MS);
+  watchdog = setTimeout(() => onLost(mine, 0, ""), SILENCE_MS);
 }
 
-function lost(which, code, reason) {
+function onLost(which, code, reason) {
   if (which !== socket || body.dataset.state === "ended") return;
   socket = null;
   which.onclose = which.onmessage = null;
@@ -65,19 +65,19 @@ function lost(which, code, reason) {
     end("");
     return;
   }
-  is("reconnecting", "Reconnecting …", code === 1013 || code === 1008 ? reason : "");
+  setState("reconnecting", "Reconnecting …", code === 1013 || code === 1008 ? reason : "");
   const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** tries) * (0.75 + Math.random() / 2);
   tries += 1;
-  retry = setTimeout(tryAgain, wait);
+  retry = setTimeout(reconnect, wait);
 }
 
-// A refused WebSocket does not say why, so this page is asked whether there is still something to see.
-async function tryAgain() {
+// The browser does not show why a WebSocket was refused, so ask the API whether the session has ended.
+async function reconnect() {
   clearTimeout(retry);
   let status = 0;
   try {
     ({ status } = await fetch(location.pathname, { method: "HEAD", cache: "no-store" }));
-  } catch { /* the network is away: so is the gateway, which connect() will find out */ }
+  } catch { /* no network: connect() fails too, and retries */ }
   if (socket !== null || body.dataset.state === "ended") return;
   if (status === 404 || status === 410) end("");
   else connect();
@@ -86,23 +86,23 @@ async function tryAgain() {
 function end(reason) {
   clearTimeout(retry);
   clearTimeout(watchdog);
-  is("ended", "The session has ended", Object.hasOwn(REASONS, reason) ? REASONS[reason] : "");
+  setState("ended", "The session has ended", Object.hasOwn(REASONS, reason) ? REASONS[reason] : "");
   document.title = "Session ended";
-  pen.clearRect(0, 0, canvas.width, canvas.height); // what the browser held is gone: so is its picture
+  context2d.clearRect(0, 0, canvas.width, canvas.height); // the data of the session is deleted, so remove its last frame
 }
 
-function hear(message) {
+function onMessage(message) {
   switch (message.type) {
     case "hello":
       tries = 0;
-      is("live");
-      describe(message);
+      setState("live");
+      showPageDetails(message);
       break;
     case "page":
-      describe(message);
+      showPageDetails(message);
       break;
     case "clipboard":
-      copied(message.text);
+      copyToClipboard(message.text);
       break;
     case "ended":
       end(message.reason);
@@ -110,18 +110,18 @@ function hear(message) {
   }
 }
 
-function describe({ title, url, width, height }) {
+function showPageDetails({ title, url, width, height }) {
   element("title").textContent = title;
   element("url").textContent = element("url").title = url === title ? "" : url;
   document.title = title ? `${title} · Live view` : "Live view";
   if (width > 0 && height > 0) element("screen").style.setProperty("--ratio", width / height);
 }
 
-// Frames may come faster than they are decoded: of those that wait only the newest is drawn.
+// Frames may arrive faster than they are decoded. Only the newest waiting frame is drawn.
 let drawing = false;
 let newest = null;
 
-async function show(frame) {
+async function drawFrame(frame) {
   newest = frame;
   if (drawing) return;
   drawing = true;
@@ -135,14 +135,14 @@ async function show(frame) {
         canvas.width = picture.width;
         canvas.height = picture.height;
       }
-      pen.drawImage(picture, 0, 0);
+      context2d.drawImage(picture, 0, 0);
       picture.close();
-    } catch { /* half a picture: the next one is on its way */ }
+    } catch { /* a damaged frame: draw the next one */ }
   }
   drawing = false;
 }
 
-function say(text) {
+function showToast(text) {
   const toast = element("toast");
   toast.textContent = text;
   toast.hidden = false;
@@ -150,11 +150,11 @@ function say(text) {
   toasting = setTimeout(() => { toast.hidden = true; }, 2000);
 }
 
-async function copied(text) {
+async function copyToClipboard(text) {
   if (!text) return;
   try {
     await navigator.clipboard.writeText(text);
-    say("Copied");
+    showToast("Copied");
   } catch { // no permission, or no HTTPS
     element("copied-text").value = text;
     element("copied").showModal();
@@ -166,11 +166,11 @@ function send(type, fields = {}) {
   if (socket !== null && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type, ...fields }));
 }
 
-function hurry() {
-  if (body.dataset.state === "reconnecting" && socket === null && !document.hidden) tryAgain();
+function reconnectIfVisible() {
+  if (body.dataset.state === "reconnecting" && socket === null && !document.hidden) reconnect();
 }
 
-addEventListener("online", hurry);
-document.addEventListener("visibilitychange", hurry);
-if (body.dataset.mode === "control") takeInput(element("keys"), send, say);
+addEventListener("online", reconnectIfVisible);
+document.addEventListener("visibilitychange", reconnectIfVisible);
+if (body.dataset.mode === "control") forwardInput(element("keys"), send, showToast);
 connect();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.jobs.tasks.domains import Domains, checked
+from apps.jobs.tasks.allowed_domains import AllowedDomains, check_pattern
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ from apps.jobs.tasks.domains import Domains, checked
     ],
 )
 def test_which_page_is_inside(pattern: str, url: str, permitted: bool) -> None:
-    assert Domains.of([checked(pattern)]).permit(url) is permitted
+    assert AllowedDomains.of([check_pattern(pattern)]).permits(url) is permitted
 
 
 def test_without_a_list_every_page_is() -> None:
-    assert Domains().permit("https://anywhere.test/")
-    assert not Domains.of(["a.test", "b.test"]).permit("https://c.test/")
-    assert Domains.of(["a.test", "b.test"]).permit("https://b.test/")
+    assert AllowedDomains().permits("https://anywhere.test/")
+    assert not AllowedDomains.of(["a.test", "b.test"]).permits("https://c.test/")
+    assert AllowedDomains.of(["a.test", "b.test"]).permits("https://b.test/")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_without_a_list_every_page_is() -> None:
     [("Example.COM", "example.com"), ("*.Example.com.", "*.example.com"), ("münchen.de", "xn--mnchen-3ya.de")],
 )
 def test_patterns_are_made_plain(pattern: str, plain: str) -> None:
-    assert checked(pattern) == plain
+    assert check_pattern(pattern) == plain
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_patterns_are_made_plain(pattern: str, plain: str) -> None:
 )
 def test_what_is_no_host_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="must be a host"):
-        checked(pattern)
+        check_pattern(pattern)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.jobs.tasks.llm.verdicts import MAX_PAUSES, Trouble, judge, pause
+from apps.jobs.tasks.llm.provider_failures import MAX_TOTAL_DELAY, ProviderFailure, failure_of, retry_delay
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -18,11 +18,11 @@ def body(message: str, **more: str) -> bytes:
 
 @pytest.mark.parametrize("status", [200, 201])
 def test_an_answer_is_no_trouble(status: int) -> None:
-    assert judge(status, {}, b"anything", now=NOW) is None
+    assert failure_of(status, {}, b"anything", now=NOW) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "code", "again"),
+    ("status", "said", "code", "retryable"),
     [
         (401, body("invalid x-api-key", type="authentication_error"), "INVALID_API_KEY", False),
         (403, body("no access to this model"), "INVALID_API_KEY", False),
@@ -36,12 +36,12 @@ def test_an_answer_is_no_trouble(status: int) -> None:
         (529, body("Overloaded", type="overloaded_error"), "LLM_ERROR", True),
     ],
 )
-def test_what_an_error_means(status: int, said: bytes, code: str, again: bool) -> None:
-    trouble = judge(status, {}, said, now=NOW)
+def test_what_an_error_means(status: int, said: bytes, code: str, retryable: bool) -> None:
+    failure = failure_of(status, {}, said, now=NOW)
 
-    assert trouble is not None
-    assert (trouble.code, trouble.again) == (code, again)
-    assert f"The provider answered {status}" in trouble.message
+    assert failure is not None
+    assert (failure.code, failure.retryable) == (code, retryable)
+    assert f"The provider answered {status}" in failure.message
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_what_an_error_means(status: int, said: bytes, code: str, again: bool) -
     ],
 )
 def test_the_providers_own_words_are_told(said: bytes, words: str) -> None:
-    trouble = judge(400, {}, said, now=NOW)
+    failure = failure_of(400, {}, said, now=NOW)
 
-    assert trouble is not None and words in trouble.message
-    assert len(trouble.message) < 1100
+    assert failure is not None and words in failure.message
+    assert len(failure.message) < 1100
 
 
 @pytest.mark.parametrize(
@@ -77,31 +77,31 @@ def test_the_providers_own_words_are_told(said: bytes, words: str) -> None:
     ],
 )
 def test_how_long_a_provider_asks_to_wait(text: str, seconds: float | None) -> None:
-    trouble = judge(429, {"retry-after": text}, b"", now=NOW)
+    failure = failure_of(429, {"retry-after": text}, b"", now=NOW)
 
-    assert trouble is not None and trouble.retry_after == seconds
+    assert failure is not None and failure.retry_after == seconds
 
 
-def pauses(trouble: Trouble, chance: float = 0.5) -> list[float]:
+def pauses(failure: ProviderFailure, chance: float = 0.5) -> list[float]:
     """Of a call that never succeeds."""
     made: list[float] = []
-    while (seconds := pause(trouble, attempt=len(made) + 1, paused=sum(made), chance=chance)) is not None:
+    while (seconds := retry_delay(failure, attempt=len(made) + 1, paused=sum(made), chance=chance)) is not None:
         made.append(seconds)
     return made
 
 
 def test_what_may_pass_is_tried_again_ever_more_rarely() -> None:
-    assert pauses(Trouble("LLM_ERROR", "", again=True)) == [1, 2, 4]
-    assert pauses(Trouble("RATE_LIMIT", "", again=True)) == [1, 2, 4, 8, 16]
-    assert pauses(Trouble("LLM_ERROR", "", again=True), chance=0.0) == [0.75, 1.5, 3]
+    assert pauses(ProviderFailure("LLM_ERROR", "", retryable=True)) == [1, 2, 4]
+    assert pauses(ProviderFailure("RATE_LIMIT", "", retryable=True)) == [1, 2, 4, 8, 16]
+    assert pauses(ProviderFailure("LLM_ERROR", "", retryable=True), chance=0.0) == [0.75, 1.5, 3]
 
 
 def test_what_will_not_pass_is_not_tried_again() -> None:
-    assert pauses(Trouble("INVALID_API_KEY", "")) == []
-    assert pauses(Trouble("RATE_LIMIT", "")) == []
+    assert pauses(ProviderFailure("INVALID_API_KEY", "")) == []
+    assert pauses(ProviderFailure("RATE_LIMIT", "")) == []
 
 
 def test_a_provider_is_waited_for_as_long_as_it_asks_within_a_bound() -> None:
-    assert pauses(Trouble("RATE_LIMIT", "", again=True, retry_after=20.0)) == [20, 20, 20, 20]
-    assert pauses(Trouble("RATE_LIMIT", "", again=True, retry_after=MAX_PAUSES + 1)) == []
-    assert pauses(Trouble("RATE_LIMIT", "", again=True, retry_after=float("inf"))) == []
+    assert pauses(ProviderFailure("RATE_LIMIT", "", retryable=True, retry_after=20.0)) == [20, 20, 20, 20]
+    assert pauses(ProviderFailure("RATE_LIMIT", "", retryable=True, retry_after=MAX_TOTAL_DELAY + 1)) == []
+    assert pauses(ProviderFailure("RATE_LIMIT", "", retryable=True, retry_after=float("inf"))) == []
