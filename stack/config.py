@@ -23,7 +23,7 @@ _DJANGO_ONLY = frozenset(
 )
 
 # Made once and kept: losing one would log everybody out, or make the vault unreadable.
-_MADE: dict[str, Callable[[], str]] = {
+_GENERATED: dict[str, Callable[[], str]] = {
     "BROWSA_SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "BROWSA_RUNNER_TOKEN": lambda: secrets.token_urlsafe(32),
     "BROWSA_MASTER_KEYS": lambda: "v1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
@@ -54,10 +54,10 @@ def compose(
     kept: Mapping[str, str], environ: Mapping[str, str], home: Home, port: int, embedded: Mapping[str, str]
 ) -> dict[str, str]:
     """The contents of `stack.json`. The environment wins, then what was kept, then something new."""
-    made = {name: environ.get(name) or kept.get(name) or make() for name, make in _MADE.items()}
+    generated = {name: environ.get(name) or kept.get(name) or make() for name, make in _GENERATED.items()}
     servers = {name: environ.get(name) or url for name, url in embedded.items()}
     return {
-        **made,
+        **generated,
         **servers,
         "BROWSA_RUNNER_URL": f"unix:{home.runner_socket}",
         "BROWSA_GATEWAY_URL": f"ws://127.0.0.1:{port + 1}",

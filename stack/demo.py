@@ -31,7 +31,7 @@ def run(url: str | None) -> int:
     counted = adopt_orphans()
     home = Path(tempfile.mkdtemp(prefix="browsa-demo-"))
     try:
-        with _site() if url is None else contextlib.nullcontext() as own_port, demo_task.model() as model:
+        with _site() if url is None else contextlib.nullcontext() as own_port, demo_task.chosen_model() as model:
             env = {"BROWSA_POOL_SIZE": "1", "BROWSA_MAX_BROWSERS": "2"}
             own = [f"127.0.0.1:{own_port}"] if own_port else []
             env["BROWSA_ALLOW_ADDRESSES"] = ",".join([*own, *filter(None, [model.address])])
@@ -39,7 +39,7 @@ def run(url: str | None) -> int:
                 env["EGRESS_COUNTRIES"] = os.environ["EGRESS_COUNTRIES"]
             print("Starting a stack of its own")
             with running_stack(home, env=env, show=sys.stdout.write) as stack:
-                _show(stack, url or f"http://127.0.0.1:{own_port}/", model)
+                _run_steps(stack, url or f"http://127.0.0.1:{own_port}/", model)
                 print("\nEnding the stack", flush=True)
     except StackError as error:
         print(f"\nThe demo failed. {error}", file=sys.stderr)
@@ -52,27 +52,27 @@ def run(url: str | None) -> int:
     return 0
 
 
-def _show(stack: Stack, url: str, model: demo_task.Model) -> None:
+def _run_steps(stack: Stack, url: str, model: demo_task.DemoModel) -> None:
     import httpx  # here, since it costs as much as a database: after the stack has begun to start
 
     with httpx.Client(base_url=stack.api_url, headers={"X-API-Key": stack.api_key}, timeout=130) as api:
         api.get("/healthz")  # so that the first measured call does not pay for the connection
-        _drive(api, url)
-        _give_a_task(api, url, model)
+        _drive_agent(api, url)
+        _run_task(api, url, model)
         print("\nThe ledger, newest first:\n")
         entries = _call(api, "GET", "/v1/credits/ledger")["entries"]
         print("\n".join(table(entries)))
         print(f"\n  balance {_call(api, 'GET', '/v1/credits')['balance']} credits")
 
 
-def _drive(api: Any, url: str) -> None:
+def _drive_agent(api: Any, url: str) -> None:
     begun = time.monotonic()
     agent = _call(api, "POST", "/v1/agents", json={"initial_url": url})
     provisioned = time.monotonic() - begun
     print(f"\nPOST /v1/agents → {agent['id']}: {agent['os_type']}, {agent['country']}, {agent['status']}")
     print(f"cdp_url {agent['cdp_url']}\n")
     try:
-        attached, loaded = _look(agent["cdp_url"], url)
+        attached, loaded = _open_page(agent["cdp_url"], url)
     finally:
         _call(api, "DELETE", f"/v1/agents/{agent['id']}")
     print(f"\n  provision {provisioned * 1000:6.0f} ms    POST /v1/agents to 201")
@@ -81,18 +81,18 @@ def _drive(api: Any, url: str) -> None:
     print(f"\nDELETE /v1/agents/{agent['id']} → destroyed")
 
 
-def _give_a_task(api: Any, url: str, model: demo_task.Model) -> None:
+def _run_task(api: Any, url: str, model: demo_task.DemoModel) -> None:
     """Raises StackError when it does not complete."""
-    job = _call(api, "POST", "/v1/tasks", json=demo_task.body(model, url))
+    job = _call(api, "POST", "/v1/tasks", json=demo_task.task_body(model, url))
     print(f"\nPOST /v1/tasks → {job['id']}, done by {model.name}\n", flush=True)
     job = _call(api, "GET", f"/v1/jobs/{job['id']}?wait=120")
     events = _call(api, "GET", f"/v1/jobs/{job['id']}/events")["events"]
-    print("\n".join(demo_task.told(job, [event["data"] for event in events if event["type"] == "step"])))
+    print("\n".join(demo_task.summary(job, [event["data"] for event in events if event["type"] == "step"])))
     if job["status"] != "completed":
         raise StackError("The task was not completed: see above.")
 
 
-def _look(cdp_url: str, url: str) -> tuple[float, float]:
+def _open_page(cdp_url: str, url: str) -> tuple[float, float]:
     """Attach, show the page. Returns the seconds until attached, and from then until loaded."""
     from playwright.sync_api import Error, sync_playwright
 
@@ -106,7 +106,11 @@ def _look(cdp_url: str, url: str) -> tuple[float, float]:
             page.wait_for_url(lambda now: now != "about:blank", timeout=30_000)
             loaded = time.monotonic()
             print(f"  title  {page.title()}")
-            _show_text(page.inner_text("body"))
+            lines = [line.strip() for line in page.inner_text("body").splitlines() if line.strip()]
+            for line in lines[:_TEXT_LINES]:
+                print(f"  │ {line[:100]}")
+            if len(lines) > _TEXT_LINES:
+                print(f"  │ … {len(lines) - _TEXT_LINES} more lines")
             if page.url.startswith("chrome-error:"):
                 raise StackError(f"The browser could not reach {url}: see what it shows above.")
             page.screenshot(path=SCREENSHOT)
@@ -115,14 +119,6 @@ def _look(cdp_url: str, url: str) -> tuple[float, float]:
         except Error as error:
             raise StackError(f"The browser could not show {url}: {error.message.splitlines()[0]}") from error
     return attached - begun, loaded - attached
-
-
-def _show_text(text: str) -> None:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines[:_TEXT_LINES]:
-        print(f"  │ {line[:100]}")
-    if len(lines) > _TEXT_LINES:
-        print(f"  │ … {len(lines) - _TEXT_LINES} more lines")
 
 
 def table(entries: list[dict[str, Any]]) -> list[str]:

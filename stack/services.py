@@ -23,7 +23,7 @@ _WORKER = (
 )
 
 
-class Ending(Enum):
+class StopMode(Enum):
     """DRAIN: finish what was begun, within limits. NOW: the person at the keyboard is waiting."""
 
     DRAIN = "drain"
@@ -46,8 +46,8 @@ class Service:
     now: tuple[tuple[Signals, float], ...]
     before: Callable[[], object] | None = None
 
-    def signals(self, ending: Ending) -> tuple[tuple[Signals, float], ...]:
-        return self.now if ending is Ending.NOW else self.drain
+    def signals(self, mode: StopMode) -> tuple[tuple[Signals, float], ...]:
+        return self.now if mode is StopMode.NOW else self.drain
 
 
 def restart_delay(failures: int) -> float:
@@ -66,7 +66,7 @@ def stop_order(services: list[Service]) -> list[list[Service]]:
     return [[service for service in services if service.stage == stage] for stage in stages]
 
 
-def how_it_ended(status: int) -> str:
+def describe_exit(status: int) -> str:
     return f"killed by {Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 

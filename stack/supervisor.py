@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from stack import config, postgres, provision, readiness, redis, services
 from stack.child import ROOT, launched
 from stack.home import Home, StackError, locate, opened
-from stack.services import Ending, Service
+from stack.services import Service, StopMode
 from stack.supervised import Supervised
 
 _START_PATIENCE = 90.0
@@ -67,10 +67,10 @@ class Supervisor:
         self._environ = environ
         self._api_url = environ.get("BROWSA_PUBLIC_URL") or f"http://127.0.0.1:{port}"
         self._children: dict[str, Supervised] = {}
-        self._ending: Ending | None = None
-        self._asked_to_end = asyncio.Event()
+        self._stop_mode: StopMode | None = None
+        self._end_requested = asyncio.Event()
         self._is_up = False
-        self._heard = ""
+        self._last_alert = ""
         self._steps = _Steps(time.monotonic())
         self._values: dict[str, str] = {}
 
@@ -79,7 +79,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
         starting = asyncio.create_task(self._start())
-        asked = asyncio.create_task(self._asked_to_end.wait())
+        asked = asyncio.create_task(self._end_requested.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         failure = starting.exception() if starting.done() else None
         if failure is None and not asked.done():
@@ -87,7 +87,7 @@ class Supervisor:
             print(f"ready http://127.0.0.1:{self._port}", flush=True)
             await asked
         starting.cancel()
-        self._ending = self._ending or Ending.NOW
+        self._stop_mode = self._stop_mode or StopMode.NOW
         await self._stop()
         if failure is None:
             return 0
@@ -101,14 +101,14 @@ class Supervisor:
 
         A repeated SIGTERM is nothing new: make passes on the one that its whole process group has got.
         """
-        wanted = Ending.DRAIN if number == signal.SIGTERM else Ending.NOW
-        if self._ending is None:
-            self._ending = wanted
-            self._asked_to_end.set()
-        elif wanted is Ending.NOW:
+        wanted = StopMode.DRAIN if number == signal.SIGTERM else StopMode.NOW
+        if self._stop_mode is None:
+            self._stop_mode = wanted
+            self._end_requested.set()
+        elif wanted is StopMode.NOW:
             for child in self._children.values():
-                child.hurry() if self._ending is Ending.DRAIN else child.kill()
-            self._ending = Ending.NOW
+                child.end_now() if self._stop_mode is StopMode.DRAIN else child.kill()
+            self._stop_mode = StopMode.NOW
 
     async def _start(self) -> None:
         embedded = {"DATABASE_URL": postgres.url(self._home), "REDIS_URL": redis.url(self._home)}
@@ -128,7 +128,7 @@ class Supervisor:
         launched_at = time.monotonic()
         for service in by_name.values():
             self._launch(service)
-        await self._become_ready(launched_at)
+        await self._wait_until_ready(launched_at)
 
     async def _start_redis(self) -> None:
         begun = time.monotonic()
@@ -137,7 +137,7 @@ class Supervisor:
             return self._steps.done("redis (yours)", begun)
         server = redis.Redis(self._home)
         child = self._launch(services.redis_service(server, self._environ))
-        await self._until(server.ready, child)
+        await self._wait_for(server.ready, child)
         self._steps.done("redis", begun)
 
     async def _start_postgres(self) -> None:
@@ -145,10 +145,10 @@ class Supervisor:
         if self._environ.get("DATABASE_URL"):
             await asyncio.to_thread(postgres.check, self._values["DATABASE_URL"])
             return self._steps.done("postgres (yours)", begun)
-        identity = await asyncio.to_thread(postgres.choose_identity, self._home)
-        server = postgres.Postgres(self._home, identity)
+        os_user = await asyncio.to_thread(postgres.choose_os_user, self._home)
+        server = postgres.Postgres(self._home, os_user)
         child = self._launch(services.postgres_service(server, self._environ))
-        await self._until(server.ready, child)
+        await self._wait_for(server.ready, child)
         self._steps.done("postgres", begun)
 
     async def _provision(self, environment: Mapping[str, str]) -> None:
@@ -161,7 +161,7 @@ class Supervisor:
             await asyncio.to_thread(provision.remember, self._home, database)
         self._steps.done("migrations", begun)
 
-    async def _become_ready(self, launched_at: float) -> None:
+    async def _wait_until_ready(self, launched_at: float) -> None:
         seen: set[str] = {"database", "redis"}
         state = readiness.Readiness()
 
@@ -177,14 +177,14 @@ class Supervisor:
                     seen.add(name)
 
         try:
-            await self._until(is_ready, *self._children.values(), each_time=report, poll=_POLL_READY)
+            await self._wait_for(is_ready, *self._children.values(), each_time=report, poll=_POLL_READY)
         except TooSlow as error:
             reasons = "; ".join(f"{name}: {why}" for name, why in state.missing.items()) or "the API is silent"
             raise StackError(
                 f"Not ready after {_START_PATIENCE:.0f} s ({reasons}). The logs are in {self._home.logs}/."
             ) from error
 
-    async def _until(
+    async def _wait_for(
         self,
         condition: Callable[[], bool],
         *children: Supervised,
@@ -200,20 +200,18 @@ class Supervisor:
                 return
             for child in children:
                 if child.failures >= _TOO_MANY_DEATHS:
-                    raise StackError(self._death_notice(child))
+                    log = self._home.logs / f"{child.service.name}.log"
+                    raise StackError(
+                        f"{child.service.name} does not stay up ({child.last_exit}). The end of {log}:\n"
+                        f"{child.last_output}"
+                    )
             if time.monotonic() > until:
                 names = ", ".join(child.service.name for child in children)
                 raise TooSlow(f"{names}: not up after {_START_PATIENCE:.0f} s. See {self._home.logs}/.")
             await asyncio.sleep(poll)
 
-    def _death_notice(self, child: Supervised) -> str:
-        return (
-            f"{child.service.name} does not stay up ({child.last_end}). The end of "
-            f"{self._home.logs / child.service.name}.log:\n{child.last_words}"
-        )
-
     def _launch(self, service: Service) -> Supervised:
-        child = Supervised(service, self._home.logs, self._say, self._hear, self._write_pids)
+        child = Supervised(service, self._home.logs, self._report, self._on_alert, self._write_pids)
         self._children[service.name] = child
         child.start()
         return child
@@ -221,7 +219,9 @@ class Supervisor:
     async def _stop(self) -> None:
         """Stage by stage. What each is asked is decided when its turn comes: Ctrl-C may follow a SIGTERM."""
         for stage in services.stop_order([child.service for child in self._children.values()]):
-            await asyncio.gather(*(self._children[service.name].stop(self._ending or Ending.NOW) for service in stage))
+            await asyncio.gather(
+                *(self._children[service.name].stop(self._stop_mode or StopMode.NOW) for service in stage)
+            )
         with contextlib.suppress(FileNotFoundError):
             (self._home.path / "pids.json").unlink()
 
@@ -230,15 +230,15 @@ class Supervisor:
         pids = {name: child.pid for name, child in self._children.items() if child.pid}
         config.write_json(self._home.path / "pids.json", {"supervisor": os.getpid(), **pids}, durable=False)
 
-    def _say(self, text: str) -> None:
-        if self._ending is None:
+    def _report(self, text: str) -> None:
+        if self._stop_mode is None:
             print(text, file=sys.stderr, flush=True)
 
-    def _hear(self, line: str) -> None:
+    def _on_alert(self, line: str) -> None:
         """Trouble from the processes' logs. While they come up they complain of each other: no news."""
-        if (self._is_up or line.startswith("runner:")) and line != self._heard:
-            self._say(line)
-        self._heard = line
+        if (self._is_up or line.startswith("runner:")) and line != self._last_alert:
+            self._report(line)
+        self._last_alert = line
 
 
 async def _run_to_end(what: str, command: list[str], environment: Mapping[str, str]) -> None:

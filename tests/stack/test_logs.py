@@ -6,7 +6,7 @@ import pytest
 
 from stack import logs
 from stack.child import tail
-from stack.logs import LogFile, worth_saying
+from stack.logs import LogFile, alert_text
 
 
 @pytest.mark.parametrize(
@@ -24,22 +24,22 @@ from stack.logs import LogFile, worth_saying
     ],
 )
 def test_only_trouble_is_shown(line: str, said: str | None) -> None:
-    assert worth_saying(line) == said
+    assert alert_text(line) == said
 
 
 def test_a_shown_line_is_short() -> None:
-    assert len(worth_saying("ERROR " + "x" * 10_000) or "") <= 300
+    assert len(alert_text("ERROR " + "x" * 10_000) or "") <= 300
 
 
-def test_lines_are_heard_whole_however_they_arrive(tmp_path: Path) -> None:
-    heard: list[str] = []
-    log = LogFile(tmp_path / "api.log", heard.append)
+def test_alerts_are_whole_lines_however_they_arrive(tmp_path: Path) -> None:
+    alerts: list[str] = []
+    log = LogFile(tmp_path / "api.log", alerts.append)
 
     log.write(b'{"level": "err')
     log.write(b'or", "message": "bad"}\nfine\n')
     log.close()
 
-    assert heard == ["error: bad"]
+    assert alerts == ["error: bad"]
     assert (tmp_path / "api.log").read_text().endswith("fine\n")
 
 

@@ -149,7 +149,7 @@ def test_an_orphaned_postgres_is_taken_down_before_the_next_starts(home: Path, m
     where = locate(home)
     where.sockets.mkdir(mode=0o700)
     where.postgres_sockets.mkdir(mode=0o700)
-    server = postgres.Postgres(where, postgres.choose_identity(where))
+    server = postgres.Postgres(where, postgres.choose_os_user(where))
     command = server.command()
     end = command.index("--death-signal")
     orphan = subprocess.Popen(
@@ -170,7 +170,7 @@ def test_an_orphaned_postgres_is_taken_down_before_the_next_starts(home: Path, m
 def test_without_user_namespaces_root_becomes_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
-    monkeypatch.setattr(postgres, "_can_run", lambda identity, command=(): identity.option[:1] == ("--setuid",))
+    monkeypatch.setattr(postgres, "_can_run", lambda os_user, command=(): os_user.option[:1] == ("--setuid",))
     # pytest's own directories are closed to other users
     with tempfile.TemporaryDirectory(prefix="browsa-test-") as directory:
         Path(directory).chmod(0o711)

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from stack.services import Ending, applications, count_failures, how_it_ended, restart_delay, stop_order
+from stack.services import StopMode, applications, count_failures, describe_exit, restart_delay, stop_order
 
 
 def test_restarts_wait_longer_each_time_up_to_five_seconds() -> None:
@@ -28,14 +28,14 @@ def test_the_runner_and_the_worker_end_while_the_api_still_listens() -> None:
 def test_sigint_tells_the_runner_to_end_now_and_sigterm_to_drain() -> None:
     runner = {service.name: service for service in applications(8000, {}, {})}["runner"]
 
-    assert runner.signals(Ending.NOW)[0][0] == signal.SIGINT
-    assert runner.signals(Ending.DRAIN)[0][0] == signal.SIGTERM
+    assert runner.signals(StopMode.NOW)[0][0] == signal.SIGINT
+    assert runner.signals(StopMode.DRAIN)[0][0] == signal.SIGTERM
 
 
 def test_the_runner_has_as_long_as_it_was_told_to_drain() -> None:
     runner = {s.name: s for s in applications(8000, {}, {"BROWSA_DRAIN_SECONDS": "90"})}["runner"]
 
-    assert runner.signals(Ending.DRAIN)[0][1] > 90
+    assert runner.signals(StopMode.DRAIN)[0][1] > 90
 
 
 def test_the_api_listens_on_loopback_alone() -> None:
@@ -53,4 +53,4 @@ def test_the_api_is_told_when_it_ends() -> None:
 
 @pytest.mark.parametrize(("status", "words"), [(-9, "killed by SIGKILL"), (3, "exit status 3")])
 def test_how_a_process_ended_is_put_in_words(status: int, words: str) -> None:
-    assert how_it_ended(status) == words
+    assert describe_exit(status) == words

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stack.services import Ending, Service
+from stack.services import Service, StopMode
 from stack.supervised import Supervised
 from tests.patience import PATIENCE
 
@@ -44,7 +44,7 @@ async def test_a_process_that_is_killed_comes_back_with_another_pid(tmp_path: Pa
 
     await until(lambda: child.pid and child.pid != first)
     assert said == ["program ended (killed by SIGKILL); starting it again in 0.2 s"]
-    await child.stop(Ending.NOW)
+    await child.stop(StopMode.NOW)
     assert child.pid is None
 
 
@@ -54,9 +54,9 @@ async def test_a_process_that_ignores_every_signal_is_killed(tmp_path: Path) -> 
     child.start()
     await until(lambda: (tmp_path / "program.log").read_text())
 
-    await child.stop(Ending.DRAIN)
+    await child.stop(StopMode.DRAIN)
 
-    assert (child.pid, child.last_end) == (None, "killed by SIGKILL")
+    assert (child.pid, child.last_exit) == (None, "killed by SIGKILL")
 
 
 async def test_nothing_is_started_again_after_a_stop(tmp_path: Path) -> None:
@@ -64,9 +64,9 @@ async def test_nothing_is_started_again_after_a_stop(tmp_path: Path) -> None:
     child.start()
     await until(lambda: child.failures >= 1)
 
-    await child.stop(Ending.NOW)
+    await child.stop(StopMode.NOW)
 
-    assert child.last_end == "exit status 3"
+    assert child.last_exit == "exit status 3"
     assert child.pid is None
 
 
@@ -77,11 +77,11 @@ async def test_output_goes_to_the_log_and_trouble_is_heard(tmp_path: Path) -> No
     child.start()
 
     await until(lambda: said)
-    await child.stop(Ending.NOW)
+    await child.stop(StopMode.NOW)
 
     assert said == ["program: ERROR alas"]
     assert (tmp_path / "program.log").read_text() == "hello\nERROR alas\n"
-    assert child.last_words == "hello\nERROR alas"
+    assert child.last_output == "hello\nERROR alas"
 
 
 async def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ async def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
 
     await until(lambda: child.failures >= 2)
 
-    assert child.last_end == "No space left on device"
-    await child.stop(Ending.NOW)
+    assert child.last_exit == "No space left on device"
+    await child.stop(StopMode.NOW)
 
 
 async def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(
@@ -109,4 +109,4 @@ async def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(
     await until(lambda: (tmp_path / "program.log").read_text())
 
     async with asyncio.timeout(PATIENCE):
-        await child.stop(Ending.NOW)
+        await child.stop(StopMode.NOW)
