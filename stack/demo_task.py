@@ -1,4 +1,4 @@
-"""The demo's task: with your model if ANTHROPIC_API_KEY or OPENAI_API_KEY is set, else with one that plays a script."""
+"""The demo's task. Uses a real model if ANTHROPIC_API_KEY or OPENAI_API_KEY is set, else a scripted one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class DemoModel:
-    """`name` says which it is; `fields` are its part of a task; `address` has to be allowed, if it is on loopback."""
+    """`fields` go into the body of the task. `address` is the scripted model's, which the policy must allow."""
 
     name: str
     fields: dict[str, Any]
@@ -38,14 +38,14 @@ def chosen_model(environ: Mapping[str, str] = os.environ) -> Iterator[DemoModel]
 
 
 def _scripted(running: ExitStack) -> DemoModel:
-    """It lives among the tests' fakes: nothing that is served depends on it."""
+    """Start the tests' scripted model. No served code depends on it."""
     sys.path.insert(0, str(Path(ROOT)))
     from tests.fakes.model import Done, Extract, ScriptedModel
 
     found = ["no heading"]
 
     def read(prompt: str) -> str:
-        """The call has the page as Markdown."""
+        """`prompt` contains the page as Markdown."""
         found[0] = (_HEADING.findall(prompt) or found)[0]
         return found[0]
 
@@ -60,12 +60,12 @@ def _scripted(running: ExitStack) -> DemoModel:
 
 
 def task_body(model: DemoModel, url: str) -> dict[str, Any]:
-    """Of the POST to /v1/tasks."""
+    """The body of POST /v1/tasks."""
     return {"task": _TASK, "initial_url": url, "max_steps": 6, **model.fields}
 
 
 def summary(job: dict[str, Any], steps: list[dict[str, Any]]) -> list[str]:
-    """What the demo prints of it."""
+    """The lines that the demo prints for a finished task."""
     lines = [f"  step {step['number']}  {step['duration_ms']:5d} ms  {step['goal'] or '-'}"[:100] for step in steps]
     if job["status"] != "completed":
         return [*lines, f"  {job['status']}: {job['error_code']}: {job['error_message']}"]

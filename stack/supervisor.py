@@ -1,4 +1,4 @@
-"""`python -m stack up`: starts everything, keeps it running, and leaves nothing behind."""
+"""`python -m stack up`: starts all processes, restarts those that end, and stops them all at the end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from stack.supervised import Supervised
 
 _START_PATIENCE = 90.0
 _TOO_MANY_DEATHS = 3
-_POLL = 0.03  # seconds; the API is asked more rarely, since each time costs it some work
-_POLL_READY = 0.15
+_POLL = 0.03  # seconds
+_POLL_READY = 0.15  # longer, because each call costs the API some work
 
 
 def up(environ: Mapping[str, str]) -> int:
-    """Run a stack until a signal ends it. Returns the exit status. Raises StackError when it can't begin."""
+    """Run a stack until a signal stops it. Returns the exit status. Raises StackError when it cannot start."""
     home = locate(environ.get("BROWSA_HOME") or ".browsa", environ)
     port = config.port(environ)
     with opened(home):
@@ -41,18 +41,18 @@ def check_ports(port: int) -> None:
                 probe.bind(("127.0.0.1", number))
             except OSError as error:
                 raise StackError(
-                    f"Port {number} ({what}) can't be had: {error.strerror}. Set BROWSA_PORT to another; "
-                    "it and the next one must be free."
+                    f"Port {number} ({what}) is not available: {error.strerror}. Set BROWSA_PORT to another "
+                    "port; it and the next one must be free."
                 ) from error
 
 
 class TooSlow(StackError):
-    """Nothing died, but it took too long."""
+    """All processes run, but they were not ready in time."""
 
 
 @dataclass
 class _Steps:
-    """What is printed while a stack comes up: one line a step, with the seconds it took."""
+    """Prints one line for each step of the start, with the seconds it took."""
 
     begun: float
 
@@ -97,9 +97,9 @@ class Supervisor:
         return 1
 
     def _on_signal(self, number: signal.Signals) -> None:
-        """SIGTERM drains. Ctrl-C, or a closed terminal, ends at once; a second Ctrl-C kills.
+        """SIGTERM drains. Ctrl-C or a closed terminal stops at once; a second Ctrl-C kills.
 
-        A repeated SIGTERM is nothing new: make passes on the one that its whole process group has got.
+        A repeated SIGTERM is ignored: make forwards the one that its whole process group has already received.
         """
         wanted = StopMode.DRAIN if number == signal.SIGTERM else StopMode.NOW
         if self._stop_mode is None:
@@ -122,7 +122,7 @@ class Supervisor:
         runner = config.runner_environment(self._environ, self._values, self._home)
         applications = services.applications(self._port, django, runner)
         by_name = {service.name: service for service in applications}
-        self._launch(by_name.pop("runner"))  # warms its browsers while the rest comes up
+        self._launch(by_name.pop("runner"))  # warms its browsers while the other processes start
         await asyncio.gather(self._start_redis(), self._start_postgres())
         await self._provision(django)
         launched_at = time.monotonic()
@@ -134,7 +134,7 @@ class Supervisor:
         begun = time.monotonic()
         if self._environ.get("REDIS_URL"):
             await asyncio.to_thread(redis.check, self._values["REDIS_URL"])
-            return self._steps.done("redis (yours)", begun)
+            return self._steps.done("redis (external)", begun)
         server = redis.Redis(self._home)
         child = self._launch(services.redis_service(server, self._environ))
         await self._wait_for(server.ready, child)
@@ -144,7 +144,7 @@ class Supervisor:
         begun = time.monotonic()
         if self._environ.get("DATABASE_URL"):
             await asyncio.to_thread(postgres.check, self._values["DATABASE_URL"])
-            return self._steps.done("postgres (yours)", begun)
+            return self._steps.done("postgres (external)", begun)
         os_user = await asyncio.to_thread(postgres.choose_os_user, self._home)
         server = postgres.Postgres(self._home, os_user)
         child = self._launch(services.postgres_service(server, self._environ))
@@ -179,7 +179,7 @@ class Supervisor:
         try:
             await self._wait_for(is_ready, *self._children.values(), each_time=report, poll=_POLL_READY)
         except TooSlow as error:
-            reasons = "; ".join(f"{name}: {why}" for name, why in state.missing.items()) or "the API is silent"
+            reasons = "; ".join(f"{name}: {why}" for name, why in state.missing.items()) or "the API does not answer"
             raise StackError(
                 f"Not ready after {_START_PATIENCE:.0f} s ({reasons}). The logs are in {self._home.logs}/."
             ) from error
@@ -191,7 +191,7 @@ class Supervisor:
         each_time: Callable[[], None] = lambda: None,
         poll: float = _POLL,
     ) -> None:
-        """Wait for `condition`. Raises StackError: one of `children` keeps dying, or TooSlow."""
+        """Wait for `condition`. Raises StackError when one of `children` keeps ending, TooSlow after a time limit."""
         until = time.monotonic() + _START_PATIENCE
         while True:
             met = await asyncio.to_thread(condition)
@@ -217,7 +217,7 @@ class Supervisor:
         return child
 
     async def _stop(self) -> None:
-        """Stage by stage. What each is asked is decided when its turn comes: Ctrl-C may follow a SIGTERM."""
+        """Stop stage by stage. Each stage uses the mode that holds when it begins: Ctrl-C may follow a SIGTERM."""
         for stage in services.stop_order([child.service for child in self._children.values()]):
             await asyncio.gather(
                 *(self._children[service.name].stop(self._stop_mode or StopMode.NOW) for service in stage)
@@ -226,7 +226,7 @@ class Supervisor:
             (self._home.path / "pids.json").unlink()
 
     def _write_pids(self) -> None:
-        """For whoever looks from outside (tests, an operator): a restarted process has a new pid."""
+        """Write pids.json for tests and operators. A restarted process has a new pid."""
         pids = {name: child.pid for name, child in self._children.items() if child.pid}
         config.write_json(self._home.path / "pids.json", {"supervisor": os.getpid(), **pids}, durable=False)
 
@@ -235,7 +235,7 @@ class Supervisor:
             print(text, file=sys.stderr, flush=True)
 
     def _on_alert(self, line: str) -> None:
-        """Trouble from the processes' logs. While they come up they complain of each other: no news."""
+        """Show a warning or error of a process. During the start only the runner's: the others wait for each other."""
         if (self._is_up or line.startswith("runner:")) and line != self._last_alert:
             self._report(line)
         self._last_alert = line
