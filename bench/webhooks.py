@@ -16,7 +16,7 @@ from bench.receivers import Ports
 from bench.subject import Subject
 from bench.table import Row, median
 
-BURST = 200  # events, each for every healthy receiver
+BURST = 200  # events, each delivered to all healthy receivers
 TURNS = 3
 BASELINE_CONNECTIONS = 32
 PACED, PER_SECOND = 60, 20.0
