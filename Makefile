@@ -1,11 +1,11 @@
-# Each goal does its own set-up: a machine with Python 3.11+, make and a network is enough. `make help` lists them.
+# Each goal does its own set-up; it needs Python 3.11+, make and a network. `make help` lists the goals.
 PYTHON ?= python3
 BIN := .venv/bin
 BOOTSTRAP := $(PYTHON) -I stack/bootstrap.py
-# URL counts only when it is given to make itself: one that happens to be in the environment means something else.
+# URL is used only from make's command line; a URL in the environment belongs to another program.
 DEMO_URL := $(if $(findstring command,$(origin URL)),--url '$(URL)')
 
-# Compiled modules are kept, whatever the image says: without them every start takes three times as long.
+# Keep compiled modules even if the environment forbids it: without them every start takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -14,11 +14,11 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: ## Drive a browser with an identity from start to finish (URL=https://… to choose the page)
+demo: ## Start a separate stack, drive one browser from start to finish (URL=https://… to choose the page)
 	@$(BOOTSTRAP) demo
 	@$(BIN)/python -m stack demo $(DEMO_URL)
 
-up: ## Run the whole stack in the foreground; Ctrl-C ends it
+up: ## Run the whole stack in the foreground; Ctrl-C stops it
 	@$(BOOTSTRAP) up
 	@exec $(BIN)/python -m stack up
 
@@ -30,11 +30,11 @@ hurt: ## Run the tests that kill workers and browsers during tasks, look for key
 	@$(BOOTSTRAP) test
 	@BROWSA_TEST_HURT=1 $(BIN)/python -m pytest tests/integration/tasks_hurt $(ARGS)
 
-check: ## Run the linters, types, import contracts, API schema and migration checks
+check: ## Run the linters, types, import contracts, API schema, migration and layer checks
 	@$(BOOTSTRAP) check
 	@$(BIN)/python -m stack.checks
 
-bench: ## Print the benchmark table
+bench: ## Measure this machine and print the benchmark table
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -43,5 +43,5 @@ lock: ## Resolve requirements*.in into the pinned requirements*.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
-clean: ## Remove caches and the virtual environment; .browsa/ (your data) stays
+clean: ## Remove caches and the virtual environment; keep .browsa/ (your data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/node/node_modules

@@ -1,4 +1,4 @@
-"""`python -m bench`: starts a stack of its own, measures it against baselines of the same run, prints one table."""
+"""`python -m bench`: starts a separate stack, measures it against baselines of the same run, prints one table."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ async def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--samples", type=int, default=60, help="provisions to time (default 60)")
-    parser.add_argument("--only", default="", help="one section, such as pages or webhooks; its name is its module's")
+    parser.add_argument("--samples", type=int, default=60, help="number of provisions to time (default 60)")
+    parser.add_argument("--only", default="", help="run one section only, named like its module: pages, webhooks, …")
     options = parser.parse_args()
     home_folder = tempfile.TemporaryDirectory(prefix="browsa-bench-")
     with home_folder as home, site.running() as port, receivers.running() as ports, ScriptedModel() as model:

@@ -1,5 +1,7 @@
-"""browser-use by itself, in a process of its own: `python -m bench.alone` runs the bench's script for each CDP address
-on its standard input, and prints how many seconds that took.
+"""The baseline for tasks: browser-use without Browsa, in a separate process.
+
+`python -m bench.alone BASE_URL` runs the benchmark's script for each CDP address on its standard input and prints the
+seconds that each took.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from browser_use.llm import ChatAnthropic
 
 
 async def run(cdp_url: str, base_url: str) -> float:
-    """With the settings that our workers use."""
+    """Run the script once, with the settings that Browsa's workers use. Returns the seconds."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         profile = BrowserProfile(
@@ -47,7 +49,7 @@ async def run(cdp_url: str, base_url: str) -> float:
         history = await agent.run(max_steps=8)
         took = time.monotonic() - began
         if history.final_result() != "Ada is here.":
-            raise RuntimeError(f"browser-use did not do it: {history.errors()}")
+            raise RuntimeError(f"browser-use did not complete the script: {history.errors()}")
         await session.stop()
     return took
 

@@ -1,4 +1,4 @@
-"""What the gateway costs: the same browser, driven through it and without it, turn by turn."""
+"""The cost of the gateway: the same browser, driven through the gateway and directly, in alternating turns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TURNS = 12
 ROUND_TRIPS_A_TURN = 250
 SCREENSHOTS_A_TURN = 3
 
-# Noise does not compress: 590 by 590 pixels of it are a PNG of a little over 1 MB.
+# Noise does not compress: 590 by 590 pixels make a PNG of slightly more than 1 MB.
 NOISE = """
 document.body.style.margin = 0;
 const canvas = document.createElement('canvas'); canvas.width = canvas.height = 590;
@@ -30,7 +30,7 @@ SCREENSHOT = {"format": "png", "clip": {"x": 0, "y": 0, "width": 590, "height": 
 
 
 class Client:
-    """A page-level client that counts its own messages."""
+    """A minimal page-level CDP client."""
 
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
@@ -60,10 +60,10 @@ async def _compare(agent: Agent, direct: Direct) -> list[Row]:
     options = {"compression": None, "max_size": None, "ping_interval": None, "proxy": None}
     url = f"ws://127.0.0.1:{direct.port}/devtools/page/{page}"
     async with (
-        connect(agent.cdp_url, **options) as ours,  # type: ignore[arg-type]
-        connect(url, sock=await direct.dial(), **options) as theirs,  # type: ignore[arg-type]
+        connect(agent.cdp_url, **options) as gateway,  # type: ignore[arg-type]
+        connect(url, sock=await direct.dial(), **options) as plain,  # type: ignore[arg-type]
     ):
-        through, straight = Client(ours), Client(theirs)
+        through, straight = Client(gateway), Client(plain)
         await through.call("Runtime.evaluate", expression=NOISE)
         size = len(base64.b64decode(str((await through.call("Page.captureScreenshot", **SCREENSHOT))["data"])))
         if size < 1_000_000:
@@ -87,7 +87,7 @@ async def _screenshot(client: Client) -> None:
 async def _turns(
     through: Client, straight: Client, work: Callable[[Client], Awaitable[None]], count: int
 ) -> tuple[float, float]:
-    """Median milliseconds of `work` through the gateway and straight, in turns so that drift hits both alike."""
+    """Median milliseconds of `work` through the gateway and directly. Turns alternate: drift affects both equally."""
     taken: dict[int, list[float]] = {0: [], 1: []}
     for turn in range(TURNS):
         for which in (0, 1) if turn % 2 else (1, 0):

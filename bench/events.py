@@ -1,6 +1,6 @@
-"""`python -m bench.events COUNT PER_SECOND`: events in the first workspace of the stack in $BROWSA_HOME.
+"""`python -m bench.events COUNT PER_SECOND`: records events in the first workspace of the stack in $BROWSA_HOME.
 
-With 0 a second they happen in one transaction: a burst. Prints the moment of the last commit.
+With PER_SECOND 0 all events are one transaction: a burst. Prints the time of the last commit.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def main(count: int, per_second: float) -> None:
         "reason": "expired",
     }
 
-    def happen(number: int) -> None:
+    def record(number: int) -> None:
         with transaction.atomic():
             for _ in range(number):
                 record_event(workspace_id=workspace.id, type="agent.destroyed", data=data)
 
     if not per_second:
-        happen(count)
+        record(count)
     for _ in range(count if per_second else 0):
         begun = time.monotonic()
-        happen(1)
+        record(1)
         time.sleep(max(0.0, 1 / per_second - (time.monotonic() - begun)))
     print(time.time())
 

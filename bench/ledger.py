@@ -1,6 +1,6 @@
-"""How many holds and captures a second, on one workspace and over a hundred, beside plain transactions.
+"""Holds and captures per second, on one workspace and on a hundred, compared with plain transactions.
 
-A process of its own spends (`bench.spending`), on the stack's database: so nothing of the API is in the figures.
+A separate process (`bench.spending`) makes them in the stack's database, so the figures do not include the API.
 """
 
 from __future__ import annotations

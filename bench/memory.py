@@ -1,4 +1,4 @@
-"""What a browser costs in memory: proportional set size of its processes, and the files in its memory-backed home."""
+"""Memory of a browser: the proportional set size of its processes, and the files in its tmpfs home."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIB = 2**20
 
 
 async def measure(subject: Subject, site: str) -> list[Row]:
-    """Medians over the warm browsers, and over three leased ones with a page open."""
+    """Medians of the warm browsers, and of three leased ones with a page open."""
     await subject.warm()
     idle = [_pss(process) for process in subject.jails()]
     agents = [await subject.provision(initial_url=site) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""One-call pages against raw CDP: latency of one at a time, throughput of many, and what a page costs."""
+"""Quick pages against raw CDP: latency of single pages, throughput of many, CPU and memory of a page."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ async def _latency(subject: Subject, raw: RawShell, url: str) -> list[Row]:
     ours, cold, ahead = [], [], []
     for _ in range(SINGLES):
         ours.append(await _timed(_scrape(subject, url)))
-        await asyncio.sleep(0.15)  # what we do once our answer is out must not slow the others down
+        await asyncio.sleep(0.15)  # the work that follows an answer must not slow the baseline down
         cold.append(await _timed(raw.fetch(url)))
         tab = await raw.open()
-        await asyncio.sleep(0.05)  # both sides get the time in which a tab ahead of time is made
+        await asyncio.sleep(0.05)  # time to make a tab ahead, for both sides
         ahead.append(await _timed(raw.load(tab, url)))
         await raw.dispose(tab)
         await asyncio.sleep(0.05)
@@ -67,10 +67,10 @@ async def _timed(work: Awaitable[Any]) -> float:
 
 
 async def _throughput(subject: Subject, raw: RawShell, site: str) -> list[Row]:
-    """Small pages at each concurrency, and medium ones; then what a small page cost.
+    """Small pages at each concurrency, and medium ones; then CPU and memory of a small page.
 
-    Short turns, raw right before and after each of ours: the median of the turns' ratios is worth something also on a
-    machine whose speed changes.
+    Turns are short, with a raw turn right before and after each of Browsa's. So the median of the ratios holds even on
+    a machine whose speed changes.
     """
     small, medium = f"{site}/small", f"{site}/medium"
     series = [(small, CONCURRENCIES), (medium, (RAW_CONCURRENCY,))]
@@ -105,7 +105,7 @@ async def _throughput(subject: Subject, raw: RawShell, site: str) -> list[Row]:
 
 
 def _at_least(name: str, turns: Sequence[tuple[float, float]], target: float) -> Row:
-    """Of what ours and raw did in each turn, in pages a second."""
+    """A row with a lower bound, from the pages per second of Browsa and of the raw shell in each turn."""
     return Row(
         name,
         median([ours for ours, _raw in turns]),
@@ -121,17 +121,17 @@ def _at_least(name: str, turns: Sequence[tuple[float, float]], target: float) ->
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Pages a second, and CPU seconds a page."""
+    """Pages per second, and CPU seconds per page."""
 
     rate: float
     cpu: float
 
 
 async def _turn(fetch: Fetch, url: str, count: int) -> Turn:
-    places = asyncio.Semaphore(count)
+    slots = asyncio.Semaphore(count)
 
     async def one() -> None:
-        async with places:
+        async with slots:
             await fetch(url)
 
     started, spent = time.perf_counter(), _cpu()
@@ -140,7 +140,7 @@ async def _turn(fetch: Fetch, url: str, count: int) -> Turn:
 
 
 async def _batch(subject: Subject, raw: RawShell, url: str) -> Row:
-    """A batch from its POST until it is completed, against raw pages right before and after it."""
+    """A batch from its POST until it is completed, against raw pages right before and right after it."""
     before = await _turn(raw.fetch, url, RAW_CONCURRENCY)
     started = time.perf_counter()
     body = {"urls": [f"{url}?{number}" for number in range(BATCH_URLS)], "formats": ["html"]}
@@ -160,7 +160,7 @@ def _family(root: psutil.Process) -> list[psutil.Process]:
 
 
 def _cpu() -> float:
-    """CPU seconds that all of this machine has used: what ended processes have used can't be asked of anybody else."""
+    """CPU seconds used by the whole machine, because processes that have ended no longer report theirs."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system)
 

@@ -1,4 +1,4 @@
-"""From `POST /v1/agents` to a browser that can be driven, against starting a Chromium oneself."""
+"""Time from `POST /v1/agents` to a usable browser, compared with starting Chromium directly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.launcher import Launcher
 
 
 async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) -> list[Row]:
-    """`samples` provisions, one at a time, each with the pool warm; half as many up to a Playwright page."""
+    """`samples` provisions with a warm pool, one at a time; half as many until a Playwright page is ready."""
     created: list[float] = []
     ready: list[float] = []
     for _ in range(samples):
@@ -34,7 +34,7 @@ async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) ->
             await browser.close()
             await subject.destroy(agent)
         await subject.warm()
-        own = await _start_oneself(playwright, samples=max(3, samples // 10), environ=environ)
+        own = await _start_directly(playwright, samples=max(3, samples // 10), environ=environ)
     return [
         Row("POST /v1/agents to 201, pool warm, p50", median(created), "ms", target=40),
         Row("POST /v1/agents to 201, pool warm, p99", quantile(created, 0.99), "ms", target=150),
@@ -43,27 +43,27 @@ async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) ->
             median(ready),
             "ms",
             median(own),
-            "Chromium started oneself",
+            "Chromium started directly",
             target=250,
         ),
     ]
 
 
 async def _attach(playwright: Playwright, url: str) -> Browser:
-    """Connect, and use the first page once."""
+    """Connect and evaluate a script in the first page."""
     browser = await playwright.chromium.connect_over_cdp(url)
     await browser.contexts[0].pages[0].evaluate("1")
     return browser
 
 
-async def _start_oneself(playwright: Playwright, *, samples: int, environ: dict[str, str]) -> list[float]:
-    """The same Chromium with the same flags, started for the occasion, without jail or gateway."""
+async def _start_directly(playwright: Playwright, *, samples: int, environ: dict[str, str]) -> list[float]:
+    """Milliseconds to start the same Chromium with the same flags, without jail or gateway."""
     binary = find_chromium(environ)
     if binary is None:
         raise LookupError("no Chromium")
     times = []
     with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o711)  # without a jail Chromium runs as another user, who must get to its profile
+        Path(home).chmod(0o711)  # without a jail Chromium runs as another user, which must reach its profile
         launcher = Launcher(binary, jailed=False, home=Path(home))
         for _ in range(samples):
             started = time.perf_counter()

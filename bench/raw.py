@@ -1,4 +1,4 @@
-"""The baseline for pages: raw CDP on a warm headless shell, a fresh context each; no jail, no proxy, no books."""
+"""The baseline for pages: raw CDP on a warm headless shell with a fresh context per page; no jail, proxy or ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runner.launcher import Launcher
 
 
 class RawTab:
-    """A context with one page."""
+    """A browser context with one page."""
 
     def __init__(self, context: str, session: str) -> None:
         self.context = context
@@ -26,7 +26,7 @@ class RawTab:
 
 
 class RawShell:
-    """A warm shell and nothing else."""
+    """A warm headless shell without Browsa around it."""
 
     def __init__(self, chromium: Chromium) -> None:
         self.chromium = chromium
@@ -68,7 +68,7 @@ class RawShell:
         return tab
 
     async def load(self, tab: RawTab, url: str) -> str:
-        """The page's HTML."""
+        """Navigate and return the page's HTML."""
         tab.loaded.clear()
         await self.cdp.call("Page.navigate", {"url": url}, session=tab.session)
         await tab.loaded.wait()
@@ -80,7 +80,7 @@ class RawShell:
         await self.cdp.call("Target.disposeBrowserContext", {"browserContextId": tab.context})
 
     async def fetch(self, url: str) -> None:
-        """A page from nothing to nothing."""
+        """Open a tab, load the page, and dispose of the tab."""
         tab = await self.open()
         await self.load(tab, url)
         await self.dispose(tab)

@@ -1,4 +1,4 @@
-"""How many `GET /v1/agents/{id}` one API process answers, beside what the same server does without any work."""
+"""`GET /v1/agents/{id}` per second of one API process, compared with `/healthz` on the same server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_A_TURN = 1.0
 
 
 async def measure(subject: Subject) -> list[Row]:
-    """Medians over interleaved turns, with the client on the same cores."""
+    """Medians of alternating turns. The client uses the same cores."""
     async with subject.agent() as agent:
         taken: dict[str, list[float]] = {f"/v1/agents/{agent.id}": [], "/healthz": []}
         for _ in range(TURNS):
@@ -32,7 +32,7 @@ async def _rate(subject: Subject, path: str) -> float:
 
 
 async def _connection(subject: Subject, path: str, started: float) -> int:
-    """Requests answered on one kept-alive connection. A bare socket: a real client would take the core it measures."""
+    """Requests answered on one keep-alive connection. A bare socket: an HTTP client would take the API's CPU."""
     address = urlsplit(subject.stack.api_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     request = f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nX-API-Key: {subject.stack.api_key}\r\n\r\n".encode()

@@ -1,8 +1,8 @@
-"""Webhook receivers in a process of their own: `python -m bench.receivers` prints their ports as JSON.
+"""Webhook receivers in a separate process: `python -m bench.receivers` prints their ports as JSON.
 
-Well ones answer 200 at once, sick ones are slow, fail, or never answer. The control port tells what the well ones saw,
-and forgets it. Canned answers on bare sockets: receivers are to cost as little as possible of the cores that are
-measured.
+Healthy receivers answer 200 at once. Failing ones are slow, answer 500, or never answer. The control port returns what
+the healthy ones received since the last request. Receivers send fixed answers on bare sockets, to take as little CPU as
+possible from what is measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import datetime
 
 import uvloop
 
-WELL = 20
+HEALTHY = 20
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _BROKEN = b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno"
 _STAMP = b'"created_at": "'
@@ -30,13 +30,13 @@ Answer = Callable[[], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    well: list[int]
-    sick: list[int]
+    healthy: list[int]
+    failing: list[int]
     control: int
 
     @property
     def all(self) -> list[int]:
-        return [*self.well, *self.sick]
+        return [*self.healthy, *self.failing]
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def running() -> Iterator[Ports]:
 
 
 class Seen:
-    """What the well receivers got."""
+    """What the healthy receivers got."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []
@@ -62,7 +62,7 @@ class Seen:
         begin = body.find(_STAMP) + len(_STAMP)
         self.delays.append(self.last - datetime.fromisoformat(body[begin : begin + 24].decode()).timestamp())
 
-    def told(self) -> bytes:
+    def summary(self) -> bytes:
         median = statistics.median(self.delays) if self.delays else 0.0
         return json.dumps({"count": len(self.delays), "median": median, "last": self.last}).encode()
 
@@ -97,14 +97,14 @@ async def main() -> None:
     seen = Seen()
 
     async def tell() -> bytes:
-        body = seen.told()
+        body = seen.summary()
         seen.delays = []
         return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
-    well = [await _serve(seen, _after(0, _OK)) for _ in range(WELL)]
-    tempers = [(0.5, _OK)] * 3 + [(0, _BROKEN)] * 3 + [(3600, _OK)] * 2
-    sick = [await _serve(None, _after(seconds, answer)) for seconds, answer in tempers]
-    print(json.dumps({"well": well, "sick": sick, "control": await _serve(None, tell)}), flush=True)
+    healthy = [await _serve(seen, _after(0, _OK)) for _ in range(HEALTHY)]
+    behaviours = [(0.5, _OK)] * 3 + [(0, _BROKEN)] * 3 + [(3600, _OK)] * 2
+    failing = [await _serve(None, _after(seconds, answer)) for seconds, answer in behaviours]
+    print(json.dumps({"healthy": healthy, "failing": failing, "control": await _serve(None, tell)}), flush=True)
     await asyncio.Event().wait()
 
 

@@ -1,8 +1,8 @@
-"""The pages that benchmarks load, from a process of its own: `python -m bench.site` prints its port.
+"""The pages that benchmarks load, served by a separate process: `python -m bench.site` prints its port.
 
-`/small` is one document, `/form` a form that leads there. `/medium` is 190 kB in 31 answers: a document, stylesheets,
-scripts and pictures.
-Canned answers on bare sockets, so that the site costs as little as possible of the cores that are measured.
+`/small` is one document, `/form` a form that submits to it. `/medium` is 190 kB in 31 answers: a document, stylesheets,
+scripts and pictures. The server sends fixed answers on bare sockets, to take as little CPU as possible from what is
+measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import uvloop
 SMALL = b"<!doctype html><title>A page</title><h1>A page</h1><p>With a little text.</p>"
 FORM = b"""<!doctype html><title>A form</title><form action=/small>
 <label>Name <input name=name></label><button>Go</button></form>"""
-WORDS = b"<p>Some text with <a href='/small'>a link</a> and enough words to be laid out in lines of their own. "
+WORDS = b"<p>Some text with <a href='/small'>a link</a> and enough words to be laid out in several lines. "
 
 
 def png(side: int) -> bytes:
@@ -53,7 +53,7 @@ def answers() -> dict[str, tuple[bytes, bytes]]:
 
 
 class Connection(asyncio.Protocol):
-    """Answers pipelined or single GETs until the client hangs up."""
+    """Answers single or pipelined GETs until the client disconnects."""
 
     def __init__(self, canned: dict[bytes, bytes]) -> None:
         self._canned = canned
@@ -78,13 +78,13 @@ async def serve() -> None:
     }
     server = await asyncio.get_running_loop().create_server(lambda: Connection(canned), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
-    # The end of our standard input is the end of whoever started us.
+    # Standard input ends when the parent process ends.
     await asyncio.to_thread(sys.stdin.read)
 
 
 @contextmanager
 def running() -> Iterator[int]:
-    """The site, for the length of the block; its port."""
+    """Run the site during the block. Yields its port."""
     command = [sys.executable, "-m", "bench.site"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if process.stdin is None or process.stdout is None:

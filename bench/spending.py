@@ -1,7 +1,7 @@
-"""`python -m bench.spending HOME`: spends on the database of the stack in HOME and prints rates as JSON.
+"""`python -m bench.spending HOME`: holds and captures in the database of the stack in HOME. Prints rates as JSON.
 
-Turns of ours and of plain transactions alternate, so that both see the same machine. Plain is what any ledger must do
-at least: one row inserted and one updated in each transaction, by the driver alone.
+Turns of the ledger and of plain transactions alternate, so that both see the same machine. A plain transaction is the
+least that a ledger does: it inserts one row and updates one, through the driver alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _plain(database: Any, account: int) -> None:
 
 
 def _rate(pair: Pair, subjects: Sequence[Any], threads: int) -> float:
-    """Pairs a second, all threads together, each with a connection that was opened before."""
+    """Pairs per second of all threads together. Each thread opens its connection before the time starts."""
     together = threading.Barrier(threads + 1)
     counts = [0] * threads
     end = [0.0]

@@ -1,4 +1,4 @@
-"""What is measured: a running stack, its browsers, and one of them reached without the gateway."""
+"""The stack that is measured, its browsers, and a direct connection to one of them without the gateway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POOL_SIZE = 4
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A leased burner, as the API described it."""
+    """A leased burner, from the API's answer."""
 
     id: str
     cdp_url: str
@@ -30,14 +30,14 @@ class Agent:
 
 
 class Subject:
-    """The stack's API, with the calls that benchmarks repeat."""
+    """The stack's API, with the calls that several benchmarks use."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.client = httpx.AsyncClient(base_url=stack.api_url, headers={"X-API-Key": stack.api_key}, timeout=60)
 
     async def warm(self) -> None:
-        """Wait until the pool is full and nothing starts: a refill would take a core from what is measured."""
+        """Wait until the pool is full and no browser starts: a start would take a core from what is measured."""
         async with asyncio.timeout(60):
             while True:
                 runner = (await self.client.get("/readyz")).json()["checks"]["runner"]
@@ -70,7 +70,7 @@ class Subject:
 
 
 class Direct:
-    """One leased browser's DevTools, dialled in its jail's namespace: the way without a gateway."""
+    """A leased browser's DevTools, connected to inside its jail's network namespace, without the gateway."""
 
     def __init__(self, process: psutil.Process) -> None:
         port, self.path = _active_port(process)
@@ -80,7 +80,7 @@ class Direct:
 
     @classmethod
     async def find(cls, subject: Subject, agent: Agent) -> Direct:
-        """The browser behind `agent`, told by its DevTools id."""
+        """The browser of `agent`, found by its DevTools id."""
         version = (await subject.client.get(f"{agent.cdp_http}/json/version")).json()
         browser_id = version["webSocketDebuggerUrl"].rpartition("/")[2]
         for process in subject.jails():
@@ -103,7 +103,7 @@ class Direct:
 
 
 def _active_port(process: psutil.Process) -> tuple[str, str]:
-    """DevTools port and path, as Chromium writes them down; empty while it still starts."""
+    """DevTools port and path from Chromium's DevToolsActivePort file. Empty while Chromium starts."""
     file = Path(f"/proc/{process.pid}/root/home/agent/profile/DevToolsActivePort")
     if not file.exists():
         return "", ""

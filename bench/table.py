@@ -1,4 +1,4 @@
-"""One row a figure: what was measured, against what, and whether the target is met."""
+"""The table: one row per figure, with its baseline and whether the target is met."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Row:
     """`value` and `baseline` in `unit`; `target` bounds `value` or, if `of_ratio`, value/baseline, from above.
 
-    `of_pairs`: the ratio, where both were measured in turns and each turn has its own.
+    `of_pairs`: the ratio, where both were measured in alternating turns and each pair of turns has its own ratio.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Row:
 
 
 def quantile(samples: Sequence[float], share: float) -> float:
-    """The `share` quantile by nearest rank, so that it is a figure that was seen."""
+    """The `share` quantile by nearest rank, so that it is one of the samples."""
     ranked = sorted(samples)
     return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
 
@@ -50,7 +50,7 @@ median = statistics.median
 
 
 def render(rows: Sequence[Row]) -> str:
-    """The table as aligned text."""
+    """The rows as aligned text with a heading."""
     cells = [("what", "measured", "baseline", "ratio", "target")]
     for row in rows:
         baseline = f"{row.baseline:.3g} {row.unit} {row.baseline_name}" if row.baseline is not None else ""

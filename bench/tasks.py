@@ -1,4 +1,4 @@
-"""What our doing of a task adds to browser-use itself, how much memory a task takes, and whether twenty fit."""
+"""The time of a task's step compared with browser-use alone, a task's memory, and twenty tasks at once."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ async def measure(subject: Subject, model: ScriptedModel, site: str) -> list[Row
 
 
 async def _task(subject: Subject, model: ScriptedModel, script: str) -> dict[str, Any]:
-    """A task from its beginning to its end."""
-    job = await _give(subject, model, script)
-    return await _over(subject, job)
+    """Run a task to its end. Returns the job."""
+    job = await _start(subject, model, script)
+    return await _wait_for_end(subject, job)
 
 
-async def _give(subject: Subject, model: ScriptedModel, script: str) -> str:
+async def _start(subject: Subject, model: ScriptedModel, script: str) -> str:
     body = {
         "task": "Play the script.",
         "llm": f"anthropic:claude-{script}",
@@ -63,7 +63,7 @@ async def _give(subject: Subject, model: ScriptedModel, script: str) -> str:
     return str(answer.json()["id"])
 
 
-async def _over(subject: Subject, job_id: str) -> dict[str, Any]:
+async def _wait_for_end(subject: Subject, job_id: str) -> dict[str, Any]:
     while True:
         job: dict[str, Any] = (await subject.client.get(f"/v1/jobs/{job_id}?wait=50")).json()
         if job["completed_at"]:
@@ -71,7 +71,7 @@ async def _over(subject: Subject, job_id: str) -> dict[str, Any]:
 
 
 async def _ours(subject: Subject, model: ScriptedModel) -> float:
-    """Seconds from the moment at which a task has its browser until its end."""
+    """Seconds from the time when a task has its browser until its end."""
     await subject.warm()
     job = await _task(subject, model, "bench")
     assert job["status"] == "completed", job
@@ -81,7 +81,7 @@ async def _ours(subject: Subject, model: ScriptedModel) -> float:
 
 
 class Alone:
-    """browser-use in a process of its own."""
+    """browser-use in a separate process (`bench.alone`)."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -93,7 +93,7 @@ class Alone:
         return cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
 
     async def seconds(self, subject: Subject) -> float:
-        """That it takes for the same steps in the same kind of browser."""
+        """Seconds that it takes for the same steps in the same kind of browser."""
         assert self._process.stdin is not None and self._process.stdout is not None
         await subject.warm()
         async with subject.agent() as agent:
@@ -107,26 +107,26 @@ class Alone:
 
 
 async def _memory(subject: Subject, model: ScriptedModel) -> Row:
-    """The worker's growth with tasks that all have their page open."""
+    """The worker's growth per task while several tasks have a page open."""
     model.play("wait", [Wait(1), Wait(30), Done("Enough.")])
     worker = psutil.Process(subject.stack.pids["worker"])
     before = worker.memory_full_info().pss
-    jobs = [await _give(subject, model, "wait") for _ in range(WAITING)]
+    jobs = [await _start(subject, model, "wait") for _ in range(WAITING)]
     for job in jobs:
         while (await subject.client.get(f"/v1/jobs/{job}/status")).json()["progress_done"] < 1:
             await asyncio.sleep(0.1)
     grown = (worker.memory_full_info().pss - before) / MIB
     for job in jobs:
         await subject.client.post(f"/v1/jobs/{job}/cancel")
-        await _over(subject, job)
+        await _wait_for_end(subject, job)
     return Row(f"memory (PSS) of the worker for each of {WAITING} tasks at once", grown / WAITING, "MiB")
 
 
 async def _many(subject: Subject, model: ScriptedModel) -> Row:
     await subject.warm()
     began = time.monotonic()
-    jobs = [await _give(subject, model, "bench") for _ in range(AT_ONCE)]
-    ends = await asyncio.gather(*[_over(subject, job) for job in jobs])
+    jobs = [await _start(subject, model, "bench") for _ in range(AT_ONCE)]
+    ends = await asyncio.gather(*[_wait_for_end(subject, job) for job in jobs])
     took = time.monotonic() - began
     completed = sum(end["status"] == "completed" and end["step_count"] == STEPS for end in ends)
     name = f"of {AT_ONCE} tasks at once, completed (in {took:.0f} s)"

@@ -1,5 +1,5 @@
-"""Deliveries per second of the stack's worker, beside a plain loop that posts the same bodies; and what sick receivers
-cost the others.
+"""Deliveries per second of the stack's worker, compared with a plain loop that posts the same bodies; and how much
+failing receivers delay deliveries to healthy ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.receivers import Ports
 from bench.subject import Subject
 from bench.table import Row, median
 
-BURST = 200  # events, each for every well receiver
+BURST = 200  # events, each delivered to all healthy receivers
 TURNS = 3
 BASELINE_CONNECTIONS = 32
 PACED, PER_SECOND = 60, 20.0
@@ -30,23 +30,23 @@ _BODY = (
 
 async def measure(subject: Subject, ports: Ports) -> list[Row]:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.control}", trust_env=False) as control:
-        well = await _register(subject, ports.well)
+        healthy = await _register(subject, ports.healthy)
         ours, plain = [], []
         for _ in range(TURNS):
-            ours.append(await _burst(subject, control, len(ports.well)))
-            plain.append(await _plain(ports.well))
-        await _remove(subject, well)
-        well = await _register(subject, ports.well[:12])
+            ours.append(await _burst(subject, control, len(ports.healthy)))
+            plain.append(await _plain(ports.healthy))
+        await _remove(subject, healthy)
+        healthy = await _register(subject, ports.healthy[:12])
         alone, beside = [], []
         for _ in range(TURNS):
             alone.append(await _paced(subject, control, 12))
-            sick = await _register(subject, ports.sick)
+            failing = await _register(subject, ports.failing)
             beside.append(await _paced(subject, control, 12))
-            await _remove(subject, sick)
-        await _remove(subject, well)
+            await _remove(subject, failing)
+        await _remove(subject, healthy)
     return [
         Row("webhook deliveries, 20 receivers", median(ours), "1/s", median(plain), "httpx loop", 300, at_least=True),
-        Row("event to a healthy receiver beside 8 sick ones", median(beside), "ms", median(alone), "without them"),
+        Row("event to a healthy receiver beside 8 failing ones", median(beside), "ms", median(alone), "without them"),
     ]
 
 
@@ -65,7 +65,7 @@ async def _remove(subject: Subject, ids: Sequence[str]) -> None:
 
 
 async def _events(subject: Subject, count: int, per_second: float) -> float:
-    """Returns when the last was committed."""
+    """Record events. Returns the time of the last commit."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.events", str(count), str(per_second)),
         env={**os.environ, "BROWSA_HOME": str(subject.stack.home)},
@@ -78,20 +78,20 @@ async def _events(subject: Subject, count: int, per_second: float) -> float:
 
 
 async def _seen(control: httpx.AsyncClient, wanted: int) -> tuple[float, float]:
-    """Once so many have arrived: the weighted median delay in seconds, and when the last one came."""
+    """Wait for `wanted` deliveries. Returns their weighted median delay in seconds and the time of the last one."""
     count, delays, last = 0, [], 0.0
     async with asyncio.timeout(PATIENCE):
         while count < wanted:
-            told = (await control.get("/")).json()
-            count += told["count"]
-            delays += [told["median"]] * told["count"]
-            last = max(last, told["last"])
+            seen = (await control.get("/")).json()
+            count += seen["count"]
+            delays += [seen["median"]] * seen["count"]
+            last = max(last, seen["last"])
             await asyncio.sleep(0.1)
     return median(delays), last
 
 
 async def _burst(subject: Subject, control: httpx.AsyncClient, receivers: int) -> float:
-    await control.get("/")  # forgets what came before
+    await control.get("/")  # discards earlier deliveries
     committed = await _events(subject, BURST, 0)
     _, last = await _seen(control, BURST * receivers)
     return BURST * receivers / (last - committed)
@@ -105,7 +105,7 @@ async def _paced(subject: Subject, control: httpx.AsyncClient, receivers: int) -
 
 
 async def _plain(ports: Sequence[int]) -> float:
-    """The same number of bodies by a loop that does nothing else: no database, no signatures."""
+    """Deliveries per second of a loop that posts the same number of bodies, without database and signatures."""
     urls = [f"http://127.0.0.1:{port}/hook" for port in ports] * BURST
     total = len(urls)
 

@@ -13,8 +13,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="run the whole stack in the foreground")
-    demo = commands.add_parser("demo", help="drive one browser from start to finish on a stack of its own")
-    demo.add_argument("--url", help="the page to open; by default a small site of the demo's own")
+    demo = commands.add_parser("demo", help="start a separate stack and drive one browser from start to finish")
+    demo.add_argument("--url", help="the page to open; by default a small site that the demo serves")
     arguments = parser.parse_args()
     try:
         if arguments.command == "up":

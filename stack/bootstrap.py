@@ -2,8 +2,8 @@
 
     python3 -I stack/bootstrap.py up|demo|test|check|bench|lock
 
-Every step first looks whether there is anything to do, so that a second run takes a fraction of a second.
-A step that does something says so in one line; one that fails says why and what to do, and ends with 1.
+Every step first checks whether its work is already done, so a second run takes a fraction of a second. A step
+that does work prints one line. A step that fails prints the reason and what to do; the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _SETUP: dict[str, tuple[str, ...]] = {
 
 
 class BootstrapError(Exception):
-    """A step that failed, with what to do about it."""
+    """A step failed. The text says why and what to do."""
 
 
 def main(goal: str) -> None:
     need_python()
-    sys.path.insert(0, str(ROOT))  # for runner.browsers, which imports nothing that isn't there
-    # One at a time: `make test` in a second terminal waits for the first to finish installing.
+    sys.path.insert(0, str(ROOT))  # for runner.browsers, which imports only the standard library
+    # One bootstrap at a time: `make test` in a second terminal waits until the first one has installed everything.
     root = os.open(ROOT, os.O_RDONLY)
     fcntl.flock(root, fcntl.LOCK_EX)
     ensure_venv()
@@ -62,7 +62,7 @@ def main(goal: str) -> None:
 
 
 def need_python() -> None:
-    """Go on under a Python that is new enough; a newer one beside an old `python3` is found by its name."""
+    """Return if this Python is new enough. Otherwise exec a newer one that is found by name (`python3.12`)."""
     if sys.version_info >= OLDEST_PYTHON:
         return
     for minor in range(20, OLDEST_PYTHON[1] - 1, -1):
@@ -79,7 +79,7 @@ def ensure_venv() -> None:
     python = VENV / "bin" / "python"
     if not _runs([str(python), "-c", ""]):
         if VENV.exists():
-            shutil.rmtree(VENV)  # half made, or its Python was removed
+            shutil.rmtree(VENV)  # incomplete, or its Python was removed
         _make_venv()
     if not (VENV / "bin" / "uv").exists():
         install = [str(python), "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}"]
@@ -91,7 +91,7 @@ def _make_venv() -> None:
     advice = "Install your system's python3-venv package."
     try:
         run("Creating .venv", make, advice)
-    except BootstrapError:  # Debian ships venv's ensurepip in a package of its own
+    except BootstrapError:  # Debian ships venv's ensurepip in a separate package
         shutil.rmtree(VENV, ignore_errors=True)
         if not apt_install(f"python3.{sys.version_info.minor}-venv"):
             raise
@@ -99,7 +99,7 @@ def _make_venv() -> None:
 
 
 def ensure_requirements(*names: str) -> None:
-    """Install the pinned requirements unless these very files were installed before."""
+    """Install the pinned requirements unless files with the same content were installed before."""
     stamp = VENV / "browsa-requirements"
     wanted = {f"{name} {_digest(ROOT / name)}" for name in names}
     installed = set(stamp.read_text().splitlines()) if stamp.exists() else set()
@@ -111,20 +111,21 @@ def ensure_requirements(*names: str) -> None:
     advice = "Is there a network, or a PyPI mirror (UV_INDEX_URL, pip's configuration)?"
     try:
         run(f"Installing {' and '.join(names)}", uv, advice)
-    except BootstrapError:  # a mirror that only pip was told of
+    except BootstrapError:  # the mirror may be configured for pip only
         run("Trying again with pip", [python, "-m", "pip", "install", "--quiet", *files], advice)
     current = {f"{name} {_digest(ROOT / name)}" for name in ("requirements.txt", "requirements-dev.txt")}
     stamp.write_text("\n".join(sorted((installed & current) | wanted)) + "\n")
 
 
 def ensure_browsers() -> None:
-    """Find or install the full Chromium, which is needed, and its headless shell, which is merely better.
+    """Find or install the full Chromium, which is required, and its headless shell, which is optional but faster.
 
-    Found; else Playwright's builds; else the system's packages, also when Playwright's lack system libraries.
+    Order: an installed browser, Playwright's build, the system's package. The last is also tried when Playwright's
+    build does not start because system libraries are missing.
     """
     from runner.browsers import CHROMIUM_VARIABLE, SHELL_VARIABLE, find_chromium, find_headless_shell
 
-    without_shell = VENV / "browsa-without-shell"  # don't try at every start what failed once
+    without_shell = VENV / "browsa-without-shell"  # a failed installation is not repeated at every start
     finders = {"chromium": find_chromium, "chromium-headless-shell": find_headless_shell}
     try:
         missing = [name for name, find in finders.items() if find(os.environ) is None]
@@ -134,17 +135,17 @@ def ensure_browsers() -> None:
         return
     playwright = [str(VENV / "bin" / "playwright"), "install", *missing]
     attempt("Downloading Chromium (playwright install)", playwright, _BROWSER_DOWNLOAD_SECONDS)
-    for name in missing:  # one by one: not every Debian and Ubuntu has the shell's package
+    for name in missing:  # one at a time: not every Debian or Ubuntu release has the shell's package
         if not _works(finders[name](os.environ)):
             apt_install(name)
     if not _works(find_chromium(os.environ)):
         raise BootstrapError(
-            "No Chromium that runs. Install it with your system's package manager (Debian: apt install "
+            "No working Chromium was found. Install it with your system's package manager (Debian: apt install "
             f"chromium; Fedora: dnf install chromium), or set {CHROMIUM_VARIABLE} to the path of one."
         )
     if not _works(find_headless_shell(os.environ)):
         without_shell.touch()
-        say(f"No headless shell: the full Chromium will do its work, slower. {SHELL_VARIABLE} can name one.")
+        say(f"No headless shell: the full Chromium loads quick pages, slower. Set {SHELL_VARIABLE} to use a shell.")
 
 
 def ensure_bubblewrap() -> None:
@@ -153,20 +154,20 @@ def ensure_bubblewrap() -> None:
     apt_install("bubblewrap")
     if not shutil.which("bwrap"):
         raise BootstrapError(
-            "bubblewrap, the browsers' jail, is missing. Install it with your system's package manager "
-            "(Debian: apt install bubblewrap; Fedora: dnf install bubblewrap). BROWSA_JAIL=off does without, "
-            "for development only."
+            "bubblewrap, which makes the browsers' jails, is missing. Install it with your system's package manager "
+            "(Debian: apt install bubblewrap; Fedora: dnf install bubblewrap). BROWSA_JAIL=off runs browsers "
+            "without a jail, for development only."
         )
 
 
 def ensure_node_clients() -> None:
-    """Puppeteer and Playwright for Node, for the tests that drive a browser with them; those skip without."""
+    """Install Puppeteer and Playwright for Node. Tests that need them are skipped when they are missing."""
     modules, stamp = _NODE_CLIENTS / "node_modules", _NODE_CLIENTS / "node_modules" / ".browsa-stamp"
     lock = _NODE_CLIENTS / "package-lock.json"
     if not lock.exists() or (stamp.exists() and stamp.read_text() == _digest(lock)):
         return
     if not (shutil.which("npm") and shutil.which("node")):
-        say("No Node.js here: the tests with Node's clients will be skipped.")
+        say("Node.js is not installed: the tests that use Node clients are skipped.")
         return
     command = ["npm", "ci", "--prefix", str(_NODE_CLIENTS), "--ignore-scripts", "--no-audit", "--no-fund"]
     if attempt("Installing the Node clients for the tests", command, 300) and modules.exists():
@@ -174,12 +175,12 @@ def ensure_node_clients() -> None:
 
 
 def apt_install(package: str) -> bool:
-    """Install a Debian package if we may. False, and a line that says why, when that isn't possible."""
+    """Install a Debian package as root or with sudo. Returns False, and prints the reason, when that is impossible."""
     if not shutil.which("apt-get"):
         return False
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if sudo and not (shutil.which("sudo") and _runs(["sudo", "-n", "true"])):
-        say(f"Not root, and sudo would ask: to install it yourself, sudo apt-get install {package}")
+        say(f"Not root, and sudo needs a password. Install the package yourself: sudo apt-get install {package}")
         return False
     apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]
     _update_lists(tuple(apt))
@@ -187,19 +188,19 @@ def apt_install(package: str) -> bool:
     return attempt(f"Installing {package} (apt-get install)", install, _INSTALL_SECONDS)
 
 
-@functools.cache  # once a run is enough
+@functools.cache  # once in each run is enough
 def _update_lists(apt: tuple[str, ...]) -> None:
     attempt("Refreshing the package lists (apt-get update)", [*apt, "update"], _INSTALL_SECONDS)
 
 
 def run(what: str, command: list[str], advice: str) -> None:
-    """Do a step that must succeed."""
+    """Run a step. Raises BootstrapError when it fails."""
     if not attempt(what, command, _INSTALL_SECONDS):
         raise BootstrapError(f"{what} failed. {advice}")
 
 
 def attempt(what: str, command: list[str], seconds: float) -> bool:
-    """Do a step, saying so, for at most `seconds`. When it fails the end of its output is shown."""
+    """Run a step for at most `seconds` and print its name and duration. On failure print the end of its output."""
     sys.stdout.write(f"· {what} … ")
     sys.stdout.flush()
     begun = time.monotonic()
@@ -215,12 +216,12 @@ def attempt(what: str, command: list[str], seconds: float) -> bool:
     ) as process:
         try:
             output, _ = process.communicate(timeout=seconds)
-        except BaseException as error:  # Ctrl-C too: take down the whole group, downloads and all
+        except BaseException as error:  # also on Ctrl-C: kill the whole process group
             os.killpg(process.pid, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             output, _ = process.communicate()
-            output += f"\ngiven up after {seconds:.0f} s"
+            output += f"\nstopped after {seconds:.0f} s"
     print(f"{time.monotonic() - begun:.1f} s" if process.returncode == 0 else "failed:")
     if process.returncode != 0:
         print("\n".join(f"    {line}" for line in output.strip().splitlines()[-12:]))

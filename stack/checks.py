@@ -1,4 +1,4 @@
-"""`make check`: every check, two at a time, with the output of those that fail."""
+"""`make check`: runs every check, two at a time. Prints the output of those that fail, then the layer map."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from stack import layer_map
+
 ROOT = Path(__file__).resolve().parents[1]
 _BIN = Path(sys.executable).parent
 
-# The longest first, so that the others fit beside it.
+# The longest check first: the others run beside it.
 CHECKS: dict[str, tuple[str, ...]] = {
     "types": (str(_BIN / "mypy"),),
     "imports": (str(_BIN / "lint-imports"),),
@@ -30,11 +32,12 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "migrations": (sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"),
     "lint": (str(_BIN / "ruff"), "check", "."),
     "format": (str(_BIN / "ruff"), "format", "--check", "."),
+    "layer map": (sys.executable, "-m", "stack.layer_map", "--check"),
 }
 
 
 def environment(base: Mapping[str, str], home: str) -> dict[str, str]:
-    """Settings that load without a stack: no check may depend on, or touch, the data of a running one."""
+    """Settings that load without a stack, so that no check reads or changes the data of a running one."""
     return {
         **base,
         "DJANGO_SETTINGS_MODULE": "browsa.settings",
@@ -42,7 +45,7 @@ def environment(base: Mapping[str, str], home: str) -> dict[str, str]:
         "BROWSA_SECRET_KEY": "only for checks",
         "DATABASE_URL": f"postgresql://postgres@/browsa?host={home}",
         "REDIS_URL": f"unix://{home}/redis.sock",
-        # There is no database to compare the migrations' history with; the files are what is checked.
+        # The check reads the migration files. There is no database whose history it could compare.
         "PYTHONWARNINGS": "ignore:Got an error checking a consistent migration history",
     }
 
@@ -51,6 +54,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="browsa-check-") as home, ThreadPoolExecutor(2) as pool:
         env = environment(os.environ, home)
         passed = list(pool.map(lambda name: _check(name, CHECKS[name], env), CHECKS))
+    print(f"\n{layer_map.render(layer_map.current())}")
     return 0 if all(passed) else 1
 
 

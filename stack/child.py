@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive us: the launcher's command line, and an orderly stop."""
+"""Child processes that end with their parent: the launcher's command line, and stopping with a time limit."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ def launched(
     user: Sequence[str] = (),
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> list[str]:
-    """`command`, wrapped so that it gets `death_signal` when the thread that starts it ends (Linux).
+    """The command line that runs `command` under the launcher.
 
-    So start long-lived children from the main thread. `user` is empty, or one of the launcher's options with
-    its value, such as `("--map", "65534:65534")`.
+    On Linux the child gets `death_signal` when the thread that started it ends, so start long-lived children from
+    the main thread. `user` is empty, or one of the launcher's options with its value, such as
+    `("--map", "65534:65534")`.
     """
     life = ["--parent", str(os.getpid()), "--death-signal", str(int(death_signal))]
     return [sys.executable, "-I", "-S", _LAUNCHER, *life, *user, "--", *command]
 
 
 def stop(process: subprocess.Popen[bytes], signal_number: signal.Signals, patience: float) -> None:
-    """Ask with `signal_number`, wait for `patience` seconds, then kill. Returns when the process is gone."""
+    """Send `signal_number`, wait `patience` seconds, then kill. Returns when the process has ended."""
     if process.poll() is None:
         process.send_signal(signal_number)
         try:
@@ -41,24 +42,24 @@ def stop(process: subprocess.Popen[bytes], signal_number: signal.Signals, patien
 
 
 def kill_group(pid: int) -> None:
-    """Kill what is left of the process group that `pid` led, its own descendants included."""
+    """Kill all remaining processes of the group that `pid` led."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def command_line(pid: int) -> str:
-    """The arguments of a running process, spaces between; empty when there is none such (or a zombie)."""
+    """The arguments of a running process, joined by spaces. Empty for a zombie or when there is no such process."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         if sys.platform == "linux":
             return ""
-    ps = ["ps", "-o", "command=", "-p", str(pid)]  # POSIX; but a slim Linux image has no ps
+    ps = ["ps", "-o", "command=", "-p", str(pid)]  # POSIX; a slim Linux image has no ps
     return subprocess.run(ps, capture_output=True, text=True, check=False).stdout
 
 
 def tail(path: Path, lines: int = 20, since: int = 0) -> str:
-    """The last lines of a log, for a failure message; empty when there is none. `since`: a byte offset."""
+    """The last lines of a log from byte `since` on, for a failure message. Empty when there is no log."""
     try:
         with path.open("rb") as file:
             file.seek(max(since, path.stat().st_size - 16_384))

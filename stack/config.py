@@ -1,4 +1,4 @@
-"""What a stack is told and what it makes up once: `stack.json`, and the environments of its processes."""
+"""A stack's configuration: `stack.json` with the generated secrets, and the environments of its processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stack.home import Home, StackError
 
 RUNNER_ID = "r1"
 
-# What only the Django side may know. The runner, which hostile pages are nearest to, never gets these.
+# Only Django's processes get these. The runner, which handles hostile pages, does not.
 _DJANGO_ONLY = frozenset(
     {
         *("BROWSA_SECRET_KEY", "BROWSA_MASTER_KEYS", "DATABASE_URL", "REDIS_URL"),
@@ -22,20 +22,20 @@ _DJANGO_ONLY = frozenset(
     }
 )
 
-# Made once and kept: losing one would log everybody out, or make the vault unreadable.
-_MADE: dict[str, Callable[[], str]] = {
+# Generated at the first start and kept. Losing one ends all sessions or makes sealed data unreadable.
+_GENERATED: dict[str, Callable[[], str]] = {
     "BROWSA_SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "BROWSA_RUNNER_TOKEN": lambda: secrets.token_urlsafe(32),
     "BROWSA_MASTER_KEYS": lambda: "v1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
 }
 
 
-# Many images set it, to stay small. But then every start compiles everything anew: 10 CPU seconds instead of 4.
+# Many container images set it. Without compiled modules every start takes 10 CPU seconds instead of 4.
 _UNWANTED = frozenset({"PYTHONDONTWRITEBYTECODE"})
 
 
 def port(environ: Mapping[str, str]) -> int:
-    """`BROWSA_PORT`, checked. The gateway's is the next one."""
+    """`BROWSA_PORT`, validated. The gateway uses the next port."""
     text = environ.get("BROWSA_PORT") or "8000"
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65534):
         raise StackError(f"BROWSA_PORT must be a whole number from 1 to 65534, not {text!r}.")
@@ -43,7 +43,7 @@ def port(environ: Mapping[str, str]) -> int:
 
 
 def drain_seconds(environ: Mapping[str, str]) -> int:
-    """`BROWSA_DRAIN_SECONDS`, as the runner checks it too."""
+    """`BROWSA_DRAIN_SECONDS`, validated by the same rule as in the runner."""
     text = environ.get("BROWSA_DRAIN_SECONDS") or "20"
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) > 10**9:
         raise StackError(f"BROWSA_DRAIN_SECONDS must be a whole number from 0 to {10**9}, not {text!r}.")
@@ -53,11 +53,11 @@ def drain_seconds(environ: Mapping[str, str]) -> int:
 def compose(
     kept: Mapping[str, str], environ: Mapping[str, str], home: Home, port: int, embedded: Mapping[str, str]
 ) -> dict[str, str]:
-    """The contents of `stack.json`. The environment wins, then what was kept, then something new."""
-    made = {name: environ.get(name) or kept.get(name) or make() for name, make in _MADE.items()}
+    """The content of `stack.json`. The environment takes precedence, then the kept value, then a generated one."""
+    generated = {name: environ.get(name) or kept.get(name) or make() for name, make in _GENERATED.items()}
     servers = {name: environ.get(name) or url for name, url in embedded.items()}
     return {
-        **made,
+        **generated,
         **servers,
         "BROWSA_RUNNER_URL": f"unix:{home.runner_socket}",
         "BROWSA_GATEWAY_URL": f"ws://127.0.0.1:{port + 1}",
@@ -92,7 +92,7 @@ def runner_environment(environ: Mapping[str, str], stack: Mapping[str, str], hom
 
 
 def read_json(path: Path) -> dict[str, str]:
-    """A flat JSON object of strings; empty when there is no such file. Raises StackError if damaged."""
+    """Read a flat JSON object of strings. Empty when there is no such file. Raises StackError if it is damaged."""
     try:
         data = json.loads(path.read_text())
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def read_json(path: Path) -> dict[str, str]:
 
 
 def write_json(path: Path, data: Mapping[str, object], *, durable: bool = True) -> None:
-    """Readable by us alone, and whole or not at all, even after a power cut: it may hold the only keys."""
+    """Write atomically, with mode 600. `durable` also syncs to disk: the file may hold the only copy of the keys."""
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
     file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

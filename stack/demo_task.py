@@ -1,4 +1,4 @@
-"""The demo's task: with your model if ANTHROPIC_API_KEY or OPENAI_API_KEY is set, else with one that plays a script."""
+"""The demo's task. Uses a real model if ANTHROPIC_API_KEY or OPENAI_API_KEY is set, else a scripted one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """`name` says which it is; `fields` are its part of a task; `address` has to be allowed, if it is on loopback."""
+class DemoModel:
+    """`fields` go into the body of the task. `address` is the scripted model's, which the policy must allow."""
 
     name: str
     fields: dict[str, Any]
@@ -28,24 +28,24 @@ class Model:
 
 
 @contextmanager
-def model(environ: Mapping[str, str] = os.environ) -> Iterator[Model]:
+def chosen_model(environ: Mapping[str, str] = os.environ) -> Iterator[DemoModel]:
     for variable, llm in _MODELS.items():
         if key := environ.get(variable):
-            yield Model(f"{llm}, with your {variable}", {"llm": llm, "llm_api_key": key})
+            yield DemoModel(f"{llm}, with your {variable}", {"llm": llm, "llm_api_key": key})
             return
     with ExitStack() as running:
         yield _scripted(running)
 
 
-def _scripted(running: ExitStack) -> Model:
-    """It lives among the tests' fakes: nothing that is served depends on it."""
+def _scripted(running: ExitStack) -> DemoModel:
+    """Start the tests' scripted model. No served code depends on it."""
     sys.path.insert(0, str(Path(ROOT)))
     from tests.fakes.model import Done, Extract, ScriptedModel
 
     found = ["no heading"]
 
     def read(prompt: str) -> str:
-        """The call has the page as Markdown."""
+        """`prompt` contains the page as Markdown."""
         found[0] = (_HEADING.findall(prompt) or found)[0]
         return found[0]
 
@@ -56,16 +56,16 @@ def _scripted(running: ExitStack) -> Model:
     )
     fields = {"llm": "anthropic:claude-demo", "llm_api_key": "no-key", "llm_base_url": scripted.base_url}
     name = "a scripted model (set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real one)"
-    return Model(name, fields, f"127.0.0.1:{scripted.port}")
+    return DemoModel(name, fields, f"127.0.0.1:{scripted.port}")
 
 
-def body(chosen: Model, url: str) -> dict[str, Any]:
-    """Of the POST to /v1/tasks."""
-    return {"task": _TASK, "initial_url": url, "max_steps": 6, **chosen.fields}
+def task_body(model: DemoModel, url: str) -> dict[str, Any]:
+    """The body of POST /v1/tasks."""
+    return {"task": _TASK, "initial_url": url, "max_steps": 6, **model.fields}
 
 
-def told(job: dict[str, Any], steps: list[dict[str, Any]]) -> list[str]:
-    """What the demo prints of it."""
+def summary(job: dict[str, Any], steps: list[dict[str, Any]]) -> list[str]:
+    """The lines that the demo prints for a finished task."""
     lines = [f"  step {step['number']}  {step['duration_ms']:5d} ms  {step['goal'] or '-'}"[:100] for step in steps]
     if job["status"] != "completed":
         return [*lines, f"  {job['status']}: {job['error_code']}: {job['error_message']}"]

@@ -1,4 +1,4 @@
-"""A whole stack for the length of a `with` block, as its users run it: for the demo, tests and benchmarks.
+"""Run a whole stack during a `with` block, as users run it. The demo, tests and benchmarks use it.
 
 with running_stack(home, env={"BROWSA_POOL_SIZE": "1"}) as stack:
     httpx.get(f"{stack.api_url}/v1/agents", headers={"X-API-Key": stack.api_key})
@@ -25,7 +25,7 @@ from pathlib import Path
 from stack.child import ROOT, launched
 from stack.home import StackError
 
-# Everything else that an operator may have set is about another stack.
+# All other settings of Browsa in the environment belong to another stack.
 _KEPT = frozenset({"BROWSA_CHROMIUM", "BROWSA_CHROMIUM_SHELL", "BROWSA_JAIL"})
 _DROPPED = frozenset(
     {
@@ -39,7 +39,7 @@ _STOP_PATIENCE = 30.0
 
 @dataclass
 class Stack:
-    """A running stack. `process` is its supervisor; `output` what that has printed."""
+    """A running stack. `process` is its supervisor, `output` the lines that the supervisor has printed."""
 
     home: Path
     port: int
@@ -53,7 +53,7 @@ class Stack:
 
     @property
     def pids(self) -> dict[str, int]:
-        """By name: supervisor, postgres, redis, api, worker, beat, runner. Only those that run now."""
+        """Pids of the running processes by name: supervisor, postgres, redis, api, worker, beat, runner."""
         with contextlib.suppress(FileNotFoundError):
             pids: dict[str, int] = json.loads((self.home / "pids.json").read_text())
             return pids
@@ -67,7 +67,7 @@ class Stack:
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
     def stop(self, signal_number: signal.Signals = signal.SIGINT, patience: float = _STOP_PATIENCE) -> int:
-        """Ask it to end and wait for that. Returns its exit status; StackError if it had to be killed."""
+        """Signal the supervisor and wait for it. Returns its exit status. Raises StackError if it had to be killed."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
         try:
@@ -90,9 +90,10 @@ def running_stack(
     patience: float = 120.0,
     show: Callable[[str], object] | None = None,
 ) -> Iterator[Stack]:
-    """A stack in `home`, ready; ended as by Ctrl-C. `env` is added to its environment; `show` gets its lines.
+    """Start a stack in `home`, wait until it is ready, and stop it after the block as Ctrl-C does.
 
-    Call it from the main thread: the stack ends with the thread that starts it. Raises StackError.
+    `env` is added to its environment; `show` gets each line that it prints. Call this from the main thread: the
+    stack ends with the thread that starts it. Raises StackError.
     """
     port = port or free_port()
     own = {"BROWSA_HOME": str(home), "BROWSA_PORT": str(port)}
@@ -125,7 +126,7 @@ def running_stack(
 
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without what would tie a stack to another one's data, ports or limits."""
+    """`environ` without the settings that point at another stack's data, ports or limits."""
     return {
         name: value
         for name, value in environ.items()
@@ -134,9 +135,9 @@ def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that is free now, and so is the next: the API's and the gateway's.
+    """A free port, for the API, whose next port is free too, for the gateway.
 
-    Below the range from which the kernel gives ports to outgoing connections, lest one takes it in between.
+    Both are below the kernel's ephemeral range, so that no outgoing connection takes them before the stack does.
     """
     for _ in range(200):
         port = 20_000 + 2 * secrets.randbelow(6_000)
@@ -164,14 +165,14 @@ def _wait_until_ready(
         try:
             line = lines.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
-            raise StackError(f"The stack did not become ready in time{_so_far(stack, show)}") from None
+            raise StackError(f"The stack did not become ready in time{_output_text(stack, show)}") from None
         if line is None:
-            raise StackError(f"The stack did not start{_so_far(stack, show)}")
+            raise StackError(f"The stack did not start{_output_text(stack, show)}")
         if show:
             show(line)
         if line.startswith("ready "):
             return
 
 
-def _so_far(stack: Stack, show: Callable[[str], object] | None) -> str:
+def _output_text(stack: Stack, show: Callable[[str], object] | None) -> str:
     return "; see above." if show else f":\n{stack.printed()}"

@@ -1,4 +1,4 @@
-"""`BROWSA_HOME`: the directory of everything that a stack keeps, its lock, and the place of its sockets."""
+"""`BROWSA_HOME`: the directory of a stack's data, its lock, and the directory of its sockets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LONGEST_SOCKET_NAME = len("/pg/.s.PGSQL.5432")
 
 
 class StackError(Exception):
-    """Something that the operator can put right. The text says what it is and what to do about it."""
+    """An error that the operator can correct. The text says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """One stack's directories. `sockets` is short, private, and empty when no stack runs."""
+    """One stack's directories. `sockets` has a short path, is private, and is absent while no stack runs."""
 
     path: Path
     sockets: Path
@@ -36,7 +36,7 @@ class Home:
 
     @property
     def postgres_sockets(self) -> Path:
-        return self.sockets / "pg"  # of its own, because it may belong to another user
+        return self.sockets / "pg"  # a separate directory, because it may belong to another user
 
     @property
     def redis_socket(self) -> Path:
@@ -56,16 +56,18 @@ class Home:
 
 
 def locate(path: Path | str, environ: Mapping[str, str] = os.environ) -> Home:
-    """The home at `path`, which need not exist yet. Creates nothing."""
+    """The home at `path`, which may not exist yet. Creates nothing."""
     absolute = Path(path).expanduser().resolve()
     bases = [environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"]  # noqa: S108
-    return Home(absolute, socket_directory(absolute, os.geteuid(), [b for b in bases if _usable(b)]))
+    usable = [base for base in bases if os.path.isabs(base) and os.access(base, os.W_OK | os.X_OK)]
+    return Home(absolute, socket_directory(absolute, os.geteuid(), usable))
 
 
 def socket_directory(home: Path, uid: int, bases: list[str]) -> Path:
-    """The first of `bases` in which every socket's path fits, and a name that only this home and user get.
+    """A directory in the first of `bases` in which every socket's path fits.
 
-    A hash, not a random name: what a killed stack leaves there is found and reused by the next.
+    Its name is a hash of the home and the user, not random: the next stack finds and reuses the directory of a
+    killed one.
     """
     name = f"browsa-{uid}-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
     for base in bases:
@@ -75,15 +77,11 @@ def socket_directory(home: Path, uid: int, bases: list[str]) -> Path:
     raise StackError(f"No directory is short enough for a Unix socket (tried {', '.join(bases)}). Set TMPDIR=/tmp.")
 
 
-def _usable(base: str) -> bool:
-    return bool(base) and os.path.isabs(base) and os.access(base, os.W_OK | os.X_OK)
-
-
 @contextmanager
 def opened(home: Home) -> Iterator[None]:
-    """Hold `home` for this process alone: directories made, lock taken; sockets are gone afterwards.
+    """Make the directories and lock `home` for this process. The sockets are removed afterwards.
 
-    Raises StackError when another process holds it. The kernel lets go of the lock however the holder ends.
+    Raises StackError when another process holds the lock. The kernel releases it even when the holder is killed.
     """
     private_directory(home.path)
     lock = os.open(home.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -99,7 +97,7 @@ def opened(home: Home) -> Iterator[None]:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         private_directory(home.sockets)
-        shutil.rmtree(home.sockets)  # whatever a killed stack left in it
+        shutil.rmtree(home.sockets)  # files of a killed stack
         private_directory(home.sockets)
         try:
             yield
@@ -110,9 +108,9 @@ def opened(home: Home) -> Iterator[None]:
 
 
 def private_directory(path: Path) -> None:
-    """Make `path` a directory that only we can enter.
+    """Make `path` a directory that only this user can enter.
 
-    The parent may be world-writable (/tmp), so an entry that is not ours, or a symbolic link, is refused.
+    The parent may be world-writable (/tmp), so a symbolic link or another user's entry is refused.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -120,6 +118,8 @@ def private_directory(path: Path) -> None:
     except FileExistsError:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise StackError(f"{path} exists and is not a directory of yours. Remove it, then start again.") from None
+            raise StackError(
+                f"{path} exists and is not a directory that you own. Remove it, then start again."
+            ) from None
         if stat.S_IMODE(status.st_mode) & 0o077:
             path.chmod(0o700)

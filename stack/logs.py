@@ -1,4 +1,4 @@
-"""Each process's output: a file of limited size, and the lines worth an operator's eye."""
+"""A process's log file of limited size, and the lines of it that the operator is shown."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-_LIMIT = 5 * 2**20  # bytes; with one older file, a process keeps at most twice that
+_LIMIT = 5 * 2**20  # bytes; with one older file a process keeps at most twice as much
 _LONGEST_LINE = 64 * 2**10
-# Uvicorn's and Celery's plain lines, PostgreSQL's, and what Python says when all else fails.
+# Plain lines of Uvicorn, Celery and PostgreSQL, and Python's tracebacks.
 _PLAIN = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|\bWARNING browsa\b|^Traceback ")
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T][\d:.,]+ (UTC )?(\[\d+\] )?")
 _LEVELS = frozenset({"warning", "error", "critical"})
 _SHOWN = 300
 
 
-def worth_saying(line: str) -> str | None:
-    """What of a log line to show beside the steps; None for the ordinary ones."""
+def alert_text(line: str) -> str | None:
+    """The part of a log line to show to the operator. None for lines below a warning."""
     if line.startswith("{"):
         try:
             record = json.loads(line)
@@ -31,16 +31,16 @@ def worth_saying(line: str) -> str | None:
 class LogFile:
     """Appends to `path`; at the limit the file becomes `path.1` and a new one begins."""
 
-    def __init__(self, path: Path, hear: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, on_alert: Callable[[str], None]) -> None:
         self._path = path
-        self._hear = hear
+        self._on_alert = on_alert
         self._file = path.open("ab", buffering=0)
         self._size = self._file.tell()
         self._rest = b""
         self.began_at = self._size
 
-    def begin(self) -> None:
-        """A new life of the process: `began_at` is where its output starts, in bytes."""
+    def mark_start(self) -> None:
+        """The process was started again: `began_at` is the byte offset at which its output starts."""
         self.began_at = self._size
 
     def write(self, data: bytes) -> None:
@@ -54,9 +54,9 @@ class LogFile:
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-_LONGEST_LINE:]
         for line in lines:
-            said = worth_saying(line.decode(errors="replace"))
-            if said:
-                self._hear(said)
+            alert = alert_text(line.decode(errors="replace"))
+            if alert:
+                self._on_alert(alert)
 
     def close(self) -> None:
         self._file.close()

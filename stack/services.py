@@ -1,4 +1,4 @@
-"""The stack's processes as values: what each runs, how it is asked to end, and how long a restart waits."""
+"""The stack's processes as values: their commands, stop signals and restart delays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stack import config, postgres, redis
 from stack.child import launched
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
-_STABLE_AFTER = 10.0  # seconds; who ran for so long starts again with the shortest delay
+_STABLE_AFTER = 10.0  # seconds; a process that ran this long starts again with the shortest delay
 
 _PYTHON = (sys.executable, "-m")
 _CELERY = (*_PYTHON, "celery", "--quiet", "-A")
@@ -23,8 +23,8 @@ _WORKER = (
 )
 
 
-class Ending(Enum):
-    """DRAIN: finish what was begun, within limits. NOW: the person at the keyboard is waiting."""
+class StopMode(Enum):
+    """DRAIN: finish running work, within a time limit. NOW: stop at once."""
 
     DRAIN = "drain"
     NOW = "now"
@@ -32,10 +32,10 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Service:
-    """A process of the stack. `drain` and `now` are signals, each with the seconds to the next; then SIGKILL.
+    """A process of the stack. `drain` and `now` are signals, each with the seconds until the next; then SIGKILL.
 
-    Those with a lower `stage` end first, those of one stage together. `before` runs ahead of every start, in
-    a thread.
+    Processes of a lower `stage` stop first, those of one stage together. `before` runs before every start, in a
+    thread.
     """
 
     name: str
@@ -46,27 +46,27 @@ class Service:
     now: tuple[tuple[Signals, float], ...]
     before: Callable[[], object] | None = None
 
-    def signals(self, ending: Ending) -> tuple[tuple[Signals, float], ...]:
-        return self.now if ending is Ending.NOW else self.drain
+    def signals(self, mode: StopMode) -> tuple[tuple[Signals, float], ...]:
+        return self.now if mode is StopMode.NOW else self.drain
 
 
 def restart_delay(failures: int) -> float:
-    """Seconds before the next start after that many quick deaths in a row (from 1): 0.2, 0.4, … 5."""
+    """Seconds before the next start after `failures` (from 1) short runs in a row: 0.2, 0.4, … 5."""
     return min(_FIRST_DELAY * 2.0 ** min(failures - 1, 30), _LONGEST_DELAY)
 
 
 def count_failures(failures: int, ran_for: float) -> int:
-    """How many quick deaths in a row there are now."""
+    """The number of short runs in a row, after one that took `ran_for` seconds."""
     return 1 if ran_for >= _STABLE_AFTER else failures + 1
 
 
 def stop_order(services: list[Service]) -> list[list[Service]]:
-    """Who ends together, in turn: first who asks for work, then who answers, then who keeps the books."""
+    """The services by stage: first worker, beat and runner, then the API, then PostgreSQL and Redis."""
     stages = sorted({service.stage for service in services})
     return [[service for service in services if service.stage == stage] for stage in stages]
 
 
-def how_it_ended(status: int) -> str:
+def describe_exit(status: int) -> str:
     return f"killed by {Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
@@ -75,12 +75,12 @@ def applications(
 ) -> tuple[Service, Service, Service, Service]:
     """api, worker, beat and runner.
 
-    The runner and the worker end while the api still listens: they report to it. Only then does the api go.
-    Raises StackError.
+    The runner and the worker stop while the api still listens, because the runner reports to it. The api stops
+    after them. Raises StackError.
     """
     drain = float(config.drain_seconds(runner))
     term, now = signal.SIGTERM, signal.SIGINT
-    # The worker's cold end, SIGQUIT: a task in hand is taken up again at the next start.
+    # SIGQUIT is Celery's cold shutdown: the next start continues the jobs that it interrupts.
     quick = signal.SIGQUIT
     beat = (*_CELERY, "browsa.celery:clock", "beat", "--loglevel", "WARNING")
     return (
@@ -102,8 +102,8 @@ def _api_command(port: int) -> tuple[str, ...]:
     uvicorn = [*_PYTHON, "uvicorn", "browsa.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
     uvicorn += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--lifespan", "on"]
     uvicorn += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
-    # Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): it must not be us who close first,
-    # for we can't know that a request is on its way.
+    # Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s). The client must close first: the
+    # server cannot know whether a request is already on its way.
     uvicorn += ["--timeout-keep-alive", "75"]
     return (*uvicorn, "--timeout-graceful-shutdown", "15")
 
@@ -119,5 +119,5 @@ def redis_service(server: redis.Redis, environment: Mapping[str, str]) -> Servic
 
 
 def command_line(service: Service) -> list[str]:
-    """The servers' commands come wrapped, since they choose a user and a signal of their own."""
+    """The command line with the launcher. Those of the servers contain it, with their user and death signal."""
     return list(service.command) if service.name in ("postgres", "redis") else launched(service.command)

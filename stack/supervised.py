@@ -1,4 +1,4 @@
-"""One process kept running: started again when it ends, until it is told to stop."""
+"""One supervised process: it is started again when it ends, until it is stopped."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from pathlib import Path
 from stack.child import ROOT, kill_group, tail
 from stack.home import StackError
 from stack.logs import LogFile
-from stack.services import Ending, Service, command_line, count_failures, how_it_ended, restart_delay
+from stack.services import Service, StopMode, command_line, count_failures, describe_exit, restart_delay
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class Supervised:
-    """`failures` counts quick deaths in a row; `last_end` and `last_words` are how, and what it said before.
+    """`failures` counts short runs in a row. `last_exit` says how the last one ended, `last_output` is its output.
 
-    `changed` is called when there is another process, or none.
+    `report` gets messages about restarts, `on_alert` warnings and errors from the process's log. `changed` is
+    called when the pid changes.
     """
 
-    def __init__(self, service: Service, logs: Path, say: Say, hear: Say, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, service: Service, logs: Path, report: Report, on_alert: Report, changed: Callable[[], None]
+    ) -> None:
         self.service = service
         self.failures = 0
-        self.last_end = ""
-        self.last_words = ""
+        self.last_exit = ""
+        self.last_output = ""
         self._log_path = logs / f"{service.name}.log"
-        self._log = LogFile(self._log_path, lambda line: hear(f"{service.name}: {line}"))
-        self._say = say
+        self._log = LogFile(self._log_path, lambda line: on_alert(f"{service.name}: {line}"))
+        self._report = report
         self._changed = changed
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -42,23 +45,23 @@ class Supervised:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     def start(self) -> None:
-        """From the main thread: the process is to die with it."""
-        self._task = asyncio.create_task(self._keep(), name=self.service.name)
+        """Call it from the main thread: the process ends with the thread that starts it."""
+        self._task = asyncio.create_task(self._run_until_stopped(), name=self.service.name)
 
-    async def stop(self, ending: Ending) -> None:
-        """Ask, ask harder, kill; returns when it is gone."""
+    async def stop(self, mode: StopMode) -> None:
+        """Send the signals of `mode` one after another, then SIGKILL. Returns when the process has ended."""
         self._stopping.set()
-        for signal_number, patience in self.service.signals(ending):
+        for signal_number, patience in self.service.signals(mode):
             self._signal(signal_number)
-            if await self._gone(patience):
+            if await self._wait_for_end(patience):
                 break
         else:
             self.kill()
-            await self._gone(None)
+            await self._wait_for_end(None)
         self._log.close()
 
-    def hurry(self) -> None:
-        """If it is draining, say that it is to end now."""
+    def end_now(self) -> None:
+        """Send the signal for an immediate stop to a process that drains."""
         if self._stopping.is_set():
             self._signal(self.service.now[0][0])
 
@@ -71,46 +74,54 @@ class Supervised:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal_number)
 
-    async def _gone(self, patience: float | None) -> bool:
+    async def _wait_for_end(self, patience: float | None) -> bool:
         if self._task is None:
             return True
         done, _ = await asyncio.wait({self._task}, timeout=patience)
         return bool(done)
 
-    async def _keep(self) -> None:
+    async def _run_until_stopped(self) -> None:
         while not self._stopping.is_set():
             begun = time.monotonic()
-            self._log.begin()
-            self.last_end = await self._live()
-            self.last_words = tail(self._log_path, since=self._log.began_at)
+            self._log.mark_start()
+            self.last_exit = await self._run_once()
+            self.last_output = tail(self._log_path, since=self._log.began_at)
             self._changed()
             if self._stopping.is_set():
                 return
             self.failures = count_failures(self.failures, time.monotonic() - begun)
             delay = restart_delay(self.failures)
-            self._say(f"{self.service.name} ended ({self.last_end}); starting it again in {delay:.1f} s")
+            self._report(f"{self.service.name} ended ({self.last_exit}); starting it again in {delay:.1f} s")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
 
-    async def _live(self) -> str:
-        """Prepare, run, and say how it ended."""
+    async def _run_once(self) -> str:
+        """Prepare and run the process. Returns how it ended, in words."""
         try:
             if self.service.before:
                 await asyncio.to_thread(self.service.before)
-            return how_it_ended(await self._run())
+            return describe_exit(await self._run_process())
         except (StackError, OSError) as error:
             return str(error)
 
-    async def _run(self) -> int:
-        """One life of the process. Returns its exit status, negative for a signal."""
+    async def _run_process(self) -> int:
+        """Run the process once. Returns its exit status, negative for a signal."""
         output, child_end = os.pipe()
         os.set_blocking(output, False)
-        asyncio.get_running_loop().add_reader(output, self._copy, output)
+        asyncio.get_running_loop().add_reader(output, self._copy_output, output)
         try:
             try:
-                # Not asyncio's own pipe: with that, `wait` would wait for grandchildren that hold it open too.
-                self._process = process = await self._spawn(child_end)
+                # Not asyncio's pipe: with that, `wait` also waits for grandchildren that hold the pipe open.
+                self._process = process = await asyncio.create_subprocess_exec(
+                    *command_line(self.service),
+                    cwd=ROOT,
+                    env=self.service.environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=child_end,
+                    stderr=child_end,
+                    start_new_session=True,  # the terminal's Ctrl-C is for the supervisor alone
+                )
             finally:
                 os.close(child_end)
             if self._stopping.is_set():
@@ -118,27 +129,16 @@ class Supervised:
             self._changed()
             status = await process.wait()
             kill_group(process.pid)
-            self._copy(output)
+            self._copy_output(output)
             return status
         finally:
             asyncio.get_running_loop().remove_reader(output)
             os.close(output)
 
-    async def _spawn(self, output: int) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *command_line(self.service),
-            cwd=ROOT,
-            env=self.service.environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # the terminal's Ctrl-C is for the supervisor alone
-        )
-
-    def _copy(self, output: int) -> None:
-        """Move what there is to the log. Called by the loop, and once more at the end."""
+    def _copy_output(self, output: int) -> None:
+        """Copy available output to the log. Called by the event loop, and once more at the end."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(output, 65_536):
                 self._log.write(data)
-            # Everybody has closed it: a reader that went on looking would keep the loop busy.
+            # End of file. A reader that stays registered would keep the loop busy.
             asyncio.get_running_loop().remove_reader(output)

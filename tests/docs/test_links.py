@@ -1,4 +1,4 @@
-"""What the documents point at exists."""
+"""Files, links and make goals that the documents name exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stack.child import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
-CODE_PATH = re.compile(r"`((?:apps|browsa|runner|tasks|tests|docs|bench)/[\w./]+\.(?:py|json|md))`")
+CODE_PATH = re.compile(r"`((?:addresses|apps|bench|browsa|docs|runner|stack|tasks|tests)/[\w./]+\.(?:py|json|md))`")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -25,7 +25,7 @@ def test_links_and_named_files_exist(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """As GitHub makes them from headings."""
+    """The anchors that GitHub makes from headings."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

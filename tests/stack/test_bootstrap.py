@@ -1,4 +1,4 @@
-"""The set-up steps, without a network: what is skipped, what is said, what is tried next."""
+"""The set-up steps, without a network: which are skipped, what they print, what is tried next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Steps = list[tuple[str, list[str]]]
 
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
-    """A project in a directory of its own, in which every step is written down and succeeds."""
+    """A project in a temporary directory. Its steps are recorded and succeed."""
     taken: Steps = []
 
     def attempt(what: str, command: list[str], seconds: float) -> bool:
@@ -50,7 +50,7 @@ def test_a_changed_requirement_is_installed(steps: Steps) -> None:
     assert len(steps) == 2
 
 
-def test_where_uv_fails_pip_is_tried(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_is_tried_when_uv_fails(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     def attempt(what: str, command: list[str], seconds: float) -> bool:
         steps.append((what, command))
         return not command[0].endswith("/uv")
@@ -82,7 +82,7 @@ def test_browsers_come_from_playwright_and_then_from_the_system(steps: Steps, mo
     assert installed == ["chromium", "chromium-headless-shell"]
 
 
-def test_without_a_headless_shell_it_goes_on_and_does_not_try_each_time(
+def test_a_missing_headless_shell_is_no_error_and_is_not_tried_again(
     steps: Steps, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("runner.browsers.find_chromium", lambda env: Path("/bin/true"))
@@ -113,16 +113,16 @@ def test_a_failed_step_shows_the_end_of_its_output(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.startswith("· Trying … failed:\n    ")
 
 
-def test_a_step_that_hangs_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_that_hangs_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
     begun = time.monotonic()
 
     assert not bootstrap.attempt("Waiting", ["sh", "-c", "sleep 600 & sleep 600"], 0.2)
 
     assert time.monotonic() - begun < PATIENCE
-    assert "given up" in capsys.readouterr().out
+    assert "stopped after" in capsys.readouterr().out
 
 
-def test_an_old_python_is_refused_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_python_is_refused_with_the_needed_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "OLDEST_PYTHON", (3, 99))
 
     with pytest.raises(BootstrapError, match=r"3\.11 or newer"):

@@ -18,7 +18,7 @@ def composed(kept: dict[str, str] | None = None, environ: dict[str, str] | None 
     return config.compose(kept or {}, environ or {}, HOME, 8000, EMBEDDED)
 
 
-def test_a_new_stack_makes_its_own_secrets() -> None:
+def test_a_new_stack_generates_its_secrets() -> None:
     first, second = composed(), composed()
 
     assert first["BROWSA_SECRET_KEY"] != second["BROWSA_SECRET_KEY"]
@@ -38,7 +38,7 @@ def test_secrets_are_kept_and_addresses_follow_the_home_and_port() -> None:
     assert again["BROWSA_RUNNER_URL"] == "unix:/run/b/runner.sock"
 
 
-def test_the_operators_environment_wins() -> None:
+def test_the_environment_takes_precedence() -> None:
     environ = {"DATABASE_URL": "postgresql://mine", "BROWSA_SECRET_KEY": "mine"}
 
     stack = composed({"BROWSA_SECRET_KEY": "kept"}, environ)
@@ -46,7 +46,7 @@ def test_the_operators_environment_wins() -> None:
     assert (stack["DATABASE_URL"], stack["BROWSA_SECRET_KEY"]) == ("postgresql://mine", "mine")
 
 
-def test_the_runner_learns_none_of_the_djangos_secrets() -> None:
+def test_the_runner_gets_none_of_djangos_secrets() -> None:
     stack = composed()
     environ = {"DATABASE_URL": "postgresql://u:secret@db/x", "PATH": "/bin", "BROWSA_POOL_SIZE": "2"}
 
@@ -81,7 +81,7 @@ def test_the_port_is_8000_unless_set() -> None:
     assert config.port({"BROWSA_PORT": "9000"}) == 9000
 
 
-def test_json_is_written_whole_and_private(tmp_path: Path) -> None:
+def test_json_is_written_atomically_and_private(tmp_path: Path) -> None:
     config.write_json(tmp_path / "stack.json", {"a": "b"})
     config.write_json(tmp_path / "stack.json", {"a": "c"})
 
@@ -90,7 +90,7 @@ def test_json_is_written_whole_and_private(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["stack.json"]
 
 
-def test_no_file_is_an_empty_stack_but_a_damaged_one_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_file_is_empty_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "stack.json"
     assert config.read_json(path) == {}
 
@@ -101,11 +101,11 @@ def test_no_file_is_an_empty_stack_but_a_damaged_one_is_an_error(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["abc", "-1", "1.5", "1e3", "inf", "nan", " 1", "٢٠", "1000000001", "1" * 5000])
-def test_a_drain_that_is_no_number_is_named(text: str) -> None:
+def test_a_drain_that_is_not_a_whole_number_is_refused(text: str) -> None:
     with pytest.raises(StackError, match="BROWSA_DRAIN_SECONDS must be a whole number from 0"):
         applications(8000, {}, {"BROWSA_DRAIN_SECONDS": text})
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("", 20), ("0", 0), ("90", 90), ("1000000000", 10**9)])
-def test_a_drain_takes_as_long_as_it_is_told(text: str, seconds: int) -> None:
+def test_drain_seconds_are_read(text: str, seconds: int) -> None:
     assert config.drain_seconds({"BROWSA_DRAIN_SECONDS": text}) == seconds

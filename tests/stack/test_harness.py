@@ -7,7 +7,7 @@ from stack.harness import free_port, own_environment
 from stack.remains import descendants
 
 
-def test_a_stack_of_ones_own_takes_over_only_what_fits_every_stack() -> None:
+def test_a_separate_stack_inherits_no_settings_of_another_stack() -> None:
     environ = {
         "PATH": "/bin",
         "BROWSA_CHROMIUM": "/usr/lib/chromium/chromium",
@@ -20,7 +20,7 @@ def test_a_stack_of_ones_own_takes_over_only_what_fits_every_stack() -> None:
     assert own_environment(environ) == {"PATH": "/bin", "BROWSA_CHROMIUM": "/usr/lib/chromium/chromium"}
 
 
-def test_a_free_port_has_a_free_neighbour() -> None:
+def test_the_port_after_a_free_port_is_free() -> None:
     port = free_port()
 
     for number in (port, port + 1):

@@ -26,7 +26,7 @@ def test_a_deep_home_does_not_make_socket_paths_longer() -> None:
     assert len(str(socket_directory(Path("/" + "d" * 4000), 0, ["/short"]))) <= LONGEST
 
 
-def test_each_home_and_each_user_has_sockets_of_its_own() -> None:
+def test_each_home_and_user_has_its_own_socket_directory() -> None:
     places = {socket_directory(Path(path), uid, ["/short"]) for path in ("/a", "/b") for uid in (1, 2)}
 
     assert len(places) == 4
@@ -37,7 +37,7 @@ def test_without_a_short_directory_the_message_says_what_to_set() -> None:
         socket_directory(Path("/a"), 0, ["/" + "x" * 120])
 
 
-def test_a_home_is_private_and_its_sockets_go_with_the_stack(home: Home) -> None:
+def test_a_home_is_private_and_its_sockets_are_removed_with_the_stack(home: Home) -> None:
     with opened(home):
         assert home.path.stat().st_mode & 0o777 == 0o700
         assert home.sockets.stat().st_mode & 0o777 == 0o700
@@ -53,7 +53,7 @@ def test_a_home_has_one_stack_at_a_time(home: Home) -> None:
         pass
 
 
-def test_sockets_that_a_killed_stack_left_are_cleared(home: Home) -> None:
+def test_sockets_of_a_killed_stack_are_removed(home: Home) -> None:
     home.sockets.mkdir(mode=0o700)
     (home.sockets / "redis.sock").touch()
 
@@ -61,15 +61,15 @@ def test_sockets_that_a_killed_stack_left_are_cleared(home: Home) -> None:
         assert list(home.sockets.iterdir()) == []
 
 
-def test_somebody_elses_symbolic_link_is_refused(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "target")
 
-    with pytest.raises(StackError, match="not a directory of yours"):
+    with pytest.raises(StackError, match="not a directory that you own"):
         private_directory(tmp_path / "link")
 
 
-def test_a_directory_that_others_could_enter_is_closed_to_them(tmp_path: Path) -> None:
+def test_a_directory_that_others_can_enter_becomes_private(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
 
     private_directory(tmp_path / "open")

@@ -13,9 +13,9 @@ import pytest
 from stack.child import command_line, launched
 from tests.patience import PATIENCE
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="prctl and user namespaces are Linux's")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs prctl and user namespaces of Linux")
 
-# Starts a launched child, says its pid, and waits to be killed.
+# Starts a launched child, prints its pid, and waits to be killed.
 PARENT = """
 import subprocess, sys, time
 from stack.child import launched
@@ -49,8 +49,8 @@ def test_a_child_dies_with_a_killed_parent() -> None:
 
 
 @linux_only
-@pytest.mark.skipif(not can_map(), reason="user namespaces are refused here")
-def test_a_mapped_command_has_another_uid_while_its_files_stay_ours(tmp_path: Path) -> None:
+@pytest.mark.skipif(not can_map(), reason="this system allows no user namespaces")
+def test_a_mapped_command_has_another_uid_but_its_files_belong_to_the_caller(tmp_path: Path) -> None:
     script = f"import os; print(os.getuid()); open({str(tmp_path / 'made')!r}, 'w')"
 
     done = subprocess.run(

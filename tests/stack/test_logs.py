@@ -6,7 +6,7 @@ import pytest
 
 from stack import logs
 from stack.child import tail
-from stack.logs import LogFile, worth_saying
+from stack.logs import LogFile, alert_text
 
 
 @pytest.mark.parametrize(
@@ -23,27 +23,27 @@ from stack.logs import LogFile, worth_saying
         ("Traceback (most recent call last):", "Traceback (most recent call last):"),
     ],
 )
-def test_only_trouble_is_shown(line: str, said: str | None) -> None:
-    assert worth_saying(line) == said
+def test_only_warnings_and_errors_are_shown(line: str, said: str | None) -> None:
+    assert alert_text(line) == said
 
 
 def test_a_shown_line_is_short() -> None:
-    assert len(worth_saying("ERROR " + "x" * 10_000) or "") <= 300
+    assert len(alert_text("ERROR " + "x" * 10_000) or "") <= 300
 
 
-def test_lines_are_heard_whole_however_they_arrive(tmp_path: Path) -> None:
-    heard: list[str] = []
-    log = LogFile(tmp_path / "api.log", heard.append)
+def test_alerts_are_whole_lines_however_they_arrive(tmp_path: Path) -> None:
+    alerts: list[str] = []
+    log = LogFile(tmp_path / "api.log", alerts.append)
 
     log.write(b'{"level": "err')
     log.write(b'or", "message": "bad"}\nfine\n')
     log.close()
 
-    assert heard == ["error: bad"]
+    assert alerts == ["error: bad"]
     assert (tmp_path / "api.log").read_text().endswith("fine\n")
 
 
-def test_a_log_never_fills_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_a_limited_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_LIMIT", 1000)
     log = LogFile(tmp_path / "api.log", lambda line: None)
 
@@ -55,7 +55,7 @@ def test_a_log_never_fills_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert tail(tmp_path / "api.log", lines=1) == "line 999"
 
 
-def test_a_log_goes_on_where_the_last_stack_ended(tmp_path: Path) -> None:
+def test_a_log_is_appended_to_that_of_the_last_stack(tmp_path: Path) -> None:
     for text in (b"first\n", b"second\n"):
         log = LogFile(tmp_path / "api.log", lambda line: None)
         log.write(text)
@@ -65,5 +65,5 @@ def test_a_log_goes_on_where_the_last_stack_ended(tmp_path: Path) -> None:
     assert tail(tmp_path / "api.log", since=log.began_at) == "second"
 
 
-def test_no_log_has_no_tail(tmp_path: Path) -> None:
+def test_the_tail_of_a_missing_log_is_empty(tmp_path: Path) -> None:
     assert tail(tmp_path / "none.log") == ""

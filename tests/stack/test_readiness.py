@@ -10,7 +10,7 @@ def body(**checks: dict[str, Any]) -> dict[str, Any]:
     return {"status": "ready", "checks": checks}
 
 
-def test_everything_in_order_is_ready() -> None:
+def test_a_stack_whose_checks_pass_is_ready() -> None:
     state = judge(200, body(runner={"ok": True}, worker_and_beat={"ok": True, "last_tick_seconds_ago": 0.5}), 3.0)
 
     assert state.ready
@@ -31,11 +31,11 @@ def test_what_is_missing_is_named_with_its_reason() -> None:
     assert state.missing == {"runner": "no warm browser"}
 
 
-def test_an_answer_of_another_kind_is_not_ready() -> None:
+def test_an_unexpected_answer_is_not_ready() -> None:
     assert not judge(404, {"error": "x"}, 1.0).ready
 
 
-def test_nobody_listening_is_not_reachable() -> None:
+def test_a_port_without_a_server_is_not_reachable() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         assert ask(silent.getsockname()[1], 0.0) == Readiness()

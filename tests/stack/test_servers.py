@@ -1,4 +1,4 @@
-"""The embedded servers: real ones, started, killed and started again."""
+"""The embedded servers: real processes, started, killed and started again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stack.home import StackError, locate
 from stack.servers import Urls, embedded_servers
 from tests.patience import PATIENCE
 
-# Starts the servers, says where, and waits to be killed.
+# Starts the servers, prints their URLs, and waits to be killed.
 SUPERVISOR = """
 import sys, time
 from stack.servers import embedded_servers
@@ -32,7 +32,7 @@ with embedded_servers(sys.argv[1]) as urls:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One home for the module: making a database anew is what takes the time."""
+    """One home for the module, because creating a database takes most of the time."""
     return tmp_path_factory.mktemp("servers") / "home"
 
 
@@ -50,13 +50,13 @@ def ping(urls: Urls) -> bool:
 
 
 def servers_below(path: Path) -> list[str]:
-    """Whatever runs with the home at `path` in its command line."""
+    """Command lines of the processes that name the home at `path`."""
     names = (str(path), str(locate(path).sockets))
     lines = [command_line(int(entry.name)) for entry in Path("/proc").glob("[0-9]*")]
     return [line for line in lines if any(name in line for name in names) and "python" not in line]
 
 
-def test_both_servers_start_answer_and_leave_nothing(home: Path) -> None:
+def test_both_servers_start_answer_and_leave_no_process(home: Path) -> None:
     with embedded_servers(home) as urls:
         assert run_sql(urls, "SELECT current_database()") == [("browsa",)]
         assert ping(urls)
@@ -80,7 +80,7 @@ def test_a_second_start_finds_the_data(home: Path) -> None:
         assert run_sql(urls, "SELECT answer FROM kept") == [(42,)]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
 def test_a_killed_supervisor_takes_the_servers_along_and_the_data_survives(home: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(home)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -100,7 +100,7 @@ def test_a_stale_pid_file_that_names_a_live_process_does_not_stop_a_start(home: 
     data = home / "postgres"
     with embedded_servers(home) as urls:
         left = (data / "postmaster.pid").read_text()
-    # After a power cut pids are dealt anew: this one is a process of the same user that is no PostgreSQL.
+    # After a power cut another process can have this pid: here one of the same user that is not PostgreSQL.
     (data / "postmaster.pid").write_text(left.replace(left.split("\n", 1)[0], str(os.getpid()), 1))
     locate(home).sockets.mkdir(mode=0o700)
     (locate(home).sockets / "redis.sock").touch()
@@ -110,7 +110,7 @@ def test_a_stale_pid_file_that_names_a_live_process_does_not_stop_a_start(home: 
         assert run_sql(urls, "SELECT 1") == [(1,)]
 
 
-def test_an_interrupted_first_start_leaves_no_half_database(tmp_path: Path) -> None:
+def test_an_interrupted_first_start_leaves_no_incomplete_database(tmp_path: Path) -> None:
     unfinished = tmp_path / "home" / "postgres.new"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -132,7 +132,7 @@ def test_one_home_is_not_started_twice(home: Path) -> None:
         pass
 
 
-def test_a_server_that_cannot_start_says_why(home: Path) -> None:
+def test_the_error_of_a_server_that_cannot_start_has_its_log(home: Path) -> None:
     configuration = home / "postgres" / "postgresql.auto.conf"
     configuration.write_text("shared_buffers = 'plenty'\n")
     try:
@@ -143,13 +143,13 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
     assert servers_below(home) == []
 
 
-def test_an_orphaned_postgres_is_taken_down_before_the_next_starts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel can't tell children of their parent's death, a killed supervisor leaves its server."""
+def test_an_orphaned_postgres_is_ended_before_the_next_starts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel has no parent-death signal, a killed supervisor leaves its server running."""
     monkeypatch.setattr(postgres, "_STALE_PATIENCE", PATIENCE)
     where = locate(home)
     where.sockets.mkdir(mode=0o700)
     where.postgres_sockets.mkdir(mode=0o700)
-    server = postgres.Postgres(where, postgres.choose_identity(where))
+    server = postgres.Postgres(where, postgres.choose_os_user(where))
     command = server.command()
     end = command.index("--death-signal")
     orphan = subprocess.Popen(
@@ -167,11 +167,11 @@ def test_an_orphaned_postgres_is_taken_down_before_the_next_starts(home: Path, m
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_without_user_namespaces_root_becomes_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_user_namespaces_root_becomes_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
-    monkeypatch.setattr(postgres, "_can_run", lambda identity, command=(): identity.option[:1] == ("--setuid",))
-    # pytest's own directories are closed to other users
+    monkeypatch.setattr(postgres, "_can_run", lambda os_user, command=(): os_user.option[:1] == ("--setuid",))
+    # other users cannot enter pytest's directories
     with tempfile.TemporaryDirectory(prefix="browsa-test-") as directory:
         Path(directory).chmod(0o711)
         home = Path(directory) / "home"

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from stack.services import Ending, applications, count_failures, how_it_ended, restart_delay, stop_order
+from stack.services import StopMode, applications, count_failures, describe_exit, restart_delay, stop_order
 
 
 def test_restarts_wait_longer_each_time_up_to_five_seconds() -> None:
@@ -14,7 +14,7 @@ def test_restarts_wait_longer_each_time_up_to_five_seconds() -> None:
     assert restart_delay(1_000_000) == 5.0
 
 
-def test_a_process_that_ran_well_for_a_while_starts_over() -> None:
+def test_a_long_run_resets_the_count_of_failures() -> None:
     assert count_failures(6, ran_for=1.0) == 7
     assert count_failures(6, ran_for=60.0) == 1
 
@@ -25,27 +25,27 @@ def test_the_runner_and_the_worker_end_while_the_api_still_listens() -> None:
     assert [{service.name for service in stage} for stage in order] == [{"worker", "beat", "runner"}, {"api"}]
 
 
-def test_sigint_tells_the_runner_to_end_now_and_sigterm_to_drain() -> None:
+def test_the_runner_stops_at_once_on_sigint_and_drains_on_sigterm() -> None:
     runner = {service.name: service for service in applications(8000, {}, {})}["runner"]
 
-    assert runner.signals(Ending.NOW)[0][0] == signal.SIGINT
-    assert runner.signals(Ending.DRAIN)[0][0] == signal.SIGTERM
+    assert runner.signals(StopMode.NOW)[0][0] == signal.SIGINT
+    assert runner.signals(StopMode.DRAIN)[0][0] == signal.SIGTERM
 
 
-def test_the_runner_has_as_long_as_it_was_told_to_drain() -> None:
+def test_the_runner_gets_the_configured_time_to_drain() -> None:
     runner = {s.name: s for s in applications(8000, {}, {"BROWSA_DRAIN_SECONDS": "90"})}["runner"]
 
-    assert runner.signals(Ending.DRAIN)[0][1] > 90
+    assert runner.signals(StopMode.DRAIN)[0][1] > 90
 
 
-def test_the_api_listens_on_loopback_alone() -> None:
+def test_the_api_listens_on_loopback_only() -> None:
     api = applications(9000, {}, {})[0]
 
     assert api.command[api.command.index("--host") + 1] == "127.0.0.1"
     assert api.command[api.command.index("--port") + 1] == "9000"
 
 
-def test_the_api_is_told_when_it_ends() -> None:
+def test_the_api_gets_lifespan_events() -> None:
     api = applications(9000, {}, {})[0]
 
     assert api.command[api.command.index("--lifespan") + 1] == "on"
@@ -53,4 +53,4 @@ def test_the_api_is_told_when_it_ends() -> None:
 
 @pytest.mark.parametrize(("status", "words"), [(-9, "killed by SIGKILL"), (3, "exit status 3")])
 def test_how_a_process_ended_is_put_in_words(status: int, words: str) -> None:
-    assert how_it_ended(status) == words
+    assert describe_exit(status) == words

@@ -1,4 +1,4 @@
-"""One supervised process, with real small programs."""
+"""One supervised process. Small real programs stand for the services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stack.services import Ending, Service
+from stack.services import Service, StopMode
 from stack.supervised import Supervised
 from tests.patience import PATIENCE
 
@@ -44,47 +44,47 @@ async def test_a_process_that_is_killed_comes_back_with_another_pid(tmp_path: Pa
 
     await until(lambda: child.pid and child.pid != first)
     assert said == ["program ended (killed by SIGKILL); starting it again in 0.2 s"]
-    await child.stop(Ending.NOW)
+    await child.stop(StopMode.NOW)
     assert child.pid is None
 
 
 async def test_a_process_that_ignores_every_signal_is_killed(tmp_path: Path) -> None:
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
-    child = supervised(service(deaf, drain=((signal.SIGTERM, 0.2),)), tmp_path)
+    ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    child = supervised(service(ignoring, drain=((signal.SIGTERM, 0.2),)), tmp_path)
     child.start()
     await until(lambda: (tmp_path / "program.log").read_text())
 
-    await child.stop(Ending.DRAIN)
+    await child.stop(StopMode.DRAIN)
 
-    assert (child.pid, child.last_end) == (None, "killed by SIGKILL")
+    assert (child.pid, child.last_exit) == (None, "killed by SIGKILL")
 
 
-async def test_nothing_is_started_again_after_a_stop(tmp_path: Path) -> None:
+async def test_a_stopped_process_is_not_started_again(tmp_path: Path) -> None:
     child = supervised(service("raise SystemExit(3)"), tmp_path)
     child.start()
     await until(lambda: child.failures >= 1)
 
-    await child.stop(Ending.NOW)
+    await child.stop(StopMode.NOW)
 
-    assert child.last_end == "exit status 3"
+    assert child.last_exit == "exit status 3"
     assert child.pid is None
 
 
-async def test_output_goes_to_the_log_and_trouble_is_heard(tmp_path: Path) -> None:
+async def test_output_goes_to_the_log_and_errors_are_shown(tmp_path: Path) -> None:
     said: list[str] = []
-    script = "import time; print('hello', flush=True); print('ERROR alas', flush=True); time.sleep(600)"
+    script = "import time; print('hello', flush=True); print('ERROR no memory', flush=True); time.sleep(600)"
     child = supervised(service(script), tmp_path, said)
     child.start()
 
     await until(lambda: said)
-    await child.stop(Ending.NOW)
+    await child.stop(StopMode.NOW)
 
-    assert said == ["program: ERROR alas"]
-    assert (tmp_path / "program.log").read_text() == "hello\nERROR alas\n"
-    assert child.last_words == "hello\nERROR alas"
+    assert said == ["program: ERROR no memory"]
+    assert (tmp_path / "program.log").read_text() == "hello\nERROR no memory\n"
+    assert child.last_output == "hello\nERROR no memory"
 
 
-async def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
+async def test_a_failed_preparation_counts_as_a_failure(tmp_path: Path) -> None:
     def no_disk() -> None:
         raise OSError("No space left on device")
 
@@ -93,11 +93,11 @@ async def test_a_failed_preparation_counts_as_a_death(tmp_path: Path) -> None:
 
     await until(lambda: child.failures >= 2)
 
-    assert child.last_end == "No space left on device"
-    await child.stop(Ending.NOW)
+    assert child.last_exit == "No space left on device"
+    await child.stop(StopMode.NOW)
 
 
-async def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(
+async def test_a_grandchild_that_holds_the_output_open_does_not_delay_the_stop(
     tmp_path: Path,
 ) -> None:
     script = (
@@ -109,4 +109,4 @@ async def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(
     await until(lambda: (tmp_path / "program.log").read_text())
 
     async with asyncio.timeout(PATIENCE):
-        await child.stop(Ending.NOW)
+        await child.stop(StopMode.NOW)
