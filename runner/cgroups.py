@@ -237,16 +237,19 @@ def _second_version(places: list[_Place]) -> dict[str, Path]:
 
 
 def _is_delegated(folder: Path, *, top: bool) -> bool:
-    """Whether the processes in it are ours to move. Root may write everywhere, so for root systemd's mark counts."""
-    if os.geteuid() != 0:
-        return os.access(folder / "cgroup.procs", os.W_OK) and os.access(folder / "cgroup.subtree_control", os.W_OK)
+    """Whether the processes in it are ours to move, by systemd's rules; that we can write there is not enough.
+
+    See CGROUP_DELEGATION.md of systemd. Nothing above the `top` of a container's tree can be seen.
+    """
     if top or (folder / MAIN).is_dir():
         return True
     for name in ("trusted.delegate", "user.delegate"):
         with suppress(OSError):
             if os.getxattr(folder, name) == b"1":
                 return True
-    return False
+    # A unit with `User=` and `Delegate=yes`, of a systemd that sets no mark for users.
+    us = os.geteuid()
+    return us != 0 and folder.stat().st_uid == us != folder.parent.stat().st_uid
 
 
 def _move_processes(base: Path) -> None:

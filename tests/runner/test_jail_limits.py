@@ -112,28 +112,26 @@ async def test_a_jail_sees_a_user_namespace_of_its_own(own_uid: bool) -> None:
     assert said.split()[-1] == b"1"
 
 
-def control_groups() -> Cgroups | None:
+@pytest.fixture(scope="module")
+def groups() -> Cgroups:
     try:
         return Cgroups.find(MARKER)
-    except NoCgroups:
-        return None
-
-
-GROUPS = control_groups()
-needs_groups = pytest.mark.skipif(GROUPS is None, reason="this machine gives us no control groups")
+    except NoCgroups as error:
+        pytest.skip(f"this machine gives us no control groups: {error}")
 
 
 @needs_python
-@needs_groups
 @uids
-async def test_files_count_in_the_memory_of_a_jail_which_ends_when_it_takes_too_much(own_uid: bool) -> None:
+async def test_files_count_in_the_memory_of_a_jail_which_ends_when_it_takes_too_much(
+    groups: Cgroups, own_uid: bool
+) -> None:
     status, said = await run_inside(
         "import os\n"
         "os.write(4, b'begun')\n"
         "file = os.open('/dev/shm/big', os.O_CREAT | os.O_WRONLY)\n"
         "while True: os.write(file, bytes(2**20))\n",
         own_uid=own_uid,
-        cgroups=GROUPS,
+        cgroups=groups,
         limits=Limits(memory=64 * 2**20, pids=64, cpu_weight=400),
     )
 
@@ -142,9 +140,8 @@ async def test_files_count_in_the_memory_of_a_jail_which_ends_when_it_takes_too_
 
 
 @needs_python
-@needs_groups
 @uids
-async def test_a_jail_cannot_have_more_processes_than_its_limit(own_uid: bool) -> None:
+async def test_a_jail_cannot_have_more_processes_than_its_limit(groups: Cgroups, own_uid: bool) -> None:
     status, said = await run_inside(
         "import os, signal\n"
         "children = 0\n"
@@ -153,7 +150,7 @@ async def test_a_jail_cannot_have_more_processes_than_its_limit(own_uid: bool) -
         "    signal.pause()\n"
         "except OSError as error: os.write(4, str(children).encode())\n",
         own_uid=own_uid,
-        cgroups=GROUPS,
+        cgroups=groups,
         limits=Limits(memory=512 * 2**20, pids=40, cpu_weight=400),
     )
 
@@ -169,7 +166,7 @@ def groups_of(runner: RunnerProcess) -> list[Path]:
     ]
 
 
-@needs_groups
+@pytest.mark.usefixtures("groups")
 async def test_a_browser_that_takes_too_much_memory_crashes_and_groups_go_with_their_jails(site: Site) -> None:
     with ReportApi() as api:
         runner = RunnerProcess(

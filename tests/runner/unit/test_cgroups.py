@@ -95,8 +95,8 @@ def test_a_runner_that_starts_in_that_child_uses_the_group_above(tmp_path: Path)
     assert (fake.base / "cgroup.subtree_control").read_text() == "memory pids cpu"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="for others being able to write is being delegated to")
-def test_root_takes_no_group_that_systemd_has_not_delegated(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can set systemd's mark")
+def test_a_group_that_can_be_written_but_that_systemd_has_not_delegated_is_left_alone(tmp_path: Path) -> None:
     fake = Fake(tmp_path, path="/system.slice/ssh.service")
     with pytest.raises(NoCgroups, match="Delegate=yes"):
         fake.find()
