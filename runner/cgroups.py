@@ -25,6 +25,7 @@ CONTROLLERS = ("memory", "pids", "cpu")
 MAIN = "browsa-main"
 MAIN_WEIGHT = 1000  # of the runner and what else is in its service, beside the weight of each jail
 LEFTOVERS_SECONDS = 2.0
+ABANDONED_SECONDS = 60.0
 
 
 class NoCgroups(Exception):
@@ -165,7 +166,10 @@ class Cgroups:
         return made
 
     def remove_leftovers(self) -> int:
-        """Kill and remove the groups of an earlier life of this home's runner. Returns how many there were."""
+        """Kill and remove the groups of an earlier life of this home's runner. Returns how many there were.
+
+        Those of other homes are removed when they are empty: a live runner fills each at once.
+        """
         found = [
             Cgroup(self.version, [folder])
             for parent in set(self._folders.values())
@@ -178,6 +182,11 @@ class Cgroups:
                 group.kill()
             left = [group for group in left if not group.remove()]
             time.sleep(0.01 if left else 0)
+        for parent in set(self._folders.values()):
+            for folder in parent.glob("browsa-*-*-*"):
+                with suppress(OSError):  # it has processes, or another runner removes it
+                    if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                        folder.rmdir()
         return len(found)
 
 

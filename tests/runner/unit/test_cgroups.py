@@ -116,13 +116,17 @@ def test_a_tree_without_pids_limits_the_rest(tmp_path: Path) -> None:
     assert Fake(tmp_path, controllers="cpu memory").find().controllers == ("memory", "cpu")
 
 
-def test_groups_of_an_earlier_life_are_removed_and_those_of_other_homes_stay(tmp_path: Path) -> None:
+def test_groups_of_an_earlier_life_are_removed_and_those_of_other_homes_if_they_are_empty(tmp_path: Path) -> None:
     fake = Fake(tmp_path)
     (fake.base / "browsa-marker-1-1").mkdir()
-    (fake.base / "browsa-other-1-1").mkdir()
+    for number in (1, 2, 3):
+        (fake.base / f"browsa-other-1-{number}").mkdir()
+    (fake.base / "browsa-other-1-2" / "cgroup.procs").write_text("12")
+    for number in (2, 3):
+        os.utime(fake.base / f"browsa-other-1-{number}", (0, 0))
 
     assert fake.find().remove_leftovers() == 1
-    assert [folder.name for folder in fake.base.glob("browsa-*-1-1")] == ["browsa-other-1-1"]
+    assert {folder.name for folder in fake.base.glob("browsa-*-1-*")} == {"browsa-other-1-1", "browsa-other-1-2"}
 
 
 def test_a_machine_without_control_groups_says_so(tmp_path: Path) -> None:
