@@ -55,7 +55,7 @@ class Limits:
         }[controller]
 
 
-DEFAULT_LIMITS = Limits(memory=2 * 2**30, pids=1024, cpu_weight=400)
+DEFAULT_LIMITS = Limits(memory=2 * 2**30, pids=1024, cpu_weight=200)
 OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 
 

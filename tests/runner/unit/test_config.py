@@ -67,7 +67,7 @@ def test_what_a_browser_may_write_counts_where_the_kernel_does_not_bound_it_with
 def test_the_headless_shell_may_take_more_for_each_slot() -> None:
     one, two = (config(BROWSA_PAGE_PLACES=str(places)).shell_limits for places in (1, 2))
 
-    assert config(BROWSA_BROWSER_MEMORY_MIB="512", BROWSA_BROWSER_PIDS="256").browser_limits == Limits(2**29, 256, 400)
+    assert config(BROWSA_BROWSER_MEMORY_MIB="512", BROWSA_BROWSER_PIDS="256").browser_limits == Limits(2**29, 256, 200)
     assert two.memory - one.memory == PAGE_BYTES
     assert two.pids > one.pids > config().browser_limits.pids
     assert config(BROWSA_PAGE_PLACES="1000000").shell_limits.cpu_weight == 10_000
