@@ -18,13 +18,14 @@ from functools import partial
 import uvloop
 
 from runner.browser import Browser
+from runner.cgroups import Cgroups, NoCgroups
 from runner.chromium import shell_flags
 from runner.config import ConfigError, RunnerConfig
 from runner.control import Control
 from runner.egress.dial import Dialer
 from runner.gateway.server import Gateway
 from runner.identity.places import PLACES
-from runner.jail import JailError
+from runner.jail import JailError, marker_of
 from runner.launcher import Launcher
 from runner.leases import Leases
 from runner.live.service import LiveViews
@@ -32,6 +33,8 @@ from runner.pages.service import PageService
 from runner.pages.shell import Shell
 from runner.pool import Pool
 from runner.reports import Reporter
+from runner.uids import Uids
+from runner.wire import JailStatus
 
 log = logging.getLogger("browsa.runner")
 
@@ -43,15 +46,25 @@ class Runner:
 
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
-        jailed, boot_id, country = config.jail == "bwrap", _boot_id(), next(iter(config.countries))
-        launcher = partial(Launcher, jailed=jailed, home=config.home, timezone=PLACES[country].timezone)
-        self._launchers = [launcher(config.chromium), launcher(config.headless_shell, flags=shell_flags)]
-        leasing, paging = self._launchers
+        boot_id, country = _boot_id(), next(iter(config.countries))
+        self._uids = Uids()
+        self._cgroups = _cgroups(config)
+        launcher = partial(
+            Launcher,
+            jailed=config.jail == "bwrap",
+            home=config.home,
+            timezone=PLACES[country].timezone,
+            uids=self._uids,
+            cgroups=self._cgroups,
+        )
+        leasing = launcher(config.chromium, limits=config.browser_limits)
+        paging = launcher(config.headless_shell, limits=config.shell_limits, flags=shell_flags)
+        self._launchers = [leasing, paging]
         dialer = Dialer(config.allow)
         self._pool = Pool(
             lambda: Browser.start(leasing, dialer, country=country),
             target=config.pool_size,
-            limit=config.max_browsers,
+            limit=config.limit(files_count=self._cgroups is not None),
         )
         self._pages = PageService(
             lambda refused: Shell.start(paging, dialer, countries=config.countries, on_refused=refused),
@@ -84,6 +97,10 @@ class Runner:
         port = await self._gateway.start(self._config.gateway_host, self._config.gateway_port)
         for launcher in self._launchers:
             launcher.prepare()
+        if self._cgroups is not None and (left := self._cgroups.remove_leftovers()):
+            log.warning("removed %d control groups of jails that an earlier runner left", left)
+        self._control.jail = self._jail_status()
+        log.info("jails: uid %s; limits: %s", self._control.jail.users, "; ".join(self._control.jail.limits))
         stop = _signals()
         self._pool.open()
         self._pages.open()
@@ -110,6 +127,33 @@ class Runner:
         self._gateway.close()
         for launcher in self._launchers:
             launcher.close()
+        self._uids.close()
+
+    def _jail_status(self) -> JailStatus:
+        if self._config.jail == "off":
+            return JailStatus()
+        own = all(launcher.own_uids for launcher in self._launchers)
+        groups = self._cgroups
+        return JailStatus(
+            mode="bwrap",
+            users="own" if own else "root" if os.geteuid() == 0 else "runner",
+            limits=[
+                *([f"cgroup v{groups.version}: {', '.join(groups.controllers)}"] if groups is not None else []),
+                "rlimits",
+                "files",
+            ],
+        )
+
+
+def _cgroups(config: RunnerConfig) -> Cgroups | None:
+    """Where the jails' control groups are made; None when there are none, which is logged."""
+    if config.jail == "off" or config.cgroups == "off":
+        return None
+    try:
+        return Cgroups.find(marker_of(config.home))
+    except NoCgroups as error:
+        log.warning("no control groups: rlimits alone bound a browser's memory and processes (%s)", error)
+        return None
 
 
 def _boot_id() -> str:

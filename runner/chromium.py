@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.cdp import CdpConnection, EventListener
+from runner.cgroups import Cgroup
 from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES, NATIVE_LOCALE, SHELL_SCREEN
 from runner.netns import SocketFactory
 
@@ -114,6 +115,7 @@ class Chromium:
     listener: socket.socket | None = None  # accepts what the browser sends to its proxy
     namespace: int | None = None  # descriptor of the jail's network namespace; None without a jail
     profile: Path | None = None  # a folder to remove; None in a jail, whose files are in memory
+    cgroup: Cgroup | None = None  # the jail's own; None where there are none
     port: int = 0
     path: str = ""  # of the browser-level DevTools WebSocket
     version: str = ""

@@ -14,10 +14,18 @@ from urllib.parse import urlsplit
 from addresses.egress import parse_countries
 from addresses.policy import AllowRule, parse_allow_list
 from runner.browsers import find_chromium, find_headless_shell
+from runner.cgroups import DEFAULT_LIMITS, Limits
 from runner.identity.places import PLACES
+from runner.jail import WRITABLE_BYTES
 
 # Measured: PSS of a leased full Chromium with one ordinary page, rounded up.
 BROWSER_BYTES = 450 * 2**20
+
+# What each slot for a page adds to the limits of the headless shell.
+PAGE_BYTES = 256 * 2**20
+PAGE_PIDS = 128
+PAGE_CPU_WEIGHT = 100
+MAX_CPU_WEIGHT = 10_000  # the kernel's
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -28,7 +36,11 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
-    """Sizes are counts of browsers, times are seconds, `home` holds what must outlive the process."""
+    """Sizes are counts of browsers, times are seconds, `home` holds what must outlive the process.
+
+    `max_browsers` is None when the operator leaves it to the memory, see `browsers_that_fit`. `browser_limits` are
+    those of each browser, `shell_limits` those of the headless shell, which has the pages of all slots.
+    """
 
     runner_id: str
     home: Path
@@ -42,8 +54,10 @@ class RunnerConfig:
     headless_shell: Path
     jail: Literal["bwrap", "off"]
     pool_size: int
-    max_browsers: int
+    max_browsers: int | None
     page_places: int
+    cgroups: Literal["auto", "off"]
+    browser_limits: Limits
     drain_seconds: float
     allow: tuple[AllowRule, ...]
     countries: dict[str, str]
@@ -60,6 +74,9 @@ class RunnerConfig:
         jail = env.get("BROWSA_JAIL", "bwrap")
         if jail not in ("bwrap", "off"):
             raise ConfigError(f"BROWSA_JAIL must be bwrap or off, not {jail!r}")
+        cgroups = env.get("BROWSA_CGROUPS", "auto")
+        if cgroups not in ("auto", "off"):
+            raise ConfigError(f"BROWSA_CGROUPS must be auto or off, not {cgroups!r}")
         api_port = _integer(env, "BROWSA_PORT", 8000, most=65535)
         port = _integer(env, "BROWSA_GATEWAY_PORT", api_port + 1, most=65535)
         pool_size = _integer(env, "BROWSA_POOL_SIZE", 4, least=0)
@@ -79,14 +96,32 @@ class RunnerConfig:
             headless_shell=find_headless_shell(env) or chromium,
             jail=jail,  # type: ignore[arg-type]  # mypy does not narrow `in` on a tuple of literals
             pool_size=pool_size,
-            max_browsers=_integer(env, "BROWSA_MAX_BROWSERS", max(pool_size, _browsers_that_fit()), least=1),
+            max_browsers=_integer(env, "BROWSA_MAX_BROWSERS", 1) if env.get("BROWSA_MAX_BROWSERS") else None,
             page_places=_integer(env, "BROWSA_PAGE_PLACES", 4 * (os.cpu_count() or 1)),
+            cgroups=cgroups,  # type: ignore[arg-type]  # as above
+            browser_limits=Limits(
+                memory=_integer(env, "BROWSA_BROWSER_MEMORY_MIB", DEFAULT_LIMITS.memory >> 20, least=512) << 20,
+                pids=_integer(env, "BROWSA_BROWSER_PIDS", DEFAULT_LIMITS.pids, least=256),
+                cpu_weight=_integer(env, "BROWSA_BROWSER_CPU_WEIGHT", DEFAULT_LIMITS.cpu_weight, most=MAX_CPU_WEIGHT),
+            ),
             drain_seconds=float(_integer(env, "BROWSA_DRAIN_SECONDS", 20, least=0)),
             allow=_allow(env.get("BROWSA_ALLOW_ADDRESSES", "")),
             countries=_countries(env.get("EGRESS_COUNTRIES") or '{"us": "direct"}'),
             origins=frozenset(filter(None, env.get("BROWSA_CDP_ORIGINS", "").split(","))),
             page_origin=_origin(env.get("BROWSA_PUBLIC_URL") or f"http://127.0.0.1:{api_port}"),
         )
+
+    @property
+    def shell_limits(self) -> Limits:
+        return Limits(
+            memory=self.browser_limits.memory + self.page_places * PAGE_BYTES,
+            pids=self.browser_limits.pids + self.page_places * PAGE_PIDS,
+            cpu_weight=min(MAX_CPU_WEIGHT, self.browser_limits.cpu_weight + self.page_places * PAGE_CPU_WEIGHT),
+        )
+
+    def limit(self, *, files_count: bool) -> int:
+        """How many browsers may run at once. `files_count`: the memory limit of each jail includes its files."""
+        return self.max_browsers or max(self.pool_size, browsers_that_fit(files_count=files_count))
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int = 10**9) -> int:
@@ -109,13 +144,17 @@ def _origin(url: str) -> str:
     return f"{scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[scheme] else "")
 
 
-def _browsers_that_fit() -> int:
-    """How many browsers four fifths of our memory hold: the machine's, or the control group's where that is less."""
+def browsers_that_fit(*, files_count: bool) -> int:
+    """How many browsers four fifths of our memory hold: the machine's, or the control group's where that is less.
+
+    The kernel bounds each browser together with its files when `files_count`, so ordinary ones are reckoned with. Else
+    any browser may fill its writable folders besides.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):  # another version of control groups, or "max"
             memory = min(memory, int(Path(path).read_text()))
-    return max(1, int(memory * 0.8 / BROWSER_BYTES))
+    return max(1, int(memory * 0.8 / (BROWSER_BYTES + (0 if files_count else WRITABLE_BYTES))))
 
 
 def _allow(raw: str) -> tuple[AllowRule, ...]:

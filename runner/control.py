@@ -17,6 +17,7 @@ from runner.pool import Closed, NoBrowser, Pool
 from runner.wire import (
     OS_FAMILIES,
     Blockable,
+    JailStatus,
     LeaseExtension,
     LeaseRequest,
     PageRequest,
@@ -32,7 +33,7 @@ MAX_TTL_SECONDS = 24 * 3600
 
 
 class Control:
-    """Serves one runner. `state` is set by whoever drains it."""
+    """Serves one runner, which sets `state` and `jail`."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Control:
         countries: dict[str, str],
     ) -> None:
         self.state: RunnerState = "starting"
+        self.jail = JailStatus()
         self._leases = leases
         self._pool = pool
         self._pages = pages
@@ -94,6 +96,7 @@ class Control:
             leased=pool.leased,
             waiting=pool.waiting,
             limit=pool.limit,
+            jail=self.jail,
         )
         return web.Response(body=status.to_json(), content_type="application/json")
 

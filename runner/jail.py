@@ -1,21 +1,28 @@
 """Where a Chromium runs: a bubblewrap jail with nothing of the host in it and no network but its own loopback.
 
-In the jail: `/usr`, fonts and certificates read-only, a memory-backed home of bounded size, and a network namespace
-with only `lo`. No host path is writable, so a jail that ends by any means leaves no file behind. Chromium's own
-sandbox stays on inside. As root, each jail runs as a host uid of its own that owns nothing.
+In the jail: `/usr`, fonts and certificates read-only, three memory-backed folders of bounded size, and a network
+namespace with only `lo`. No host path is writable, so a jail that ends by any means leaves no file behind. Chromium's
+own sandbox stays on inside. As root, each jail runs as a host uid of its own that owns nothing.
+
+bubblewrap itself starts with an empty environment: the jailed program can read the environment, the arguments and the
+descriptors of its pid 1. For the same reason its arguments hold no path of the runner's home.
+
+The jailed program waits at a gate (`gated`) until the runner has set the limits that bubblewrap cannot set: the number
+of inodes, rlimits, and the control group.
 
 The jail ends with Chromium (bubblewrap's pid 1 goes, and the pid namespace with it), with bubblewrap, and with the
 runner (`--die-with-parent`). That last chain has a gap in the first milliseconds of a jail, before each process has
-asked the kernel to end with its parent; so Chromium itself also holds a lifeline, see `with_lifeline`.
+asked the kernel to end with its parent; so Chromium itself also holds the other end of a pipe, see `gated`.
 """
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +35,29 @@ POLICY_PATHS = tuple(
 )
 POLICY = Path(__file__).with_name("chromium_policy.json")
 
-HOME_BYTES = 512 * 2**20
-SHM_BYTES = 512 * 2**20
-TMP_BYTES = 128 * 2**20
+# What a jailed program can write: folder, bytes, inodes. An inode costs about 1 KiB of kernel memory.
+WRITABLE = (
+    ("/dev/shm", 512 * 2**20, 16_384),  # noqa: S108 (the jail's own)
+    ("/tmp", 128 * 2**20, 8_192),  # noqa: S108
+    (HOME, 512 * 2**20, 32_768),
+)
+WRITABLE_BYTES = sum(size + 1024 * inodes for _folder, size, inodes in WRITABLE)
 
-# An unused stretch of the uid space (systemd, docs/UIDS-GIDS.md: 1879048192 to 2147352575).
-FIRST_UID = 1_900_000_000
-UID_COUNT = 10_000
+# As root of the host without a uid of its own, a jail owns these nodes and could change their modes for everybody.
+# bubblewrap's `--remount-ro` would also forbid to open them, so the socket helper makes them read-only.
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty"))
+
+# As container runtimes do (OCI runtime-tools, runc's defaults): the kernel's files that a root user may write, or that
+# tell more of the host than a program needs.
+READ_ONLY = ("/proc/sys",)  # bubblewrap covers sysrq-trigger, irq and bus itself where they can be written
+MASKED_FILES = tuple(
+    f"/proc/{name}"
+    for name in ("cmdline", "interrupts", "kcore", "keys", "latency_stats", "mtrr", "sched_debug", "timer_list")
+)
+MASKED_FOLDERS = tuple(f"/proc/{name}" for name in ("acpi", "asound", "fs", "pressure", "scsi"))
 
 INSIDE_UID = 1000
+MARKER = "BROWSA_JAIL_OF"
 
 
 class JailError(Exception):
@@ -45,8 +66,8 @@ class JailError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JailSpec:
-    """`browser` is the folder of the Chromium binary; `marker` names the runner's home in the process list. The
-    `timezone` is IANA's name; empty for UTC.
+    """`browser` is the folder of the Chromium binary; `marker` is `marker_of` the runner's home. `uid` is the host uid
+    of the jail, None for the runner's own. The `timezone` is IANA's name; empty for UTC.
     """
 
     browser: Path
@@ -63,15 +84,21 @@ class Jailed:
     init: int
 
 
+def marker_of(home: Path) -> str:
+    """Names the jails of one home in the process list. A jailed program can read it, so it is not the path."""
+    return hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+
+
 def chromium_folder(browser: Path) -> str:
     """Where the jail sees the folder of the host's `browser`: under /usr as it is, anything else at /opt/chromium."""
     return str(browser) if browser.is_relative_to("/usr") else "/opt/chromium"
 
 
 def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path = Path("/")) -> list[str]:
-    """bubblewrap's command line up to the program. `root` is the host's root folder (tests give another)."""
+    """bubblewrap's arguments up to the program. `root` is the host's root folder (tests give another)."""
     arguments = [
-        "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
+        # `--unshare-all` alone goes on without a user namespace where there are none.
+        "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv",
         "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "browsa",
         "--info-fd", str(info_fd),
         "--ro-bind", "/usr", "/usr", "--tmpfs", "/usr/local", "--tmpfs", "/usr/src",
@@ -92,13 +119,13 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
         "--ro-bind-data", str(policy_fd), POLICY_PATHS[0],
         *(word for path in POLICY_PATHS[1:] for word in ("--symlink", POLICY_PATHS[0], path)),
         "--proc", "/proc", "--dev", "/dev",
-        "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm",  # noqa: S108 (the jail's own)
-        "--size", str(TMP_BYTES), "--tmpfs", "/tmp",  # noqa: S108
-        "--size", str(HOME_BYTES), "--tmpfs", HOME,
+        *_kernel_files(root),
+        *(word for folder, size, _inodes in WRITABLE for word in ("--size", str(size), "--tmpfs", folder)),
+        *(word for folder in ("/usr/local", "/usr/src", "/dev", "/") for word in ("--remount-ro", folder)),
         "--chdir", HOME,
         "--setenv", "HOME", HOME, "--setenv", "PATH", "/usr/bin", "--setenv", "LANG", "en_US.UTF-8",
         *(("--setenv", "TZ", spec.timezone) if spec.timezone else ()),
-        "--setenv", "BROWSA_JAIL_OF", spec.marker,
+        "--setenv", MARKER, spec.marker,
     ]  # fmt: skip
     return [*arguments, "--"]
 
@@ -111,19 +138,29 @@ def _top_folder(root: Path, name: str) -> list[str]:
     return ["--ro-bind", f"/{name}", f"/{name}"] if path.is_dir() else []
 
 
-def uids() -> Iterator[int | None]:
-    """A host uid for each new jail: its own when we are root, else None (ours)."""
-    if os.geteuid() != 0:
-        return itertools.repeat(None)
-    return (FIRST_UID + n % UID_COUNT for n in itertools.count())
+def _kernel_files(root: Path) -> list[str]:
+    arguments: list[str] = []
+    for path in READ_ONLY:
+        arguments += _if_there(root, path, "--ro-bind", path, path)
+    for path in MASKED_FILES:  # a bind mount of bubblewrap's allows no devices, so nobody can open it
+        arguments += _if_there(root, path, "--ro-bind", "/dev/null", path)
+    for path in MASKED_FOLDERS:
+        arguments += _if_there(root, path, "--tmpfs", path, "--remount-ro", path)
+    return arguments
 
 
-def with_lifeline(command: Sequence[str]) -> list[str]:
-    """`command` with its standard input and output as the pipe of `--remote-debugging-pipe` (descriptors 3 and 4).
+def _if_there(root: Path, path: str, *arguments: str) -> tuple[str, ...]:
+    return arguments if (root / path.lstrip("/")).exists() else ()
 
-    Nobody speaks on that pipe. But when the process that holds its other end is gone, Chromium ends itself.
+
+def gated(command: Sequence[str]) -> list[str]:
+    """`command`, started when the runner writes a line, which it does after it has read one.
+
+    The command has its standard input and output as the pipe of `--remote-debugging-pipe` (descriptors 3 and 4). The
+    runner writes nothing more to it. But when the process that holds the other end is gone, Chromium ends itself.
     """
-    return ["sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null', "sh", *command, "--remote-debugging-pipe"]
+    script = 'echo; read -r go && exec "$@" 3<&0 4>&1 </dev/null >/dev/null'
+    return ["sh", "-c", script, "sh", *command, "--remote-debugging-pipe"]
 
 
 def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
@@ -131,6 +168,9 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
 
     Its standard input and output are pipes that the returned process holds.
     """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise JailError("bubblewrap is not installed. Install it (Debian: apt install bubblewrap).")
     with ExitStack() as stack:
         info_read, info_write = os.pipe()
         stack.callback(os.close, info_read)
@@ -140,7 +180,8 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
         stack.callback(os.close, policy)
         try:
             process = subprocess.Popen(
-                [*bwrap_arguments(spec, info_fd=info_write, policy_fd=policy), *command],
+                [bwrap, *bwrap_arguments(spec, info_fd=info_write, policy_fd=policy), *command],
+                env={},
                 pass_fds=[info_write, policy],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -151,9 +192,7 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
                 extra_groups=None if spec.uid is None else [],
             )
         except OSError as error:
-            raise JailError(
-                f"bubblewrap did not start: {error}. Install it (Debian: apt install bubblewrap)."
-            ) from error
+            raise JailError(f"bubblewrap did not start: {error}") from error
         closing_write.close()
         info = _read_all(info_read)
     try:
@@ -172,20 +211,22 @@ def _read_all(fd: int) -> bytes:
 
 
 def probe(spec: JailSpec) -> None:
-    """Make a jail that does nothing but look at its Chromium. Raises JailError with the reason and a remedy."""
+    """Make a jail that looks at its Chromium and its user namespace. Raises JailError with the reason and a remedy."""
     binary = f"{chromium_folder(spec.browser)}/."
     read, write = os.pipe()
     try:
-        jailed = start(spec, ["test", "-x", binary], stderr=write)
+        jailed = start(spec, ["sh", "-c", 'readlink /proc/self/ns/user; test -x "$1"', "sh", binary], stderr=write)
     except JailError as error:
         os.close(write)
         raise JailError(_remedy(str(error), _read_all(read).decode(errors="replace"))) from error
     else:
         os.close(write)
         words = _read_all(read).decode(errors="replace")
-        jailed.process.communicate()
+        namespace = jailed.process.communicate()[0].decode().strip()
         if jailed.process.returncode != 0:
             raise JailError(_remedy("the jail does not see Chromium", words))
+        if namespace in ("", os.readlink("/proc/self/ns/user")):
+            raise JailError(_remedy("the jail has no user namespace of its own", words))
     finally:
         os.close(read)
 
@@ -198,22 +239,23 @@ def _remedy(what: str, words: str) -> str:
     )
 
 
-def kill_leftovers(marker: str) -> int:
-    """Kill the jails of an earlier life of this home's runner; how many there were."""
+def kill_leftovers(home: Path) -> int:
+    """Kill the jails of an earlier life of this home's runner. Returns how many processes it killed."""
     own = {os.getpid(), os.getppid()}
-    needle = ["--setenv", "BROWSA_JAIL_OF", marker]
+    # Older code had the path itself as the marker.
+    needles = [["--setenv", MARKER, marker] for marker in (marker_of(home), str(home))]
     killed = 0
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in own and _has_arguments(entry, needle):
+        if entry.name.isdigit() and int(entry.name) not in own and _has_arguments(entry, needles):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(entry.name), 9)
                 killed += 1
     return killed
 
 
-def _has_arguments(entry: Path, needle: list[str]) -> bool:
+def _has_arguments(entry: Path, needles: list[list[str]]) -> bool:
     try:
         arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
-    return any(arguments[i : i + len(needle)] == needle for i in range(len(arguments)))
+    return any(arguments[i : i + 3] in needles for i in range(len(arguments)))

@@ -20,9 +20,12 @@ from typing import NamedTuple
 
 from runner import jail
 from runner.cdp import CdpError
-from runner.chromium import SPARE_SOCKETS, Chromium, ChromiumError, Flags, full_flags
+from runner.cgroups import DEFAULT_LIMITS, Cgroups, Limits
+from runner.chromium import Chromium, ChromiumError, Flags, full_flags
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.netns import NamespaceError, SocketFactory
+from runner.uids import Uids
+from runner.warden import Warden
 
 log = logging.getLogger("browsa.runner.launcher")
 
@@ -40,28 +43,41 @@ class Started(NamedTuple):
 
 class Launcher:
     """Starts Chromiums of one binary. `home` is where bare browsers keep their profiles; `timezone` (IANA's name) is
-    what they show, workers and frames of other sites included, unless they are told otherwise.
+    what they show, workers and frames of other sites included, unless they are told otherwise. `limits` are of each
+    jail. The launchers of one runner share its `uids` and its `cgroups` (None: rlimits alone).
     """
 
     def __init__(
-        self, binary: Path, *, jailed: bool, home: Path, flags: Flags = full_flags, timezone: str = ""
+        self,
+        binary: Path,
+        *,
+        jailed: bool,
+        home: Path,
+        flags: Flags = full_flags,
+        timezone: str = "",
+        limits: Limits = DEFAULT_LIMITS,
+        uids: Uids | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self.timezone = timezone
+        self.own_uids = os.geteuid() == 0
         self._binary = binary
         self._flags = flags
         self._jailed = jailed
-        self._marker = str(home)
+        self._home = home
+        self._marker = jail.marker_of(home)
         # Not in `home`, which a browser that runs as another user may not enter.
         self._profiles = Path(tempfile.gettempdir()) / f"browsa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
         self._factory = SocketFactory()
-        self._uids = jail.uids()
+        self._uids = uids or Uids()
+        self._warden = Warden(self._factory, cgroups, limits)
         self._version = ""
 
     def prepare(self) -> None:
         """Clear what an earlier life left, and find out whether jails can be made. Raises jail.JailError."""
         self._version = _version(self._binary)
         shutil.rmtree(self._profiles, ignore_errors=True)
-        if killed := jail.kill_leftovers(self._marker):
+        if killed := jail.kill_leftovers(self._home):
             log.warning("killed %d processes of jails that an earlier runner left", killed)
         if self._jailed:
             self._probe()
@@ -69,7 +85,7 @@ class Launcher:
             log.warning("BROWSA_JAIL=off: browsers run WITHOUT a jail and can reach this machine. Development only.")
 
     def _probe(self) -> None:
-        uid = next(self._uids)
+        uid = self._take_uid()
         try:
             jail.probe(self._spec(uid))
         except jail.JailError as error:
@@ -77,12 +93,20 @@ class Launcher:
                 raise
             # Root, but where other uids are not mapped or where only root can read the browser.
             jail.probe(self._spec(None))
-            self._uids = iter(lambda: None, 0)
+            self.own_uids = False
             log.warning("jails run as root mapped to an ordinary user, not as a uid of their own: %s", error)
+        finally:
+            if uid is not None:
+                self._uids.give_back(uid)
+
+    def _take_uid(self) -> int | None:
+        """The host uid of a new browser; None for the runner's own. Raises jail.JailError."""
+        return self._uids.take() if self.own_uids else None
 
     def close(self) -> None:
-        """For when every browser has ended. The other processes of a bare one may write for a moment yet."""
+        """For when every browser has ended. Other processes of one may still run for a moment."""
         self._factory.close()
+        self._warden.close()
         until = time.monotonic() + LAST_WRITES_SECONDS
         while self._profiles.exists() and time.monotonic() < until:
             shutil.rmtree(self._profiles, ignore_errors=True)
@@ -91,10 +115,14 @@ class Launcher:
     async def launch(self) -> Chromium:
         """Start a browser and wait for its DevTools port and its first page. Raises ChromiumError."""
         read, write = os.pipe()
+        uid = None
         try:
-            started = self._start_jailed(write) if self._jailed else self._start_bare(write)
+            uid = self._take_uid()
+            started = self._start_jailed(uid, write) if self._jailed else self._start_bare(uid, write)
         except (jail.JailError, OSError) as error:
             os.close(read)
+            if uid is not None:
+                self._uids.give_back(uid)
             raise ChromiumError(str(error)) from error
         finally:
             os.close(write)
@@ -106,18 +134,26 @@ class Launcher:
             listener=started.listener,
             profile=started.profile,
         )
-        browser.gone.add_done_callback(lambda _gone: browser.release())
+        browser.gone.add_done_callback(lambda _gone: self._bury(browser, uid))
         try:
             async with asyncio.timeout(START_SECONDS):
-                browser.port, browser.path = await _devtools(read, browser)
+                stderr = await _reader(read, browser)
                 if started.init is not None:
-                    await _enter(browser, self._factory, started.init)
+                    await self._warden.confine(browser, started.init, own_uid=uid is not None)
+                browser.port, browser.path = await _devtools(stderr, browser)
                 await _meet(browser)
         except (TimeoutError, OSError, NamespaceError, CdpError, ChromiumError) as error:
             browser.kill()
             words = " | ".join(browser.last_words)[-800:]
             raise ChromiumError(f"Chromium did not start: {error or 'too slow'}; it said: {words}") from error
         return browser
+
+    def _bury(self, browser: Chromium, uid: int | None) -> None:
+        browser.release()
+        if uid is not None:
+            self._uids.give_back(uid)
+        if browser.cgroup is not None:
+            self._warden.bury(browser.cgroup)
 
     def _spec(self, uid: int | None) -> jail.JailSpec:
         return jail.JailSpec(self._binary.parent, self._marker, uid, self.timezone)
@@ -126,22 +162,21 @@ class Launcher:
         # Overrides are given to pages and workers; this is for what Chromium fetches on its own, such as the script
         # of a service worker.
         user_agent = Identity.of(DEFAULT_FAMILY, "us", self._version).user_agent
-        return jail.with_lifeline([binary, *self._flags(proxy, profile), f"--user-agent={user_agent}"])
+        return jail.gated([binary, *self._flags(proxy, profile), f"--user-agent={user_agent}"])
 
-    def _start_jailed(self, stderr: int) -> Started:
-        spec = self._spec(next(self._uids))
+    def _start_jailed(self, uid: int | None, stderr: int) -> Started:
+        spec = self._spec(uid)
         binary = f"{jail.chromium_folder(spec.browser)}/{self._binary.name}"
         command = self._command(binary, f"socks5://127.0.0.1:{jail.PROXY_PORT}", f"{jail.HOME}/profile")
         jailed = jail.start(spec, command, stderr=stderr)
         return Started(jailed.process, init=jailed.init)
 
-    def _start_bare(self, stderr: int) -> Started:
+    def _start_bare(self, uid: int | None, stderr: int) -> Started:
         self._profiles.mkdir(mode=0o711, exist_ok=True)
         profile = Path(tempfile.mkdtemp(dir=self._profiles))
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         listener.setblocking(False)
         proxy = f"socks5://127.0.0.1:{listener.getsockname()[1]}"
-        uid = next(self._uids)
         if uid is not None:
             os.chown(profile, uid, uid)
         process = subprocess.Popen(
@@ -157,13 +192,18 @@ class Launcher:
                 **({"TZ": self.timezone} if self.timezone else {}),
             },
         )
+        assert process.stdin is not None
+        process.stdin.write(b"\n")  # its gate
+        process.stdin.flush()
         return Started(process, listener=listener, profile=profile)
 
 
 def _version(binary: Path) -> str:
     """ "156.0.8078.79", as the binary says itself. Raises jail.JailError when it says nothing of the kind."""
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+        said = subprocess.run(
+            [binary, "--version"], env={}, capture_output=True, text=True, timeout=20, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         raise jail.JailError(f"{binary} does not run: {error}") from error
     match = re.search(r"\d+(?:\.\d+){3}", said)
@@ -200,18 +240,22 @@ def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
     return gone
 
 
-async def _devtools(stderr: int, browser: Chromium) -> tuple[int, str]:
-    """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps on reading behind it."""
-    loop = asyncio.get_running_loop()
+async def _reader(stderr: int, browser: Chromium) -> asyncio.StreamReader:
+    """What the browser says on its standard error."""
     reader = asyncio.StreamReader()
-    pipe, _protocol = await loop.connect_read_pipe(
+    pipe, _protocol = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0)
     )
     browser.gone.add_done_callback(lambda _gone: pipe.close())  # uvloop keeps it open at its end
+    return reader
+
+
+async def _devtools(reader: asyncio.StreamReader, browser: Chromium) -> tuple[int, str]:
+    """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps on reading behind it."""
     while line := (await reader.readline()).decode(errors="replace"):
         if match := DEVTOOLS_LINE.search(line):
             # Whoever stops reading a chatty Chromium stops Chromium.
-            drain = loop.create_task(_drain(reader, browser.last_words), name="chromium-stderr")
+            drain = asyncio.create_task(_drain(reader, browser.last_words), name="chromium-stderr")
             browser.gone.add_done_callback(partial(_cancel, drain))
             return int(match[1]), match[2]
         browser.last_words.append(line.strip())
@@ -225,17 +269,6 @@ def _cancel(task: asyncio.Task[None], _gone: asyncio.Future[int]) -> None:
 async def _drain(reader: asyncio.StreamReader, words: deque[str]) -> None:
     while chunk := await reader.read(4096):
         words.append(chunk.decode(errors="replace").strip()[-400:])
-
-
-async def _enter(browser: Chromium, factory: SocketFactory, init: int) -> None:
-    """Open the jail's network namespace and put the proxy's listener into it."""
-    # Not init's own entry: bubblewrap made itself unreadable to us, the program that it started did not.
-    children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
-    if not children:
-        raise ChromiumError("it ended before its DevTools were up")
-    browser.namespace = os.open(f"/proc/{children[0]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    browser.listener, spares = await factory.sockets(browser.namespace, plain=SPARE_SOCKETS, listen_on=jail.PROXY_PORT)
-    browser.keep(spares)
 
 
 async def _meet(browser: Chromium) -> None:

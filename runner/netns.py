@@ -1,9 +1,10 @@
-"""Sockets that belong to another network namespace, made on request by a small helper process.
+"""Sockets that belong to a jail's network namespace, and the jail's last limits, made by a small helper process.
 
 A socket lives for good in the namespace it was created in, and connecting, listening and accepting work from any
 process that holds its descriptor. So the runner needs nobody inside a jail: the helper forks, the child enters the
 jail's namespaces for a moment (`setns`), creates a batch of sockets there, hands them back over a Unix socket
-(`SCM_RIGHTS`) and exits. Nothing is relayed, and nothing of ours runs in the jail.
+(`SCM_RIGHTS`) and exits. Nothing is relayed, and nothing of ours runs in the jail. Having the rights of the jail's
+root for that moment, the child also limits the jail's inodes and the first process (`FirstLimits`).
 
 The helper is a process of its own because `setns` into a user namespace wants a single-threaded caller, and because
 forking something small takes a millisecond.
@@ -12,10 +13,12 @@ forking something small takes a millisecond.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass, field
 
 from runner import netns_helper
 
@@ -24,6 +27,20 @@ MAX_SOCKETS = 64
 
 class NamespaceError(OSError):
     """The helper could not enter the namespace, because it is gone or because the kernel refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLimits:
+    """Limits for the jail of `pid`, a process of ours in it that has not started the program yet.
+
+    `mounts` is a descriptor of its mount namespace. `inodes` is by folder, `rlimits` by the resource's number.
+    """
+
+    pid: int
+    mounts: int
+    inodes: dict[str, int] = field(default_factory=dict)
+    read_only: tuple[str, ...] = ()
+    rlimits: dict[int, int] = field(default_factory=dict)
 
 
 class SocketFactory:
@@ -35,13 +52,20 @@ class SocketFactory:
         self._helper: subprocess.Popen[bytes] | None = None
 
     async def sockets(
-        self, namespace: int, *, plain: int, listen_on: int = 0
+        self, namespace: int, *, plain: int, listen_on: int = 0, limits: FirstLimits | None = None
     ) -> tuple[socket.socket | None, list[socket.socket]]:
         """A listener on 127.0.0.1:`listen_on` (None when 0) and `plain` unconnected sockets, all non-blocking.
 
-        `namespace` is a descriptor of `/proc/<pid>/ns/net`. Raises NamespaceError.
+        `namespace` is a descriptor of `/proc/<pid>/ns/net`. When this returns, the `limits` are set. Raises
+        NamespaceError.
         """
-        exchange = asyncio.ensure_future(self._sockets(os.dup(namespace), plain, listen_on))
+        request = {"plain": plain, "port": listen_on, "rlimits": {}}
+        namespaces = [os.dup(namespace)]
+        if limits is not None:
+            request |= {"pid": limits.pid, "rlimits": limits.rlimits}
+            request |= {"inodes": limits.inodes, "read_only": limits.read_only}
+            namespaces.append(os.dup(limits.mounts))
+        exchange = asyncio.ensure_future(self._sockets(json.dumps(request).encode(), namespaces, bool(listen_on)))
         try:
             return await asyncio.shield(exchange)
         except asyncio.CancelledError:
@@ -51,27 +75,27 @@ class SocketFactory:
             raise
 
     async def _sockets(
-        self, namespace: int, plain: int, listen_on: int
+        self, request: bytes, namespaces: list[int], listens: bool
     ) -> tuple[socket.socket | None, list[socket.socket]]:
-        """`sockets`, to be left alone until it is done. Closes `namespace`."""
+        """`sockets`, to be left alone until it is done. Closes `namespaces`."""
         try:
             async with self._lock:
                 channel = self._running_helper()
                 loop = asyncio.get_running_loop()
-                request = netns_helper.REQUEST.pack(plain, listen_on)
                 try:
-                    message, fds = await loop.run_in_executor(None, _exchange, channel, request, namespace)
+                    message, fds = await loop.run_in_executor(None, _exchange, channel, request, namespaces)
                 except OSError as error:
                     self.close()
                     raise NamespaceError(f"the socket helper died: {error}") from error
         finally:
-            os.close(namespace)
+            for namespace in namespaces:
+                os.close(namespace)
         if message != b"ok":
             raise NamespaceError(message.decode(errors="replace") or "the socket helper died")
         made = [socket.socket(fileno=fd) for fd in fds]
         for sock in made:
             sock.setblocking(False)
-        return (made[0], made[1:]) if listen_on else (None, made)
+        return (made[0], made[1:]) if listens else (None, made)
 
     def _running_helper(self) -> socket.socket:
         if self._channel is not None and self._helper is not None and self._helper.poll() is None:
@@ -82,6 +106,7 @@ class SocketFactory:
         with theirs:
             self._helper = subprocess.Popen(
                 [sys.executable, "-I", "-S", netns_helper.__file__, str(theirs.fileno())],
+                env={},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -109,7 +134,7 @@ def _discard(exchange: asyncio.Future[tuple[socket.socket | None, list[socket.so
             sock.close()
 
 
-def _exchange(channel: socket.socket, request: bytes, namespace: int) -> tuple[bytes, list[int]]:
-    socket.send_fds(channel, [request], [namespace])
+def _exchange(channel: socket.socket, request: bytes, namespaces: list[int]) -> tuple[bytes, list[int]]:
+    socket.send_fds(channel, [request], namespaces)
     message, fds, _flags, _address = socket.recv_fds(channel, 1024, MAX_SOCKETS + 1)
     return message, list(fds)

@@ -1,4 +1,12 @@
-"""The process that makes sockets in other network namespaces; started and used by `runner.netns` alone.
+"""The process that makes sockets in a jail's network namespace, and sets the limits that bubblewrap cannot set.
+
+Started and used by `runner.netns` alone. A request is one JSON object with the descriptors of the network namespace
+and, when `mounts` are to be changed, of the mount namespace:
+
+    plain, port    unconnected sockets wanted; a port on 127.0.0.1 to listen on, or 0
+    inodes         the most inodes of each tmpfs: {folder: number}
+    read_only      mount points to make read-only; device nodes among them can still be opened
+    pid, rlimits   a process, and its limits: {resource: number}; a lower hard limit stays
 
 Standard library only and little of it: it forks for every request, and what it has not imported costs nothing.
 """
@@ -7,20 +15,28 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import os
+import resource
 import signal
 import socket
-import struct
 import sys
 from contextlib import suppress
+from typing import Any
 
 NS_GET_USERNS = 0xB701  # linux/nsfs.h
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 EINVAL = 22
 
-REQUEST = struct.Struct("!HH")  # plain sockets wanted; port to listen on, or 0
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_RELATIME = 32, 1024, 2048, 4096, 1 << 21
+ST_RELATIME = 4096  # the one flag of statvfs(3) that differs from mount(2)'s
+KEPT_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME
+
+MAX_REQUEST = 4096
 
 
 def _serve(channel: socket.socket) -> None:
@@ -28,25 +44,30 @@ def _serve(channel: socket.socket) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     while True:
-        request, fds, _flags, _address = socket.recv_fds(channel, REQUEST.size, 1)
+        request, fds, _flags, _address = socket.recv_fds(channel, MAX_REQUEST, 2)
         if not request:
             return
         child = os.fork()
         if child == 0:
-            _answer(channel, libc, request, fds[0])
+            _answer(channel, libc, json.loads(request), fds)
             os._exit(0)
-        os.close(fds[0])
+        for fd in fds:
+            os.close(fd)
         os.waitpid(child, 0)
 
 
-def _answer(channel: socket.socket, libc: ctypes.CDLL, request: bytes, namespace: int) -> None:
-    plain, port = REQUEST.unpack(request)
+def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], namespaces: list[int]) -> None:
     made: list[socket.socket] = []
     try:
-        _enter(libc, namespace)
-        if port:
-            made.append(_listener(port))
-        made += [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(plain)]
+        _enter(libc, namespaces[0])
+        for name, most in request["rlimits"].items():
+            _lower(request["pid"], int(name), most)
+        if request["port"]:
+            made.append(_listener(request["port"]))
+        made += [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(request["plain"])]
+        if namespaces[1:]:
+            _set_namespace(libc, namespaces[1], CLONE_NEWNS, "mnt")
+            _change_mounts(libc, request["inodes"], request["read_only"])
     except OSError as error:
         channel.send(str(error).encode()[:1000])
         return
@@ -59,8 +80,32 @@ def _enter(libc: ctypes.CDLL, namespace: int) -> None:
     # EINVAL: we are in that user namespace already (its own creator, when nothing was unshared).
     if libc.setns(owner, CLONE_NEWUSER) != 0 and ctypes.get_errno() != EINVAL:
         raise OSError(ctypes.get_errno(), f"setns(user): {os.strerror(ctypes.get_errno())}")
-    if libc.setns(namespace, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), f"setns(net): {os.strerror(ctypes.get_errno())}")
+    _set_namespace(libc, namespace, CLONE_NEWNET, "net")
+
+
+def _set_namespace(libc: ctypes.CDLL, namespace: int, kind: int, name: str) -> None:
+    if libc.setns(namespace, kind) != 0:
+        raise OSError(ctypes.get_errno(), f"setns({name}): {os.strerror(ctypes.get_errno())}")
+
+
+def _lower(pid: int, name: int, most: int) -> None:
+    now = resource.prlimit(pid, name)
+    soft, hard = (most if limit == resource.RLIM_INFINITY else min(limit, most) for limit in now)
+    resource.prlimit(pid, name, (soft, hard))
+
+
+def _change_mounts(libc: ctypes.CDLL, inodes: dict[str, int], read_only: list[str]) -> None:
+    for folder, most in inodes.items():
+        _remount(libc, folder, MS_NOSUID | MS_NODEV, f"nr_inodes={most}")
+    for place in read_only:
+        flags = os.statvfs(place).f_flag
+        kept = flags & KEPT_FLAGS | (MS_RELATIME if flags & ST_RELATIME else 0)
+        _remount(libc, place, MS_BIND | MS_RDONLY | kept, "")
+
+
+def _remount(libc: ctypes.CDLL, place: str, flags: int, options: str) -> None:
+    if libc.mount(None, place.encode(), None, ctypes.c_ulong(MS_REMOUNT | flags), options.encode()) != 0:
+        raise OSError(ctypes.get_errno(), f"mount({place}): {os.strerror(ctypes.get_errno())}")
 
 
 def _listener(port: int) -> socket.socket:

@@ -126,6 +126,18 @@ class RunnerReport(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class JailStatus(Message):
+    """How browsers are confined. `limits` names what bounds each one: control groups (memory, pids, cpu) and rlimits.
+
+    `users` is whose uid the kernel sees: one of each jail's own, the runner's, or root's.
+    """
+
+    mode: Literal["bwrap", "off"] = "off"
+    users: Literal["own", "runner", "root"] = "runner"
+    limits: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)  # slots would replace the class, and `super()` below would not find itself
 class RunnerStatus(Message):
     """`limit` is the most browsers that this runner will run at once."""
 
@@ -138,6 +150,14 @@ class RunnerStatus(Message):
     leased: int
     waiting: int
     limit: int
+    jail: JailStatus = field(default_factory=JailStatus)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        jail = data.get("jail", {})
+        if not isinstance(jail, dict):
+            raise ValueError("RunnerStatus: jail must be an object")
+        return super().from_dict({**data, "jail": JailStatus.from_dict(jail)})
 
 
 PageFormat = Literal["html", "text", "links", "screenshot"]

@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from apps.core import health
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
+from runner.wire import JailStatus
 from tests.cast import call
 from tests.fakes.runner import FakeRunner
 from tests.patience import PATIENCE
@@ -45,6 +46,15 @@ def test_ready_when_every_part_is(runner: FakeRunner) -> None:
         "runner": True,
         "webhooks": True,
     }
+
+
+def test_ready_says_how_browsers_are_confined(runner: FakeRunner) -> None:
+    runner.jail = JailStatus(mode="bwrap", users="own", limits=["cgroup v2: memory, pids, cpu", "rlimits", "files"])
+    run_tick("a tick", lambda: None)
+
+    told = call("GET", "/readyz").body["checks"]["runner"]["jail"]
+
+    assert told == {"mode": "bwrap", "users": "own", "limits": ["cgroup v2: memory, pids, cpu", "rlimits", "files"]}
 
 
 def not_ready() -> str:

@@ -47,6 +47,7 @@ class FakeRunner:
         self.released: list[str] = []
         self.before_lease: Callable[[wire.LeaseRequest], object] = lambda request: None
         self.warm = 4
+        self.jail = wire.JailStatus()
         self.pages = FakePages()
         self._lock = threading.Lock()
 
@@ -73,6 +74,7 @@ class FakeRunner:
         self.behaviour = "lease"
         self.before_lease = lambda request: None
         self.warm = 4
+        self.jail = wire.JailStatus()
         self.reboot()
         self.requests.clear()
         self.released.clear()
@@ -126,6 +128,7 @@ class FakeRunner:
             leased=len(self.leases),
             waiting=0,
             limit=16,
+            jail=self.jail,
         )
 
 

@@ -19,6 +19,7 @@ import psycopg2
 from psycopg2.extras import RealDictCursor
 from websockets.sync.client import ClientConnection, connect
 
+from runner import jail
 from stack.child import ROOT
 from stack.harness import Stack, own_environment
 from stack.home import locate
@@ -275,14 +276,14 @@ def answers(stack: Stack, path: str = "/healthz") -> bool:
 
 def jailed(stack: Stack) -> dict[int, str]:
     """Every process in a jail of this stack, and the jails themselves: pid to command line."""
-    marker = os.fsencode(stack.home)
-    inside = b"BROWSA_JAIL_OF=" + marker
+    marker = jail.marker_of(stack.home).encode()
+    inside = f"{jail.MARKER}=".encode() + marker
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (entry / "cmdline").read_bytes().split(b"\0")
             told = (entry / "environ").read_bytes().split(b"\0")
-            if inside in told or (b"BROWSA_JAIL_OF" in command and marker in command):
+            if inside in told or marker in command:
                 found[int(entry.name)] = b" ".join(command).decode(errors="replace")
     return found
 

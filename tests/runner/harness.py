@@ -22,6 +22,7 @@ import httpx
 import websockets
 
 from runner import wire
+from runner.jail import MARKER, marker_of
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -311,13 +312,13 @@ def renderers(pid: int) -> list[int]:
 
 def marked(home: Path) -> list[int]:
     """Every process on this machine that runs in a jail of that runner's home, or is the jail itself."""
-    found = []
+    found, marker = [], marker_of(home)
     for pid in pids():
         with contextlib.suppress(OSError):
-            if f"BROWSA_JAIL_OF={home}".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            if f"{MARKER}={marker}".encode() in Path(f"/proc/{pid}/environ").read_bytes():
                 found.append(pid)
                 continue
-        if str(home) in command_line(pid):
+        if marker in command_line(pid):
             found.append(pid)
     return found
 

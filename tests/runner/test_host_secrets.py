@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +16,8 @@ import pytest_asyncio
 
 from tests.fakes.site import Site
 from tests.runner.client import Cdp, CdpRefused
-from tests.runner.harness import ROOT, Lease, RunnerProcess, until
+from tests.runner.harness import ROOT, Lease, RunnerProcess, command_line, descendants, until
+from tests.runner.inside import MARKER, needs_python, run_inside, uids
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -251,3 +253,100 @@ async def test_a_trace_holds_nothing_of_the_host(runner: RunnerProcess, cdp: Cdp
 
     assert len(trace) > 1000
     assert_clean(runner, trace)
+
+
+# Whatever of these a runner is given by mistake or on purpose; the values are what must not be found.
+SECRETS = {
+    "BROWSA_RUNNER_TOKEN": "rt-4b1f0d63c2",
+    "EGRESS_COUNTRIES": '{"us": "http://user:pr0xy-1c7d@proxy.example:1", "de": "socks5://user:pr0xy-9e2a@proxy.example:1"}',
+    "BROWSA_MASTER_KEYS": "1:bWFzdGVyLWtleS1vZi10aGlzLWhvc3Q=",
+    "BROWSA_SECRET_KEY": "django-77ab10c9e4",
+    "DATABASE_URL": "postgresql://browsa:pg-5f02d8@db.example/browsa",
+    "REDIS_URL": "rediss://:redis-c4419b@redis.example/0",
+    "STRIPE_SECRET_KEY": "sk-live-0d9c51",
+    "BROWSA_HOME": "/srv/browsa/home",
+}
+NEEDLES = [
+    *(word for name, value in SECRETS.items() if name != "EGRESS_COUNTRIES" for word in (name, value)),
+    *("EGRESS_COUNTRIES", "pr0xy-1c7d", "pr0xy-9e2a", "proxy.example"),
+]
+
+READ_EVERYTHING = """
+import os
+
+def tell(*words):
+    os.writev(4, [word if isinstance(word, bytes) else str(word).encode() for word in (*words, b"\\n")])
+
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return str(error).encode()
+
+def memory(pid):
+    for line in read(f"/proc/{pid}/maps").splitlines():
+        low, high = (int(part, 16) for part in line.split()[0].split(b"-"))
+        with open(f"/proc/{pid}/mem", "rb", 0) as file:
+            try:
+                file.seek(low)
+                tell(file.read(high - low))
+            except (OSError, OverflowError, ValueError):
+                continue
+
+mine = b"found-in-" + b"its-own-memory"
+for pid in [name for name in os.listdir("/proc") if name.isdigit()] + ["self"]:
+    for name in ("environ", "cmdline", "maps", "mountinfo", "cgroup", "status", "auxv"):
+        tell(f"{pid}/{name}: ", read(f"/proc/{pid}/{name}"))
+    try:
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            tell(f"{pid}/fd/{number}: ", os.readlink(f"/proc/{pid}/fd/{number}"))
+    except OSError as error:
+        tell(f"{pid}/fd: {error}")
+    try:
+        memory(pid)
+    except OSError as error:
+        tell(f"{pid}/mem: {error}")
+for name in ("cmdline", "keys", "key-users", "mounts", "net/unix"):
+    tell(name, read(f"/proc/{name}"))
+"""
+
+
+@needs_python
+@uids
+async def test_a_program_in_a_jail_finds_no_secret_of_its_runner(
+    monkeypatch: pytest.MonkeyPatch, own_uid: bool
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+    status, found = await run_inside(READ_EVERYTHING, own_uid=own_uid)
+
+    assert status == 0
+    assert b"found-in-its-own-memory" in found
+    assert f"BROWSA_JAIL_OF={MARKER}".encode() in found
+    assert b"\n1/cmdline: " in found
+    assert [word for word in NEEDLES if word.encode() in found] == []
+    descriptors = re.findall(rb"^(?:\d+|self)/fd/\d+: ([ -~]*)$", found, re.MULTILINE)
+    assert descriptors
+    assert not [name for name in descriptors if not name.startswith((b"pipe:", b"anon_inode:", b"/dev/", b"/proc/"))]
+
+
+async def test_no_process_that_a_runner_starts_has_its_settings(runner: RunnerProcess, shared: Lease) -> None:
+    looked_at = 0
+    for pid in descendants(runner.pid):
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+        except OSError:  # it has gone
+            continue
+        looked_at += 1
+        for word in (
+            runner.settings["BROWSA_RUNNER_TOKEN"],
+            "BROWSA_RUNNER_TOKEN",
+            "EGRESS_COUNTRIES",
+            str(runner.home),
+        ):
+            assert word not in environ
+            assert word not in " ".join(command_line(pid))
+
+    assert looked_at > 5

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner import jail
+from runner.uids import FIRST_UID
 from tests.fakes.site import Site
 from tests.runner.client import Cdp
 from tests.runner.harness import (
@@ -68,13 +69,25 @@ async def test_no_process_was_told_to_do_without_a_sandbox(runner: RunnerProcess
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only a runner that is root could give its browsers root")
 async def test_a_browser_of_a_root_runner_is_not_root_on_the_host(runner: RunnerProcess, shared: Lease) -> None:
-    uids = set()
-    for browser in browsers_of(runner.pid):
-        for pid in [browser, *descendants(browser)]:
+    uids: dict[int, set[str]] = {}
+    for init in inits_of(runner.pid):
+        for pid in descendants(init):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # some come and go
-                uids.add(tuple(status_of(pid)["Uid"].split()))
+                uids.setdefault(init, set()).update(status_of(pid)["Uid"].split())
 
-    assert uids and all(int(uid) >= jail.FIRST_UID for four in uids for uid in four)
+    assert len(uids) >= 3  # browsers and the shell for pages
+    assert all(int(uid) >= FIRST_UID for jail in uids.values() for uid in jail)
+    assert len(set().union(*uids.values())) == len(uids)
+
+
+def inits_of(runner: int) -> list[int]:
+    """The processes that are pid 1 of a jail under a runner (NSpid in proc_pid_status(5))."""
+    found = []
+    for pid in descendants(runner):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if status_of(pid)["NSpid"].split()[1:] == ["1"]:
+                found.append(pid)
+    return found
 
 
 async def test_every_browser_has_namespaces_of_its_own(runner: RunnerProcess, shared: Lease) -> None:
@@ -112,7 +125,9 @@ async def test_a_jail_shows_the_named_folders_and_nothing_else(runner: RunnerPro
         assert os.listdir(root / "usr/local") in ([], ["share"])
         mounts = [line.split() for line in Path(f"/proc/{browser}/mounts").read_text().splitlines()]
         writable = {place for _device, place, _kind, options, *_ in mounts if "rw" in options.split(",")}
-        assert not writable & {"/usr", "/etc", "/opt", "/bin", "/lib"}
+        files = {place for place, kind in ((place, kind) for _device, place, kind, *_ in mounts) if kind == "tmpfs"}
+        assert writable & files == {"/dev/shm", "/tmp", jail.HOME}  # noqa: S108
+        assert not writable & {"/", "/dev", "/usr", "/etc", "/opt", "/bin", "/lib", "/proc/sys"}
 
 
 @pytest.mark.skipif(shutil.which("nsenter") is None, reason="nsenter (util-linux) enters a jail")

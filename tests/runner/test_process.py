@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from runner import jail
+from runner.uids import FIRST_UID
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
 from tests.patience import PATIENCE
@@ -85,7 +85,7 @@ def traces(runner: RunnerProcess, temporary: Path) -> set[str]:
     found = {str(path) for path in runner.home.rglob("*") if path.is_file()} | set(map(str, temporary.rglob("*")))
     for path in Path(tempfile.gettempdir()).iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found |= {str(path)} if path.lstat().st_uid >= jail.FIRST_UID else set()
+            found |= {str(path)} if path.lstat().st_uid >= FIRST_UID else set()
     return found
 
 

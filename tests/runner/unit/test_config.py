@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.config import ConfigError, RunnerConfig
+from runner.cgroups import Limits
+from runner.config import PAGE_BYTES, ConfigError, RunnerConfig
 
 SOME_BROWSER = Path(sys.executable).resolve()  # any native program will do: nothing is started here
 
@@ -53,7 +54,23 @@ def test_empty_settings_are_those_that_were_not_given() -> None:
 
 
 def test_the_pool_always_fits_the_limit_that_memory_gives() -> None:
-    assert config(BROWSA_POOL_SIZE="5000").max_browsers >= 5000
+    assert config(BROWSA_POOL_SIZE="5000").limit(files_count=True) >= 5000
+
+
+def test_what_a_browser_may_write_counts_where_the_kernel_does_not_bound_it_with_the_rest() -> None:
+    made = config(BROWSA_POOL_SIZE="0")
+
+    assert made.limit(files_count=False) < made.limit(files_count=True)
+    assert config(BROWSA_MAX_BROWSERS="3").limit(files_count=False) == 3
+
+
+def test_the_headless_shell_may_take_more_for_each_slot() -> None:
+    one, two = (config(BROWSA_PAGE_PLACES=str(places)).shell_limits for places in (1, 2))
+
+    assert config(BROWSA_BROWSER_MEMORY_MIB="512", BROWSA_BROWSER_PIDS="256").browser_limits == Limits(2**29, 256, 200)
+    assert two.memory - one.memory == PAGE_BYTES
+    assert two.pids > one.pids > config().browser_limits.pids
+    assert config(BROWSA_PAGE_PLACES="1000000").shell_limits.cpu_weight == 10_000
 
 
 def test_the_first_country_is_the_first_that_was_written() -> None:
@@ -71,6 +88,10 @@ def test_the_first_country_is_the_first_that_was_written() -> None:
         ("BROWSA_PUBLIC_URL", "https://browsa.example:99999"),
         ("BROWSA_PUBLIC_URL", "https://[browsa.example"),
         ("BROWSA_JAIL", "OFF"),
+        ("BROWSA_CGROUPS", "v2"),
+        ("BROWSA_BROWSER_MEMORY_MIB", "511"),
+        ("BROWSA_BROWSER_PIDS", "255"),
+        ("BROWSA_BROWSER_CPU_WEIGHT", "10001"),
         ("BROWSA_PORT", "eight"),
         ("BROWSA_PORT", "65535"),  # the gateway's would be 65536
         ("BROWSA_GATEWAY_PORT", "0"),

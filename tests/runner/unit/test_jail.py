@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from runner import jail
 from runner.chromium import full_flags, shell_flags
-from runner.jail import JailError, JailSpec, bwrap_arguments, chromium_folder
+from runner.jail import JailError, JailSpec, bwrap_arguments, chromium_folder, marker_of
 
 # How many values follow an option; what is bound comes first.
 BINDS = {"--ro-bind": 2, "--ro-bind-try": 2, "--bind": 2, "--bind-try": 2, "--dev-bind": 2, "--dev-bind-try": 2}
@@ -27,11 +29,14 @@ ALLOWED_SOURCES = {
     "/etc/ld.so.cache",
     "/var/cache/fontconfig",
     "/usr/local/share/fonts",
+    # What covers files of the kernel.
+    "/proc/sys",
+    "/dev/null",
 }
 
 
 def arguments(browser: str = "/usr/lib/chromium", root: Path = Path("/")) -> list[str]:
-    spec = JailSpec(Path(browser), "/home/of/runner", None)
+    spec = JailSpec(Path(browser), marker_of(Path("/home/of/runner")), None)
     return bwrap_arguments(spec, info_fd=7, policy_fd=8, root=root)
 
 
@@ -61,10 +66,16 @@ def test_local_additions_to_usr_are_hidden() -> None:
         assert args[args.index(folder) - 1] == "--tmpfs"
 
 
+def test_the_arguments_which_every_jailed_program_can_read_tell_no_path_of_the_runners_home() -> None:
+    assert not [argument for argument in arguments() if "/home/of" in argument]
+    assert marker_of(Path("/home/of/runner")) in arguments()
+    assert marker_of(Path("/home/of/runner")) != marker_of(Path("/home/of/another"))
+
+
 def test_every_namespace_is_new_and_the_jail_ends_with_its_parent() -> None:
     args = arguments()
 
-    assert {"--unshare-all", "--die-with-parent", "--new-session", "--clearenv"} <= set(args)
+    assert {"--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"} <= set(args)
     assert not [arg for arg in args if arg.startswith(("--share-", "--cap-add", "--keep-fd"))]
     assert args[-1] == "--"
 
@@ -76,6 +87,21 @@ def test_whatever_can_be_written_is_in_memory_and_of_bounded_size() -> None:
     for folder in (jail.HOME, "/tmp", "/dev/shm"):  # noqa: S108
         assert writable[folder][0] == "--size"
         assert int(writable[folder][1]) > 0
+    read_only = {args[i + 1] for i, arg in enumerate(args) if arg == "--remount-ro"}
+    for folder in ("/", "/dev", *(folder for folder, options in writable.items() if options[0] != "--size")):
+        assert folder in read_only
+
+
+def test_the_kernels_files_are_covered_where_there_are_any(tmp_path: Path) -> None:
+    (tmp_path / "proc/sys").mkdir(parents=True)
+    (tmp_path / "proc/acpi").mkdir()
+    (tmp_path / "proc/kcore").touch()
+    args = " ".join(arguments(root=tmp_path))
+
+    assert "--ro-bind /proc/sys /proc/sys" in args
+    assert "--ro-bind /dev/null /proc/kcore" in args
+    assert "--tmpfs /proc/acpi --remount-ro /proc/acpi" in args
+    assert "/proc/keys" not in args
 
 
 def test_a_merged_usr_is_linked_and_a_split_one_bound(tmp_path: Path) -> None:
@@ -101,17 +127,6 @@ def test_chromium_keeps_its_own_sandbox_and_goes_out_through_the_proxy_alone(
     assert "--proxy-bypass-list=<-loopback>" in args
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a jail a uid of its own")
-def test_as_root_every_jail_has_a_uid_that_no_account_has() -> None:
-    uids = jail.uids()
-    first, second = next(uids), next(uids)
-
-    assert first is not None
-    assert second is not None
-    assert first != second
-    assert first >= jail.FIRST_UID
-
-
 def test_a_machine_without_bubblewrap_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -129,3 +144,33 @@ def test_a_machine_without_user_namespaces_is_told_the_reason(monkeypatch: pytes
     with pytest.raises(JailError, match="No permissions to create new namespace") as caught:
         jail.probe(JailSpec(Path("/usr/bin"), "m", None))
     assert "unprivileged_userns_clone" in str(caught.value)
+
+
+def test_a_jail_without_a_user_namespace_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = tmp_path / "bwrap"
+    fake.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        "os.write(int(sys.argv[sys.argv.index('--info-fd') + 1]), b'{\"child-pid\": 1}')\n"
+        "program = sys.argv[sys.argv.index('--') + 1 :]\n"
+        "program[-1] = '/usr/bin/.'\n"
+        "os.execvp(program[0], program)\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    with pytest.raises(JailError, match="no user namespace of its own") as caught:
+        jail.probe(JailSpec(Path("/usr/bin"), "m", None))
+    assert "unprivileged_userns_clone" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [marker_of, str], ids=["of today", "of older code"])
+def test_jails_that_an_earlier_runner_left_are_killed(tmp_path: Path, name: Callable[[Path], str]) -> None:
+    script = "import sys; sys.stdin.read()"
+    left, other = (
+        subprocess.Popen([sys.executable, "-c", script, "--setenv", jail.MARKER, name(home)], stdin=subprocess.PIPE)
+        for home in (tmp_path, tmp_path / "another")
+    )
+    with left, other:
+        assert jail.kill_leftovers(tmp_path) == 1
+        assert left.wait() == -signal.SIGKILL
+        assert other.poll() is None

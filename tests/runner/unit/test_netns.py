@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner import netns, netns_helper
+from runner import netns
 from runner.netns import NamespaceError, SocketFactory
 from tests.patience import PATIENCE
 
@@ -162,7 +162,3 @@ async def test_a_caller_who_gives_up_does_not_leave_its_sockets_to_the_next(
         assert len(plain) == 1
         for sock in (listener, *plain):
             sock.close()
-
-
-def test_a_request_is_two_numbers_in_network_order() -> None:
-    assert netns_helper.REQUEST.pack(8, 3128) == b"\x00\x08\x0c\x38"

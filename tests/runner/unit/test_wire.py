@@ -32,7 +32,15 @@ messages = st.one_of(
         st.text(),
         st.lists(st.builds(wire.LeaseEnded, st.text(), st.sampled_from(["expired", "closed", "crashed"]), numbers)),
     ),
-    st.builds(wire.RunnerStatus, st.text(), st.text(), st.just("ready"), st.text(), *[st.integers(0)] * 5),
+    st.builds(
+        wire.RunnerStatus,
+        st.text(),
+        st.text(),
+        st.just("ready"),
+        st.text(),
+        *[st.integers(0)] * 5,
+        st.builds(wire.JailStatus, st.just("bwrap"), st.just("own"), st.lists(st.text())),
+    ),
 )
 
 
@@ -54,7 +62,7 @@ def test_what_a_newer_peer_adds_is_ignored(message: wire.Message) -> None:
 @given(messages)
 def test_what_has_a_default_may_be_missing_and_nothing_else(message: wire.Message) -> None:
     data = json.loads(message.to_json())
-    optional = {"initial_url", "wait_seconds", "ended"}
+    optional = {"initial_url", "wait_seconds", "ended", "jail"}
 
     for name in data:
         shorter = json.dumps({key: value for key, value in data.items() if key != name})
@@ -76,3 +84,10 @@ def test_what_is_no_message_is_a_value_error(kind: type[wire.Message], raw: str 
 def test_a_report_of_something_else_than_ends_is_a_value_error(ended: object) -> None:
     with pytest.raises(ValueError, match=r"ended|LeaseEnded"):
         wire.RunnerReport.from_json(json.dumps({"runner_id": "r1", "boot_id": "b", "ended": ended}))
+
+
+def test_a_status_whose_jail_is_no_object_is_a_value_error() -> None:
+    status = wire.RunnerStatus("r1", "b", "ready", "/chromium", 1, 2, 3, 4, 5)
+    for jail in (1, "x", None, []):
+        with pytest.raises(ValueError, match="jail"):
+            wire.RunnerStatus.from_json(json.dumps(json.loads(status.to_json()) | {"jail": jail}))

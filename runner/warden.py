@@ -1,0 +1,144 @@
+"""What bounds a running jail: its control group, rlimits and inodes, set before its program starts.
+
+The program waits at its gate (`jail.gated`) meanwhile, so nothing of Chromium ever runs without its limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import resource
+import time
+from pathlib import Path
+
+from runner import jail
+from runner.cgroups import Cgroup, Cgroups, Limits
+from runner.chromium import SPARE_SOCKETS, Chromium
+from runner.netns import FirstLimits, SocketFactory
+
+log = logging.getLogger("browsa.runner.warden")
+
+LAST_PROCESSES_SECONDS = 2.0
+REMOVE_AGAIN_SECONDS = 0.05
+MAX_DESCRIPTORS = 8192  # as many as Chromium asks for
+
+
+class Warden:
+    """Sets the limits of one launcher's jails, and removes their control groups when they have ended."""
+
+    def __init__(self, factory: SocketFactory, cgroups: Cgroups | None, limits: Limits) -> None:
+        self._factory = factory
+        self._cgroups = cgroups
+        self._limits = limits
+        self._dying: set[Cgroup] = set()
+
+    async def confine(self, browser: Chromium, init: int, *, own_uid: bool) -> None:
+        """Limit a jail that waits at its gate, put the proxy's listener into it, and open the gate.
+
+        `init` is the jail's pid 1; `own_uid`: no other jail has its uid. Raises OSError.
+        """
+        stdin, stdout = browser.process.stdin, browser.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        waits = await _line(stdout.fileno())
+        # Not init's own entries: bubblewrap made itself unreadable to us, the program that it started did not.
+        children = Path(f"/proc/{init}/task/{init}/children").read_text().split() if waits else []
+        if not children or browser.gone.done():
+            return  # it has ended, and said why on its standard error
+        first = int(children[0])
+        if self._cgroups is not None:
+            browser.cgroup = self._cgroups.make(self._limits)
+            _end_out_of_memory(browser, browser.cgroup)
+            # On a busy machine the kernel may take some milliseconds for it.
+            await asyncio.get_running_loop().run_in_executor(None, browser.cgroup.add, first)
+        browser.namespace = os.open(f"/proc/{first}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        mounts = os.open(f"/proc/{first}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            limits = FirstLimits(
+                pid=first,
+                mounts=mounts,
+                inodes={folder: inodes for folder, _size, inodes in jail.WRITABLE},
+                read_only=jail.DEVICES,
+                rlimits=rlimits(self._limits, processes=own_uid or counts_by_namespace(os.uname().release)),
+            )
+            browser.listener, spares = await self._factory.sockets(
+                browser.namespace, plain=SPARE_SOCKETS, listen_on=jail.PROXY_PORT, limits=limits
+            )
+        finally:
+            os.close(mounts)
+        browser.keep(spares)
+        stdin.write(b"\n")
+        stdin.flush()
+
+    def bury(self, cgroup: Cgroup) -> None:
+        """The jail of this group has ended, but for processes that the kernel is still about to kill."""
+        if cgroup.ran_out_of_memory():
+            log.warning("a browser ended: it and its files took more than %d MiB", self._limits.memory >> 20)
+        self._dying.add(cgroup)
+        self._remove(cgroup, time.monotonic() + LAST_PROCESSES_SECONDS)
+
+    def close(self) -> None:
+        """For when every jail has ended: wait until their groups are empty, and remove them."""
+        until = time.monotonic() + LAST_PROCESSES_SECONDS
+        while self._dying and time.monotonic() < until:
+            self._dying = {cgroup for cgroup in self._dying if not cgroup.remove()}
+            time.sleep(0.01 if self._dying else 0)
+
+    def _remove(self, cgroup: Cgroup, until: float) -> None:
+        if cgroup not in self._dying:
+            return
+        if cgroup.remove():
+            self._dying.discard(cgroup)
+            return
+        if time.monotonic() > until:
+            cgroup.kill()
+        asyncio.get_running_loop().call_later(REMOVE_AGAIN_SECONDS, self._remove, cgroup, until)
+
+
+def rlimits(limits: Limits, *, processes: bool) -> dict[int, int]:
+    """For the first process of a jail. No limit of address space: Chromium reserves terabytes of it."""
+    return {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: limits.memory,
+        resource.RLIMIT_NOFILE: MAX_DESCRIPTORS,
+        **({resource.RLIMIT_NPROC: limits.pids} if processes else {}),
+    }
+
+
+def counts_by_namespace(release: str) -> bool:
+    """Whether this kernel counts a uid's processes by user namespace (since 5.14), so that jails may share a uid."""
+    return tuple(int(number) for number in re.findall(r"\d+", release)[:2]) >= (5, 14)
+
+
+async def _line(descriptor: int) -> bool:
+    """Wait for an empty line in a pipe; False when the pipe is closed without one."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_reader(descriptor, there.set)
+    try:
+        await there.wait()
+    finally:
+        loop.remove_reader(descriptor)
+    return bool(os.read(descriptor, 1))
+
+
+def _end_out_of_memory(browser: Chromium, cgroup: Cgroup) -> None:
+    """End the browser when its group runs out of memory, where the kernel does not end it as a whole."""
+    events = cgroup.out_of_memory_events()
+    if events is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        os.eventfd_read(events)
+        cgroup.refused_memory = True
+        browser.kill()
+
+    def stop(_gone: asyncio.Future[int]) -> None:
+        loop.remove_reader(events)
+        os.close(events)
+
+    loop.add_reader(events, end)
+    browser.gone.add_done_callback(stop)
