@@ -67,9 +67,9 @@ _importing = ExitStack()
 
 
 @import_modules.connect  # type: ignore[untyped-decorator]
-def _begin_to_import(**kwargs: Any) -> None:
+def _pause_gc(**kwargs: Any) -> None:
     """Before the application connects its own, which imports Django and all apps."""
-    _importing.enter_context(gc_freeze.none_yet())
+    _importing.enter_context(gc_freeze.paused_until_loaded())
 
 
 broker.install()
@@ -80,12 +80,12 @@ clock = _configured(Celery("browsa-beat", set_as_current=False, fixups=[]))
 
 
 @import_modules.connect  # type: ignore[untyped-decorator]
-def _all_is_imported(**kwargs: Any) -> None:
+def _resume_gc(**kwargs: Any) -> None:
     _importing.close()
 
 
 @beat_init.connect  # type: ignore[untyped-decorator]
-def _tick_at_once(**kwargs: Any) -> None:
+def _send_first_ticks(**kwargs: Any) -> None:
     """Beat counts from its start, so the first ticks would come a whole period after it."""
     with suppress(OperationalError):  # the broker is away, and beat goes on trying by itself
         for tick in clock.conf.beat_schedule.values():

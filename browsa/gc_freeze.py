@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def none_yet() -> Iterator[None]:
+def paused_until_loaded() -> Iterator[None]:
     """What is there at the end of the block is never looked through; with it some thousand objects of garbage."""
     gc.disable()
     try:

@@ -14,15 +14,15 @@ class ThreadPool(TaskPool):  # type: ignore[misc]
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        self._at_once = False
+        self._terminated = False
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
         """The thread goes on for now. What it works for hears of the shutdown (`worker_shutting_down`) and ends it."""
-        self._at_once = True
+        self._terminated = True
 
     def on_stop(self) -> None:
         """Before anybody has heard of an end at once: then nobody may be waited for yet."""
-        self.executor.shutdown(wait=not self._at_once, cancel_futures=True)
+        self.executor.shutdown(wait=not self._terminated, cancel_futures=True)
 
     def on_terminate(self) -> None:
         """Afterwards. What threads still write needs the interpreter."""

@@ -26,7 +26,7 @@ class Protocol(HttpToolsProtocol):
     _head_bytes = 0  # of the head being read, as far as the parser has given it out
     _pending_bytes = 0  # that have arrived since the parser last came to an end of anything
     _in_body = False
-    _came_to_an_end = False
+    _message_ended = False
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -41,19 +41,19 @@ class Protocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_body = self._came_to_an_end = True
+        self._in_body = self._message_ended = True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_body, self._came_to_an_end = False, True
+        self._in_body, self._message_ended = False, True
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        self._came_to_an_end = False
+        self._message_ended = False
         super().data_received(data)
-        self._pending_bytes = 0 if self._in_body or self._came_to_an_end else self._pending_bytes + len(data)
+        self._pending_bytes = 0 if self._in_body or self._message_ended else self._pending_bytes + len(data)
         if self._pending_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request head is too large.")
 

@@ -36,8 +36,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 # A client that is told 413 only reads it once it has sent its body: so much more is read and thrown away.
-_DRAINED_BYTES = 16 * 1024 * 1024
-_BODILESS = (204, 304)
+_MAX_DRAINED_BYTES = 16 * 1024 * 1024
+_STATUSES_WITHOUT_BODY = (204, 304)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RenderedResponse:
     status: int
     headers: list[tuple[bytes, bytes]]
     content: bytes
@@ -112,13 +112,13 @@ class SyncViews(BaseHandler):
         super().__init__()
         self.load_middleware(is_async=False)
 
-    def answer(self, scope: Scope, body: Body) -> Answer:
+    def answer(self, scope: Scope, body: Body) -> RenderedResponse:
         set_urlconf(None)
         request = make_request(scope, body)
         response = self.get_response(request)
         try:
             content = _content(response)
-            return Answer(response.status_code, _headers(response, len(content)), content)
+            return RenderedResponse(response.status_code, _headers(response, len(content)), content)
         finally:
             response.close()
 
@@ -152,7 +152,7 @@ class AsyncViews(ASGIHandler):
 
     async def _answer(self, request: ASGIRequest, send: Send) -> None:
         response = await self.run_get_response(request)
-        if isinstance(response, HttpResponse) and response.status_code not in _BODILESS:
+        if isinstance(response, HttpResponse) and response.status_code not in _STATUSES_WITHOUT_BODY:
             response.headers.setdefault("Content-Length", str(len(response.content)))
         try:
             await self.send_response(response, send)
@@ -187,7 +187,7 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> Body:
         too_large = too_large or size > limit
         if not too_large:
             chunks.append(chunk)
-        if not message.get("more_body", False) or size > _DRAINED_BYTES:
+        if not message.get("more_body", False) or size > _MAX_DRAINED_BYTES:
             return Body(b"" if too_large else b"".join(chunks), too_large=too_large)
 
 
@@ -199,7 +199,7 @@ def _view(path: str) -> object:
 
 
 def _headers(response: HttpResponseBase, length: int) -> list[tuple[bytes, bytes]]:
-    if not response.has_header("Content-Length") and response.status_code not in _BODILESS:
+    if not response.has_header("Content-Length") and response.status_code not in _STATUSES_WITHOUT_BODY:
         response["Content-Length"] = str(length)
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     cookies = [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]

@@ -179,7 +179,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.negotiation.AlwaysJSON",
     "DEFAULT_METADATA_CLASS": None,  # no OPTIONS
     "DEFAULT_SCHEMA_CLASS": "apps.core.openapi.Schema",
-    "EXCEPTION_HANDLER": "apps.core.exception_handler.answer",
+    "EXCEPTION_HANDLER": "apps.core.exception_handler.handle",
     "UNAUTHENTICATED_USER": None,
 }
 

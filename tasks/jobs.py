@@ -40,11 +40,11 @@ def purge_screenshots() -> None:
 
 
 @worker_init.connect
-def _begin(**kwargs: Any) -> None:
+def _create_worker(**kwargs: Any) -> None:
     """Before the first jobs come, several at once."""
     this_worker()
 
 
 @worker_shutting_down.connect
-def _stop(how: str = "Warm", **kwargs: Any) -> None:
+def _stop_worker(how: str = "Warm", **kwargs: Any) -> None:
     this_worker().stop(at_once=how == "Cold")

@@ -30,7 +30,7 @@ def purge() -> None:
 
 
 @worker_ready.connect
-def _start(sender: Any, **kwargs: Any) -> None:
+def _start_deliverer(sender: Any, **kwargs: Any) -> None:
     """Only where ticks are done too: a worker for batches alone has other things to do."""
     if settings.CELERY_TASK_DEFAULT_QUEUE in sender.app.amqp.queues.consume_from:
         allow_many_sockets()
@@ -38,10 +38,10 @@ def _start(sender: Any, **kwargs: Any) -> None:
 
 
 @worker_shutting_down.connect
-def _claim_no_more(how: str = "Warm", **kwargs: Any) -> None:
+def _stop_claiming(how: str = "Warm", **kwargs: Any) -> None:
     this_deliverer().stop(grace=_COLD_GRACE_SECONDS if how == "Cold" else 0)
 
 
 @worker_shutdown.connect
-def _let_land(**kwargs: Any) -> None:
+def _finish_attempts(**kwargs: Any) -> None:
     this_deliverer().stop(grace=_GRACE_SECONDS)

@@ -25,24 +25,24 @@ from apps.accounts.authentication import caller_of
 from apps.accounts.selectors import Caller
 from apps.core import errors, idempotency, ratelimit_buckets, ratelimits, request_ids, trace
 from apps.core import idempotency_records as records
-from apps.core.idempotency import Answer, Attempt
+from apps.core.idempotency import KeyedExecution, StoredResponse
 from apps.core.middleware import Handler, error_response
 from apps.core.ratelimits import Decision
 
 log = logging.getLogger(__name__)
 
 _API = "/v1/"
-_KEPT_HEADERS = ("Content-Type", "Location", "Retry-After")
-_AWAY_RETRY_SECONDS = 2
+_STORED_HEADERS = ("Content-Type", "Location", "Retry-After")
+_RETRY_SECONDS = 2
 
 
 @dataclass(slots=True)
-class Entry:
+class Admission:
     """How far a call has come: `response` when it goes no further, `attempt` when it executes under a key."""
 
     decision: Decision | None = None
     response: HttpResponseBase | None = None
-    attempt: Attempt | None = None
+    execution: KeyedExecution | None = None
     atomic: bool = False
 
 
@@ -64,29 +64,29 @@ class AdmissionMiddleware:
             return self._call_async(request, view)
         if view is None:
             return self.get_response(request)
-        entry = enter(request, view)
-        response = entry.response
+        admission = admit(request, view)
+        response = admission.response
         if response is None:
             respond = cast(Callable[[HttpRequest], HttpResponseBase], self.get_response)
-            response = _execute(entry, lambda: respond(request))
-        return _leave(entry, response)
+            response = _execute_keyed(admission, lambda: respond(request))
+        return _with_rate_limit_headers(admission, response)
 
     async def _call_async(self, request: HttpRequest, view: object) -> HttpResponseBase:
         respond = cast(Callable[[HttpRequest], Awaitable[HttpResponseBase]], self.get_response)
         if view is None:
             return await respond(request)
-        entry = await sync_to_async(enter)(request, view)
-        response = entry.response
-        if response is None and entry.attempt is None:
+        admission = await sync_to_async(admit)(request, view)
+        response = admission.response
+        if response is None and admission.execution is None:
             response = await respond(request)
-        elif response is None and entry.attempt is not None:
-            if entry.atomic:
+        elif response is None and admission.execution is not None:
+            if admission.atomic:
                 raise ImproperlyConfigured("an asynchronous view can't be atomic: let its service bind a subject")
-            with idempotency.attempting(entry.attempt):
+            with idempotency.executing(admission.execution):
                 response = await respond(request)
-            response = await sync_to_async(_settle)(entry.attempt, response)
+            response = await sync_to_async(_store_response)(admission.execution, response)
         assert response is not None
-        return _leave(entry, response)
+        return _with_rate_limit_headers(admission, response)
 
 
 def _view(request: HttpRequest) -> Any:
@@ -98,26 +98,26 @@ def _view(request: HttpRequest) -> Any:
         return None
 
 
-def enter(request: HttpRequest, view: object) -> Entry:
+def admit(request: HttpRequest, view: object) -> Admission:
     """Authenticates, counts, and looks at the Idempotency-Key. Whatever is wrong becomes the entry's response."""
-    entry = Entry()
+    admission = Admission()
     try:
         caller = caller_of(request)
         trace.bind(workspace_id=caller.workspace_id)
-        entry.decision = _count(request, caller)
-        if entry.decision is not None and not entry.decision.allowed:
+        admission.decision = _count_request(request, caller)
+        if admission.decision is not None and not admission.decision.allowed:
             raise errors.TooManyRequests(
-                f"Rate limit exceeded: {entry.decision.limit.per_minute} requests a minute,"
-                f" {entry.decision.limit.burst} at once. Please try again later.",
-                retry_after=entry.decision.wait,
+                f"Rate limit exceeded: {admission.decision.limit.per_minute} requests a minute,"
+                f" {admission.decision.limit.burst} at once. Please try again later.",
+                retry_after=admission.decision.wait,
             )
-        _look_at_key(entry, request, view, caller)
+        _look_at_key(admission, request, view, caller)
     except errors.ApiError as error:
-        entry.response = error_response(error, request_ids.current())
-    return entry
+        admission.response = error_response(error, request_ids.current())
+    return admission
 
 
-def _count(request: HttpRequest, caller: Caller) -> Decision | None:
+def _count_request(request: HttpRequest, caller: Caller) -> Decision | None:
     """None when nothing limits such requests. Raises NotReady while nobody can count what must be counted."""
     table = settings.RATE_LIMITS
     if table is None:
@@ -131,7 +131,7 @@ def _count(request: HttpRequest, caller: Caller) -> Decision | None:
     except ratelimit_buckets.Unavailable as error:
         raise errors.NotReady(
             "Rate limits can't be counted right now. Nothing was begun; it is safe to try again.",
-            headers={"Retry-After": str(_AWAY_RETRY_SECONDS)},
+            headers={"Retry-After": str(_RETRY_SECONDS)},
         ) from error
     return ratelimits.decide(name, limit, taken)
 
@@ -147,68 +147,68 @@ def _own(table: ratelimits.Table, caller: Caller) -> ratelimits.Table:
         return table
 
 
-def _look_at_key(entry: Entry, request: HttpRequest, view: object, caller: Caller) -> None:
+def _look_at_key(admission: Admission, request: HttpRequest, view: object, caller: Caller) -> None:
     key = request.headers.get(idempotency.HEADER)
-    keyed = idempotency.keyed(view)
-    if key is None or keyed is None or request.method != "POST":
+    key_policy = idempotency.key_policy(view)
+    if key is None or key_policy is None or request.method != "POST":
         return
     if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
         raise errors.BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     scope = records.Scope(caller.workspace_id, request.method, request.path_info, key)
     begun = records.begin(scope, request.body)
-    if isinstance(begun, Answer):
-        entry.response = _response(begun)
-        entry.response[idempotency.REPLAY_HEADER] = "true"
+    if isinstance(begun, StoredResponse):
+        admission.response = _replay(begun)
+        admission.response[idempotency.REPLAY_HEADER] = "true"
     else:
-        entry.attempt, entry.atomic = begun, keyed.atomic
+        admission.execution, admission.atomic = begun, key_policy.atomic
 
 
-def _execute(entry: Entry, respond: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-    attempt = entry.attempt
-    if attempt is None:
+def _execute_keyed(admission: Admission, respond: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    execution = admission.execution
+    if execution is None:
         return respond()
-    with idempotency.attempting(attempt):
-        if entry.atomic:
-            return _in_one_transaction(attempt, respond)
+    with idempotency.executing(execution):
+        if admission.atomic:
+            return _in_one_transaction(execution, respond)
         response = respond()
-    return _settle(attempt, response)
+    return _store_response(execution, response)
 
 
-def _in_one_transaction(attempt: Attempt, respond: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+def _in_one_transaction(execution: KeyedExecution, respond: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     """The view's work and its answer are kept together, or neither is: an error has begun nothing."""
     with transaction.atomic():
         response = respond()
         if response.status_code < 400:
-            kept = records.keep(attempt, _answer(response))
-            overtaken = kept is None
-        transaction.set_rollback(response.status_code >= 400 or overtaken)
+            stored = records.store(execution, _storable(response))
+            taken_over = stored is None
+        transaction.set_rollback(response.status_code >= 400 or taken_over)
     if response.status_code >= 400:
-        records.forget(attempt)
-    elif overtaken:
+        records.discard(execution)
+    elif taken_over:
         return error_response(errors.IdempotencyInProgress(), request_ids.current())
     return response
 
 
-def _settle(attempt: Attempt, response: HttpResponseBase) -> HttpResponseBase:
+def _store_response(execution: KeyedExecution, response: HttpResponseBase) -> HttpResponseBase:
     """Keeps the answer of a view whose service binds. An error before it did has begun nothing."""
-    if (response.status_code >= 400 or response.streaming) and records.forget(attempt):
+    if (response.status_code >= 400 or response.streaming) and records.discard(execution):
         return response
-    if response.streaming or (response.status_code >= 400 and attempt.overtaken):
+    if response.streaming or (response.status_code >= 400 and execution.taken_over):
         return response
-    if not attempt.bound:
+    if not execution.bound:
         log.error("a call with an Idempotency-Key succeeded and bound nothing")
-    answer = _answer(response)
-    kept = records.keep(attempt, answer)
-    return response if kept is None or kept is answer else _response(kept)
+    answer = _storable(response)
+    stored = records.store(execution, answer)
+    return response if stored is None or stored is answer else _replay(stored)
 
 
-def _answer(response: HttpResponseBase) -> Answer:
+def _storable(response: HttpResponseBase) -> StoredResponse:
     assert isinstance(response, HttpResponse)
-    headers = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
-    return Answer(response.status_code, headers, response.content)
+    headers = {name: response[name] for name in _STORED_HEADERS if response.has_header(name)}
+    return StoredResponse(response.status_code, headers, response.content)
 
 
-def _response(answer: Answer) -> HttpResponse:
+def _replay(answer: StoredResponse) -> HttpResponse:
     response = HttpResponse(answer.content, status=answer.status)
     del response["Content-Type"]
     for name, value in answer.headers.items():
@@ -216,8 +216,8 @@ def _response(answer: Answer) -> HttpResponse:
     return response
 
 
-def _leave(entry: Entry, response: HttpResponseBase) -> HttpResponseBase:
-    if entry.decision is not None:
-        for name, value in entry.decision.headers.items():
+def _with_rate_limit_headers(admission: Admission, response: HttpResponseBase) -> HttpResponseBase:
+    if admission.decision is not None:
+        for name, value in admission.decision.headers.items():
             response[name] = value
     return response

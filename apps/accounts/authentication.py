@@ -14,7 +14,7 @@ from apps.accounts import selectors, services
 from apps.accounts.selectors import Caller
 from apps.core.errors import InvalidApiKey, Unauthorized
 
-_REMEMBERED = "_browsa_caller"
+_CACHE_ATTRIBUTE = "_browsa_caller"
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -28,10 +28,10 @@ def caller_of(request: HttpRequest) -> Caller:
     """Who calls: looked up at the first question (`apps.accounts.admission` asks it), and remembered for the rest of
     the request, so that asynchronous views may ask too. Raises Unauthorized or InvalidApiKey.
     """
-    caller: Caller | None = getattr(request, _REMEMBERED, None)
+    caller: Caller | None = getattr(request, _CACHE_ATTRIBUTE, None)
     if caller is None:
         caller = _identify(request)
-        setattr(request, _REMEMBERED, caller)
+        setattr(request, _CACHE_ATTRIBUTE, caller)
     return caller
 
 
@@ -42,7 +42,7 @@ def _identify(request: HttpRequest) -> Caller:
     caller = selectors.caller(secret)
     if caller is None:
         raise InvalidApiKey
-    services.note_use(caller=caller, now=timezone.now())
+    services.record_use(caller=caller, now=timezone.now())
     return caller
 
 

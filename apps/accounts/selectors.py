@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from apps.accounts import secrets
 from apps.accounts.models import ApiKey, Workspace
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.core.prepared import Prepared
 
 _CALLER = Prepared(
@@ -44,7 +44,7 @@ def caller(secret: str) -> Caller | None:
     return None if row is None else Caller(*row)
 
 
-def keys(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[ApiKey]:
+def keys(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[ApiKey]:
     return paginate(ApiKey.objects.filter(workspace_id=workspace_id), page, by=("created_at", "id"))
 
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from apps.accounts.models import ApiKey
 from apps.accounts.services import MintedKey
 from apps.core.fields import StrictCharField
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 
 
@@ -63,5 +63,5 @@ def minted_body(minted: MintedKey) -> dict[str, Any]:
     return {**key_body(minted.key), "secret": minted.secret}
 
 
-def keys_body(page: Page[ApiKey]) -> dict[str, Any]:
+def keys_body(page: CursorPage[ApiKey]) -> dict[str, Any]:
     return {"keys": [key_body(key) for key in page.rows], "next_cursor": page.next_cursor}

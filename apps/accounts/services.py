@@ -66,7 +66,7 @@ def revoke_key(*, workspace_id: uuid.UUID, key_id: uuid.UUID) -> None:
         raise NotFound("There is no such API key in this workspace.")
 
 
-def note_use(*, caller: Caller, now: datetime) -> None:
+def record_use(*, caller: Caller, now: datetime) -> None:
     """Moves `last_used_at`, at most once a minute, so that reads stay reads."""
     stale = now - LAST_USED_RESOLUTION
     if caller.last_used_at is None or caller.last_used_at < stale:

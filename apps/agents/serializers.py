@@ -12,7 +12,7 @@ from apps.agents.fields import CountryField, OsTypeField, WebUrlField
 from apps.agents.models import Agent
 from apps.agents.services.provisioning import Wish
 from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339_or_none
 
 WARMUP_RECIPES = ["amazon", "google", "social"]
@@ -142,7 +142,7 @@ def _addresses(agent: Agent) -> addresses.Addresses | None:
     return addresses.of(settings.PUBLIC_CDP_URL, profile=agent.profile, page_id=agent.page_id)
 
 
-def agents_body(page: Page[Agent]) -> dict[str, Any]:
+def agents_body(page: CursorPage[Agent]) -> dict[str, Any]:
     return {"agents": [agent_body(agent) for agent in page.rows], "next_cursor": page.next_cursor}
 
 

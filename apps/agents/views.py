@@ -19,10 +19,10 @@ from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, sweeps, termination
 from apps.core import errors, openapi
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_agent_id
-from apps.core.pagination import PageRequest
+from apps.core.pagination import CursorQuery
 from apps.core.validation import checked
 
 _TAG = ["Agents"]
@@ -30,7 +30,7 @@ _MISSING = (errors.InvalidId, errors.NotFound)
 
 
 @takes_key(binds="agent")
-class AgentsView(Endpoint):
+class AgentsView(ApiView):
     waiting_methods = frozenset({"POST"})
 
     @extend_schema(
@@ -48,7 +48,7 @@ class AgentsView(Endpoint):
         page = selectors.agents(
             workspace_id=workspace_of(request),
             mode=_mode(request.query_params.get("mode")),
-            page=PageRequest.from_query(request.query_params),
+            page=CursorQuery.from_query(request.query_params),
             with_quick=_with_quick(request.query_params.get("include")),
         )
         return Response(serializers.agents_body(page))
@@ -83,7 +83,7 @@ class AgentsView(Endpoint):
         return Response(serializers.agent_body(agent), status=HTTPStatus.CREATED)
 
 
-class AgentView(Endpoint):
+class AgentView(ApiView):
     waiting_methods = frozenset({"DELETE"})
 
     @extend_schema(
@@ -109,7 +109,7 @@ class AgentView(Endpoint):
         return Response(status=HTTPStatus.NO_CONTENT)
 
 
-class CdpView(Endpoint):
+class CdpView(ApiView):
     @extend_schema(
         operation_id="get_agent_cdp",
         summary="Get CDP URLs",
@@ -124,7 +124,7 @@ class CdpView(Endpoint):
         return Response(serializers.cdp_body(agent))
 
 
-class LiveView(Endpoint):
+class LiveView(ApiView):
     @extend_schema(
         operation_id="get_agent_live",
         summary="Get live view links",
@@ -141,7 +141,7 @@ class LiveView(Endpoint):
 
 
 @takes_key(atomic=True)
-class SessionsView(Endpoint):
+class SessionsView(ApiView):
     @extend_schema(
         operation_id="open_session",
         summary="Open a session on a persistent identity",

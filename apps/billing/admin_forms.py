@@ -9,11 +9,11 @@ from django import forms
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.billing import services
-from apps.billing.management.amounts import LONGEST_REASON, MOST
+from apps.billing.management.amounts import MAX_CREDITS, MAX_REASON_LENGTH
 from apps.billing.models import LedgerEntry
 from apps.core.errors import InsufficientCredit
 
-_LONGEST_EMAIL = 254
+_MAX_EMAIL_LENGTH = 254
 
 
 class MoveCreditsForm(forms.Form):
@@ -26,13 +26,13 @@ class MoveCreditsForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
     credits = forms.IntegerField(
-        min_value=-MOST,
-        max_value=MOST,
+        min_value=-MAX_CREDITS,
+        max_value=MAX_CREDITS,
         help_text="Only an adjustment may be negative.",
         widget=UnfoldAdminIntegerFieldWidget,
     )
     reason = forms.CharField(
-        max_length=LONGEST_REASON - _LONGEST_EMAIL,
+        max_length=MAX_REASON_LENGTH - _MAX_EMAIL_LENGTH,
         help_text="The workspace reads it.",
         widget=UnfoldAdminTextInputWidget,
     )

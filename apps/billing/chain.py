@@ -12,7 +12,7 @@ GENESIS = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class LedgerHead:
     """Where a workspace's ledger stands. `held` is the part of `balance` that open holds reserve."""
 
     seq: int = 0
@@ -40,12 +40,12 @@ class Line:
     created_at: datetime
 
 
-def follow(head: Head, line: Line) -> Head:
+def follow(head: LedgerHead, line: Line) -> LedgerHead:
     """The head after `line`. Raises ValueError when balances would break the law: 0 <= held <= balance."""
     seq, balance, held = head.seq + 1, head.balance + line.amount, head.held + line.held_change
     if not 0 <= held <= balance:
         raise ValueError(f"entry {seq} would leave balance {balance} and held {held}")
-    return Head(seq=seq, balance=balance, held=held, hash=digest(head.hash, line, seq, balance, held))
+    return LedgerHead(seq=seq, balance=balance, held=held, hash=digest(head.hash, line, seq, balance, held))
 
 
 def digest(previous: str, line: Line, seq: int, balance_after: int, held_after: int) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from enum import Enum
 
 
-class Fate(Enum):
-    ALIVE = "alive"
-    OVER = "over"
+class WorkState(Enum):
+    RUNNING = "running"
+    ENDED = "ended"
     UNKNOWN = "unknown"
 
 
-Resolver = Callable[[str], Fate]
+Resolver = Callable[[str], WorkState]
 
 _resolvers: dict[str, Resolver] = {}
 
@@ -28,7 +28,7 @@ def register(kind: str, resolve: Resolver) -> None:
     _resolvers[kind] = resolve
 
 
-def fate(reference: str) -> Fate:
+def work_state(reference: str) -> WorkState:
     kind, _, subject = reference.partition(":")
     resolve = _resolvers.get(kind)
-    return Fate.UNKNOWN if resolve is None else resolve(subject)
+    return WorkState.UNKNOWN if resolve is None else resolve(subject)

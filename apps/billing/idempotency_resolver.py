@@ -9,21 +9,21 @@ from rest_framework.renderers import JSONRenderer
 from apps.billing import serializers
 from apps.billing.models import Checkout
 from apps.core import errors, request_ids
-from apps.core.idempotency import Answer, Unsettled
+from apps.core.idempotency import StoredResponse, Unresolved
 
 
-def outcome(checkout_id: str) -> Answer | Unsettled:
+def outcome(checkout_id: str) -> StoredResponse | Unresolved:
     """A resolver for `apps.core.idempotency`. One whose process died is settled by `reconciliation`."""
     checkout = Checkout.objects.filter(id=checkout_id).first()
     if checkout is None:
-        return Unsettled.NOTHING_BEGAN
+        return Unresolved.NOT_STARTED
     if checkout.status == Checkout.Status.STARTING:
-        return Unsettled.RUNNING
+        return Unresolved.RUNNING
     if not checkout.session_id:
         error = errors.UpstreamUnavailable(checkout.problem)
         return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
     return _answer(HTTPStatus.CREATED, serializers.checkout_body(checkout))
 
 
-def _answer(status: int, body: object) -> Answer:
-    return Answer(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))
+def _answer(status: int, body: object) -> StoredResponse:
+    return StoredResponse(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))

@@ -97,8 +97,8 @@ class CreditAccount(models.Model):
     def __str__(self) -> str:
         return f"{self.workspace_id}: {self.balance} ({self.held} held)"
 
-    def head(self) -> chain.Head:
-        return chain.Head(seq=self.seq, balance=self.balance, held=self.held, hash=self.head_hash)
+    def head(self) -> chain.LedgerHead:
+        return chain.LedgerHead(seq=self.seq, balance=self.balance, held=self.held, hash=self.head_hash)
 
 
 class Hold(models.Model):

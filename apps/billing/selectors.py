@@ -13,7 +13,7 @@ from django.db.models import Count, F, Q, Sum
 from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry, Price
 from apps.billing.pricing import DEFAULT_PRICES
 from apps.core.errors import NotFound
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.core.prepared import Prepared
 
 _PRICE = Prepared("read_price", "SELECT credits FROM billing_price WHERE key = %s")
@@ -39,7 +39,7 @@ def account(*, workspace_id: uuid.UUID) -> CreditAccount:
     return found or CreditAccount(workspace_id=workspace_id)
 
 
-def ledger(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[LedgerEntry]:
+def ledger(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[LedgerEntry]:
     return paginate(LedgerEntry.objects.filter(workspace_id=workspace_id), page, by=("seq",))
 
 

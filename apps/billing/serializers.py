@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from rest_framework import serializers
 
 from apps.billing.models import Checkout, CreditAccount, LedgerEntry
-from apps.billing.offers import MOST_CREDITS, Offer
+from apps.billing.offers import MAX_CREDITS, Offer
 from apps.core.fields import StrictCharField, StrictIntegerField
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 
 
@@ -44,7 +44,7 @@ class LedgerSerializer(serializers.Serializer[Any]):
 
 
 class StartCheckoutSerializer(serializers.Serializer[Any]):
-    credits = StrictIntegerField(min_value=1, max_value=MOST_CREDITS, required=False, help_text="How many to buy.")
+    credits = StrictIntegerField(min_value=1, max_value=MAX_CREDITS, required=False, help_text="How many to buy.")
     pack = StrictCharField(required=False, max_length=40, help_text="Or one of the operator's packs, by its name.")
     success_url = StrictCharField(
         required=False,
@@ -126,7 +126,7 @@ def entry_body(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def ledger_body(page: Page[LedgerEntry]) -> dict[str, Any]:
+def ledger_body(page: CursorPage[LedgerEntry]) -> dict[str, Any]:
     return {"entries": [entry_body(entry) for entry in page.rows], "next_cursor": page.next_cursor}
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 
 from apps.billing import chain
 from apps.billing.models import CreditAccount, LedgerEntry
-from apps.core.snapshots import one_snapshot
+from apps.core.snapshots import read_snapshot
 
 # The first hold that its entries don't bear out: one `:hold` entry, and a capture and a release as its end says.
 _WRONG_HOLD = """
@@ -48,7 +48,7 @@ def problems() -> Iterator[str]:
 
     Reads one snapshot of the database, so that it can run while credits move.
     """
-    with one_snapshot():
+    with read_snapshot():
         for account in CreditAccount.objects.order_by("workspace_id").iterator():
             problem = _problem_with(account)
             if problem is not None:
@@ -61,13 +61,13 @@ def problems() -> Iterator[str]:
 
 
 def _problem_with(account: CreditAccount) -> str | None:
-    head = chain.Head()
+    head = chain.LedgerHead()
     for entry in LedgerEntry.objects.filter(workspace_id=account.workspace_id).order_by("seq").iterator():
         try:
             after = chain.follow(head, entry.line())
         except ValueError as error:
             return f"entry {entry.id} (seq {entry.seq}): {error}"
-        stated = chain.Head(seq=entry.seq, balance=entry.balance_after, held=entry.held_after, hash=entry.hash)
+        stated = chain.LedgerHead(seq=entry.seq, balance=entry.balance_after, held=entry.held_after, hash=entry.hash)
         if entry.prev_hash != head.hash or stated != after:
             return f"entry {entry.id} (seq {entry.seq}) should be {after}, preceded by {head.hash}"
         head = after

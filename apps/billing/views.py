@@ -15,14 +15,14 @@ from apps.accounts.authentication import workspace_of
 from apps.billing import offers, selectors, serializers, stripe_api, stripe_facts
 from apps.billing.services import checkouts, payments
 from apps.core import errors, openapi
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
-from apps.core.pagination import PageRequest
+from apps.core.pagination import CursorQuery
 from apps.core.validation import checked
 
 
-class CreditsView(Endpoint):
+class CreditsView(ApiView):
     @extend_schema(
         operation_id="get_credits",
         summary="Balance and prices",
@@ -34,7 +34,7 @@ class CreditsView(Endpoint):
         return Response(serializers.credits_body(account, selectors.prices()))
 
 
-class LedgerView(Endpoint):
+class LedgerView(ApiView):
     @extend_schema(
         operation_id="list_ledger_entries",
         summary="Ledger",
@@ -44,12 +44,12 @@ class LedgerView(Endpoint):
         responses={200: serializers.LedgerSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
-        page = PageRequest.from_query(request.query_params)
+        page = CursorQuery.from_query(request.query_params)
         return Response(serializers.ledger_body(selectors.ledger(workspace_id=workspace_of(request), page=page)))
 
 
 @takes_key(binds="checkout")
-class CheckoutsView(Endpoint):
+class CheckoutsView(ApiView):
     waiting_methods = frozenset({"POST"})
 
     @extend_schema(
@@ -101,7 +101,7 @@ def _offer(values: dict[str, Any]) -> offers.Offer:
         raise errors.ValidationFailed({"credits": [str(error)]}) from error
 
 
-class CheckoutView(Endpoint):
+class CheckoutView(ApiView):
     @extend_schema(
         operation_id="get_checkout",
         summary="Get a checkout",
@@ -115,7 +115,7 @@ class CheckoutView(Endpoint):
         return Response(serializers.checkout_body(checkout))
 
 
-class StripeWebhookView(Endpoint):
+class StripeWebhookView(ApiView):
     """Stripe's own key to this door is its signature. Not part of the public surface."""
 
     authentication_classes = ()
@@ -129,7 +129,7 @@ class StripeWebhookView(Endpoint):
         except ValueError as error:
             raise errors.BadRequest(f"This is no event of Stripe's: {error}.") from error
         if fact is not None:
-            payments.take(fact)
+            payments.apply_fact(fact)
         return Response({"received": True})
 
 

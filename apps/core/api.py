@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from apps.core.errors import MethodNotAllowed
 
 
-class Endpoint(APIView):
+class ApiView(APIView):
     """`waiting_methods` name the calls that wait for a runner: they run on threads of their own (`browsa.serving`)."""
 
     waiting_methods: ClassVar[frozenset[str]] = frozenset()
@@ -31,7 +31,7 @@ class Endpoint(APIView):
         raise MethodNotAllowed(headers={"Allow": ", ".join(self.allowed_methods)})
 
 
-class AsyncEndpoint(Endpoint):
+class AsyncApiView(ApiView):
     """An endpoint whose handlers are coroutines and wait on the event loop, holding no thread.
 
     The key was read on a thread before (`apps.accounts.admission`); what handlers want of the database goes to the

@@ -9,7 +9,7 @@ _AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
 _CONNECTION_EXCEPTIONS = "08"
 
 
-def is_away(error: BaseException) -> bool:
+def is_unreachable(error: BaseException) -> bool:
     """Whether `error` means that there is no connection, or none any more."""
     if isinstance(error, InterfaceError):
         return "connection" in str(error)  # "connection already closed", and not "cursor already closed"
@@ -20,7 +20,7 @@ def is_away(error: BaseException) -> bool:
     return code is None or code in _AWAY or code.startswith(_CONNECTION_EXCEPTIONS)
 
 
-def commit_without_waiting_for_the_disk() -> None:
+def commit_asynchronously() -> None:
     """The current transaction is atomic and in order as ever, and lost if the server dies within the next 0.6 s, unless
     a later one, which does wait, has taken it to the disk before (PostgreSQL's "Asynchronous Commit").
     """

@@ -200,7 +200,7 @@ class UpstreamUnavailable(ApiError):
     code = "UPSTREAM_UNAVAILABLE"
 
 
-class DatabaseAway(UpstreamUnavailable):
+class DatabaseUnreachable(UpstreamUnavailable):
     """The database can't be reached right now. Try again in a second."""
 
     status = 503

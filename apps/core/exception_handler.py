@@ -17,19 +17,19 @@ from apps.core import database, errors, request_ids
 log = logging.getLogger(__name__)
 
 
-def answer(raised: Exception, context: dict[str, Any]) -> Response:
+def handle(raised: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception hook. What nobody foresaw is logged with its traceback and answered 500 without details."""
     set_rollback()
-    error = name(raised)
+    error = to_api_error(raised)
     if error is None:
         log.error("unhandled exception", exc_info=raised)
         error = errors.InternalError()
-    say_if_away(error, raised)
+    log_if_unreachable(error, raised)
     body = errors.envelope(error, request_id=request_ids.current())
     return Response(body, status=error.status, headers=error.headers)
 
 
-def name(raised: Exception) -> errors.ApiError | None:
+def to_api_error(raised: Exception) -> errors.ApiError | None:
     """The API's name for an exception of ours, of DRF's or of Django's; None for a bug."""
     match raised:
         case errors.ApiError():
@@ -46,14 +46,14 @@ def name(raised: Exception) -> errors.ApiError | None:
             return errors.NotFound()
         case PermissionDenied() | exceptions.PermissionDenied():
             return errors.Forbidden()
-        case OperationalError() | InterfaceError() if database.is_away(raised):
-            return errors.DatabaseAway()
+        case OperationalError() | InterfaceError() if database.is_unreachable(raised):
+            return errors.DatabaseUnreachable()
     return None
 
 
-def say_if_away(error: errors.ApiError, raised: BaseException) -> None:
+def log_if_unreachable(error: errors.ApiError, raised: BaseException) -> None:
     """One line without a traceback: nothing is wrong with the call."""
-    if isinstance(error, errors.DatabaseAway):
+    if isinstance(error, errors.DatabaseUnreachable):
         log.warning("the database can't be reached", extra={"cause": type(raised.__cause__ or raised).__name__})
 
 

@@ -28,7 +28,7 @@ class Unhealthy(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     ok: bool
     detail: dict[str, Any]
 
@@ -38,16 +38,16 @@ def register(name: str, check: Check) -> None:
     _checks[name] = check
 
 
-def verdicts() -> dict[str, Verdict]:
+def run_checks() -> dict[str, CheckResult]:
     return {name: _judge(check) for name, check in _checks.items()}
 
 
-def _judge(check: Check) -> Verdict:
+def _judge(check: Check) -> CheckResult:
     try:
-        return Verdict(ok=True, detail=check())
+        return CheckResult(ok=True, detail=check())
     except Exception as error:  # whatever is wrong with a part, the report must still come out
         reason = str(error) if isinstance(error, Unhealthy) else type(error).__name__
-        return Verdict(ok=False, detail={"error": reason})
+        return CheckResult(ok=False, detail={"error": reason})
 
 
 def database() -> dict[str, Any]:

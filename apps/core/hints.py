@@ -50,7 +50,9 @@ def _publisher() -> _Publisher:
     return _Publisher()
 
 
-async def listen(channel: str, hear: Callable[[bytes], None], *, subscribed: asyncio.Event | None = None) -> NoReturn:
+async def listen(
+    channel: str, on_message: Callable[[bytes], None], *, subscribed: asyncio.Event | None = None
+) -> NoReturn:
     """Calls `hear` with every message until it is cancelled; `subscribed` is set while none can be missed."""
     subscribed = subscribed or asyncio.Event()
     while True:
@@ -61,7 +63,7 @@ async def listen(channel: str, hear: Callable[[bytes], None], *, subscribed: asy
                 subscribed.set()
                 async for message in messages.listen():
                     if message["type"] == "message" and isinstance(message["data"], bytes):
-                        hear(message["data"])
+                        on_message(message["data"])
         except (redis.RedisError, OSError) as error:
             log.warning("no hints from Redis, polling", extra={"channel": channel, "cause": str(error)})
         subscribed.clear()

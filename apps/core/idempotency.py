@@ -39,7 +39,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Keyed:
+class KeyPolicy:
     """How a view takes the key. `binds`: the kind of its subject; empty when it is atomic."""
 
     binds: str = ""
@@ -50,7 +50,7 @@ class Keyed:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """An HTTP answer as it is kept: the headers that matter and the body's exact bytes."""
 
     status: int
@@ -58,15 +58,15 @@ class Answer:
     content: bytes
 
 
-class Unsettled(Enum):
+class Unresolved(Enum):
     """What a resolver says when there is no answer (yet)."""
 
     RUNNING = "running"
-    NOTHING_BEGAN = "nothing began"
+    NOT_STARTED = "nothing began"
 
 
 @dataclass(slots=True)
-class Attempt:
+class KeyedExecution:
     """One execution under a key. Its `token` is what entitles it to write the key's record.
 
     `overtaken`: another process goes on with its subject, so that an error of this one isn't the outcome.
@@ -75,12 +75,12 @@ class Attempt:
     record_id: str
     token: uuid.UUID
     bound: bool = False
-    overtaken: bool = False
+    taken_over: bool = False
 
 
-Resolver = Callable[[str], Answer | Unsettled]
+Resolver = Callable[[str], StoredResponse | Unresolved]
 
-_current: ContextVar[Attempt | None] = ContextVar("idempotent_attempt", default=None)
+_current: ContextVar[KeyedExecution | None] = ContextVar("idempotent_attempt", default=None)
 _resolvers: dict[str, Resolver] = {}
 
 
@@ -90,16 +90,16 @@ def takes_key(*, atomic: bool = False, binds: str = "") -> Callable[[V], V]:
         raise ValueError("a view that takes a key is either atomic or binds a subject")
 
     def mark(view: V) -> V:
-        setattr(view, _ATTRIBUTE, Keyed(binds=binds))
+        setattr(view, _ATTRIBUTE, KeyPolicy(binds=binds))
         return view
 
     return mark
 
 
-def keyed(view: object) -> Keyed | None:
+def key_policy(view: object) -> KeyPolicy | None:
     """How a view (a class, or what a URL resolves to) takes the key; None when it doesn't."""
     found = getattr(getattr(view, "view_class", view), _ATTRIBUTE, None)
-    return found if isinstance(found, Keyed) else None
+    return found if isinstance(found, KeyPolicy) else None
 
 
 def register(kind: str, resolve: Resolver) -> None:
@@ -111,7 +111,7 @@ def register(kind: str, resolve: Resolver) -> None:
     _resolvers[kind] = resolve
 
 
-def resolve(kind: str, subject_id: str) -> Answer | Unsettled:
+def resolve(kind: str, subject_id: str) -> StoredResponse | Unresolved:
     return _resolvers[kind](subject_id)
 
 
@@ -121,8 +121,8 @@ def bind(kind: str, subject_id: str) -> None:
     Raises IdempotencyInProgress when this request took so long to begin that a repeat has overtaken it: the
     transaction must roll back.
     """
-    attempt = _current.get()
-    if attempt is None:
+    execution = _current.get()
+    if execution is None:
         return
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a key is bound in the transaction that creates its subject")
@@ -131,18 +131,18 @@ def bind(kind: str, subject_id: str) -> None:
             "UPDATE core_idempotencykey SET subject_kind = COALESCE(NULLIF(subject_kind, ''), %s),"
             " subject_id = COALESCE(NULLIF(subject_id, ''), %s)"
             " WHERE id = %s AND attempt = %s AND status IS NULL",
-            [kind, subject_id, attempt.record_id, attempt.token],
+            [kind, subject_id, execution.record_id, execution.token],
         )
         if cursor.rowcount != 1:
             raise IdempotencyInProgress
-    attempt.bound = True
+    execution.bound = True
 
 
-def overtaken() -> None:
+def mark_taken_over() -> None:
     """Another process goes on with what this request began: if this one answers with an error, that isn't kept."""
-    attempt = _current.get()
-    if attempt is not None:
-        attempt.overtaken = True
+    execution = _current.get()
+    if execution is not None:
+        execution.taken_over = True
 
 
 def is_keyed() -> bool:
@@ -151,9 +151,9 @@ def is_keyed() -> bool:
 
 
 @contextmanager
-def attempting(attempt: Attempt) -> Iterator[None]:
+def executing(execution: KeyedExecution) -> Iterator[None]:
     """`bind` within the block is about this attempt, also in threads that the block's coroutines hand work to."""
-    previous = _current.set(attempt)
+    previous = _current.set(execution)
     try:
         yield
     finally:

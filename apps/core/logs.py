@@ -25,7 +25,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 
-def loggable(path: str) -> str:
+def redacted_path(path: str) -> str:
     """A request's path, as far as it may be logged."""
     found = _BEFORE.search(path)
     return path[: found.end()] + _REDACTED if found else path

@@ -111,7 +111,7 @@ def gauge(name: str, help: str, values: Iterable[tuple[tuple[str, ...], float]],
     return family
 
 
-class Tally:
+class NewRowCounter:
     """Counts rows that come to be, from when this process is first asked: each scrape looks only at the newest.
 
     `count` says how many there are, by their labels, from one moment until just before another.

@@ -12,12 +12,12 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from apps.core import errors, metrics, request_ids, trace
-from apps.core.logs import loggable
+from apps.core.logs import redacted_path
 
 access_log = logging.getLogger("browsa.access")
 
 BODY_TOO_LARGE = "browsa.body_too_large"
-_PAGES_FOR_PEOPLE = ("/admin", "/docs", "/live", "/static")
+_HTML_PATHS = ("/admin", "/docs", "/live", "/static")
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -38,28 +38,28 @@ class EnvelopeMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self._call_async(request)
-        started, request_id = self._open(request)
-        response = refusal(request) or cast(HttpResponseBase, self.get_response(request))
-        return self._close(request, response, request_id, started)
+        started, request_id = self._begin(request)
+        response = too_large_response(request) or cast(HttpResponseBase, self.get_response(request))
+        return self._finish(request, response, request_id, started)
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        started, request_id = self._open(request)
-        response = refusal(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
-        return self._close(request, response, request_id, started)
+        started, request_id = self._begin(request)
+        response = too_large_response(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        return self._finish(request, response, request_id, started)
 
-    def _open(self, request: HttpRequest) -> tuple[float, str]:
+    def _begin(self, request: HttpRequest) -> tuple[float, str]:
         request_id = request_ids.choose(request.headers.get(request_ids.HEADER))
         request_ids.bind(request_id)
         trace.begin()
         return time.perf_counter(), request_id
 
-    def _close(
+    def _finish(
         self, request: HttpRequest, response: HttpResponseBase, request_id: str, started: float
     ) -> HttpResponseBase:
         if response.status_code >= 400 and not _is_json(response) and not _for_people(request):
             response = _enveloped(response, request_id, request.path)
         response[request_ids.HEADER] = request_id
-        path = loggable(request.path)
+        path = redacted_path(request.path)
         seconds = time.perf_counter() - started
         metrics.count_request(request, response.status_code, seconds)
         access_log.info(
@@ -77,7 +77,7 @@ class EnvelopeMiddleware:
         return response
 
 
-def refusal(request: HttpRequest) -> HttpResponseBase | None:
+def too_large_response(request: HttpRequest) -> HttpResponseBase | None:
     """413 for a body over the limit: found while it was read, or announced by its length."""
     announced = request.META.get("CONTENT_LENGTH") or "0"
     too_large = announced.isdigit() and int(announced) > settings.MAX_BODY_BYTES
@@ -103,4 +103,4 @@ def _is_json(response: HttpResponseBase) -> bool:
 
 
 def _for_people(request: HttpRequest) -> bool:
-    return any(request.path == page or request.path.startswith(page + "/") for page in _PAGES_FOR_PEOPLE)
+    return any(request.path == page or request.path.startswith(page + "/") for page in _HTML_PATHS)

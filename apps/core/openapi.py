@@ -22,14 +22,14 @@ class ErrorSerializer(serializers.Serializer[Any]):
     )
 
 
-_ALWAYS: tuple[type[errors.ApiError], ...] = (errors.Unauthorized, errors.InvalidApiKey, errors.TooManyRequests)
-_KEYED: tuple[type[errors.ApiError], ...] = (errors.IdempotencyInProgress, errors.IdempotencyKeyReused)
+_COMMON_ERRORS: tuple[type[errors.ApiError], ...] = (errors.Unauthorized, errors.InvalidApiKey, errors.TooManyRequests)
+_KEY_ERRORS: tuple[type[errors.ApiError], ...] = (errors.IdempotencyInProgress, errors.IdempotencyKeyReused)
 
 
 def failures(*kinds: type[errors.ApiError]) -> dict[int, OpenApiResponse]:
     """The error answers of a call, besides those that every authenticated call has."""
     named: dict[int, list[type[errors.ApiError]]] = {}
-    for kind in dict.fromkeys((*_ALWAYS, *kinds)):
+    for kind in dict.fromkeys((*_COMMON_ERRORS, *kinds)):
         named.setdefault(kind.status, []).append(kind)
     return {status: _response(group) for status, group in named.items()}
 
@@ -83,17 +83,17 @@ class Schema(AutoSchema):
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        for kind in _KEYED if self._keyed() else ():
+        for kind in _KEY_ERRORS if self._keyed() else ():
             code = str(kind.status)
             body = self._get_response_for_code(_response([kind]), code)  # type: ignore[no-untyped-call]
-            bodies[code] = _merged(bodies[code], body) if code in bodies else body
+            bodies[code] = _merge_responses(bodies[code], body) if code in bodies else body
         return bodies
 
     def _keyed(self) -> bool:
-        return self.method == "POST" and idempotency.keyed(type(self.view)) is not None
+        return self.method == "POST" and idempotency.key_policy(type(self.view)) is not None
 
 
-def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _merge_responses(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Two answers with the same status as one."""
     examples = {
         **one["content"]["application/json"]["examples"],

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from apps.core import ratelimits
-from apps.core.ratelimits import MICROSECONDS, Limit, Taken
+from apps.core.ratelimits import MICROSECONDS, Limit, TakeResult
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ return {allowed, backlog, now}
 _TIMEOUT_SECONDS = 0.5
 # While Redis is away one request in this time tries it, and the others don't wait for it.
 PROBE_SECONDS = 1.0
-_MOST_LOCAL_BUCKETS = 10_000
+_MAX_LOCAL_BUCKETS = 10_000
 
 
 class Unavailable(Exception):
@@ -62,12 +62,12 @@ class SharedBuckets:
         self._script = self._client.register_script(SCRIPT)
         self._clock = clock
         self._lock = threading.Lock()
-        self._away_until: float | None = None
+        self._unavailable_until: float | None = None
 
     def close(self) -> None:
         self._client.close()
 
-    def take(self, key: str, limit: Limit) -> Taken:
+    def take(self, key: str, limit: Limit) -> TakeResult:
         """Raises Unavailable."""
         self._pass_or_raise()
         try:
@@ -75,24 +75,24 @@ class SharedBuckets:
         except (redis.RedisError, OSError) as error:
             self._note_failure(error)
             raise Unavailable from error
-        if self._away_until is not None:
+        if self._unavailable_until is not None:
             log.warning("Redis is back: rate limits count for all processes again")
-            self._away_until = None
-        return Taken(bool(allowed), backlog)
+            self._unavailable_until = None
+        return TakeResult(bool(allowed), backlog)
 
     def _pass_or_raise(self) -> None:
-        if self._away_until is None:
+        if self._unavailable_until is None:
             return
         with self._lock:
             now = self._clock()
-            if self._away_until is not None and now < self._away_until:
+            if self._unavailable_until is not None and now < self._unavailable_until:
                 raise Unavailable
-            self._away_until = now + PROBE_SECONDS  # this request is the probe
+            self._unavailable_until = now + PROBE_SECONDS  # this request is the probe
 
     def _note_failure(self, error: Exception) -> None:
-        if self._away_until is None:
+        if self._unavailable_until is None:
             log.warning("Redis is away: rate limits count in this process alone", extra={"cause": type(error).__name__})
-        self._away_until = self._clock() + PROBE_SECONDS
+        self._unavailable_until = self._clock() + PROBE_SECONDS
 
 
 class LocalBuckets:
@@ -103,11 +103,11 @@ class LocalBuckets:
         self._lock = threading.Lock()
         self._full_at: dict[str, int] = {}
 
-    def take(self, key: str, limit: Limit) -> Taken:
+    def take(self, key: str, limit: Limit) -> TakeResult:
         with self._lock:
             now = int(self._clock() * MICROSECONDS)
             taken = ratelimits.take(self._full_at.get(key, 0), now, limit)
-            if len(self._full_at) >= _MOST_LOCAL_BUCKETS:
+            if len(self._full_at) >= _MAX_LOCAL_BUCKETS:
                 self._full_at = {name: full_at for name, full_at in self._full_at.items() if full_at > now}
             self._full_at[key] = now + taken.backlog
             return taken
@@ -123,7 +123,7 @@ def _local() -> LocalBuckets:
     return LocalBuckets()
 
 
-def take(workspace: str, name: str, limit: Limit) -> Taken:
+def take(workspace: str, name: str, limit: Limit) -> TakeResult:
     """One request of the workspace against its bucket of the route class `name`.
 
     Raises Unavailable for a strict class while Redis is away; the others are then counted in this process.

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MICROSECONDS = 1_000_000
-_MOST = 1_000_000
+_MAX_NUMBER = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ def route_class(method: str, path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakeResult:
     """What a request did to its bucket. `backlog`: microseconds until it is full again."""
 
     allowed: bool
     backlog: int
 
 
-def take(full_at: int, now: int, limit: Limit) -> Taken:
+def take(full_at: int, now: int, limit: Limit) -> TakeResult:
     """One request at `now` from a bucket that is full at `full_at`. The Lua script does the same inside Redis.
 
     A bucket is never emptier than empty: a clock that went back, or a limit that was lowered, delays nobody for longer
@@ -87,8 +87,8 @@ def take(full_at: int, now: int, limit: Limit) -> Taken:
     """
     backlog = min(max(full_at - now, 0), limit.capacity)
     if backlog + limit.interval > limit.capacity:
-        return Taken(False, backlog)
-    return Taken(True, backlog + limit.interval)
+        return TakeResult(False, backlog)
+    return TakeResult(True, backlog + limit.interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Decision:
         }
 
 
-def decide(name: str, limit: Limit, taken: Taken) -> Decision:
+def decide(name: str, limit: Limit, taken: TakeResult) -> Decision:
     remaining = (limit.capacity - taken.backlog) // limit.interval
     wait = taken.backlog - (limit.capacity - (remaining + 1) * limit.interval)
     return Decision(taken.allowed, name, limit, remaining, max(1, _rounded_up(wait)))
@@ -132,19 +132,19 @@ def overridden(table: Table, overrides: object) -> Table:
     unknown = sorted(set(overrides) - set(TABLE))
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no route class; there are: {', '.join(TABLE)}")
-    return {**table, **{name: _row(name, table[name], row) for name, row in overrides.items()}}
+    return {**table, **{name: _overridden_limit(name, table[name], row) for name, row in overrides.items()}}
 
 
-def _row(name: str, before: Limit | None, row: object) -> Limit | None:
+def _overridden_limit(name: str, before: Limit | None, row: object) -> Limit | None:
     if row == "off":
         return None
     if not isinstance(row, dict) or not row.keys() <= {"per_minute", "burst"}:
         raise ValueError(f'{name!r} must be "off" or an object with per_minute and burst')
-    usual = before or TABLE[name] or Limit(_MOST, _MOST)
+    usual = before or TABLE[name] or Limit(_MAX_NUMBER, _MAX_NUMBER)
     values = {"per_minute": usual.per_minute, "burst": usual.burst, **row}
     for field, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
-            raise ValueError(f"{name}.{field} must be a whole number from 1 to {_MOST}, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_NUMBER:
+            raise ValueError(f"{name}.{field} must be a whole number from 1 to {_MAX_NUMBER}, not {value!r}")
     return Limit(**values)
 
 

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 
 @contextmanager
-def one_snapshot() -> Iterator[None]:
+def read_snapshot() -> Iterator[None]:
     """Every read inside sees the database as it was at the first of them, so that checks can run beside writers."""
     inside_another = connection.in_atomic_block
     with transaction.atomic():

@@ -18,8 +18,8 @@ _LOCK_CLASS = 0x62_72  # "br": keeps our advisory locks apart from others in the
 
 def run_tick(name: str, work: Callable[[], object]) -> bool:
     """Returns False when another worker is in the middle of the same tick. What `work` raises passes through."""
-    with _only_one(name) as alone:
-        if not alone:
+    with _tick_lock(name) as locked:
+        if not locked:
             return False
         BeatTick.objects.update_or_create(name=name, defaults={"started_at": timezone.now()})
         try:
@@ -65,14 +65,14 @@ def last_finished(name: str) -> datetime | None:
 
 
 @contextmanager
-def _only_one(name: str) -> Iterator[bool]:
+def _tick_lock(name: str) -> Iterator[bool]:
     """An advisory lock of the session: a worker that dies lets go of it at once."""
     key = zlib.crc32(name.encode()) - 2**31
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, key])
-        (alone,) = cursor.fetchone()
+        (locked,) = cursor.fetchone()
         try:
-            yield alone
+            yield locked
         finally:
-            if alone:
+            if locked:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_CLASS, key])

@@ -15,7 +15,7 @@ from drf_spectacular.renderers import OpenApiYamlRenderer
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from apps.core import database, errors, health, metrics, openapi_validation, request_ids
-from apps.core.exception_handler import say_if_away
+from apps.core.exception_handler import log_if_unreachable
 from apps.core.middleware import error_response
 
 
@@ -30,12 +30,12 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when an agent could be provisioned now; else 503, and which part is missing."""
-    verdicts = health.verdicts()
-    ready = all(verdict.ok for verdict in verdicts.values())
-    checks = {name: {"ok": verdict.ok, **verdict.detail} for name, verdict in verdicts.items()}
+    run_checks = health.run_checks()
+    ready = all(verdict.ok for verdict in run_checks.values())
+    checks = {name: {"ok": verdict.ok, **verdict.detail} for name, verdict in run_checks.items()}
     if ready:
         return JsonResponse({"status": "ready", "checks": checks})
-    missing = ", ".join(name for name, verdict in verdicts.items() if not verdict.ok)
+    missing = ", ".join(name for name, verdict in run_checks.items() if not verdict.ok)
     body = errors.envelope(errors.NotReady(f"not ready: {missing}"), request_id=request_ids.current())
     return JsonResponse({**body, "status": "not ready", "checks": checks}, status=errors.NotReady.status)
 
@@ -62,10 +62,10 @@ def openapi_json(request: HttpRequest) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django's hook for what was raised outside of endpoints: in a middleware, on a page for people."""
     raised = sys.exc_info()[1]
-    if raised is None or not database.is_away(raised):
+    if raised is None or not database.is_unreachable(raised):
         return bug(request)
-    error = errors.DatabaseAway()
-    say_if_away(error, raised)
+    error = errors.DatabaseUnreachable()
+    log_if_unreachable(error, raised)
     return error_response(error, request_ids.current())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework.renderers import JSONRenderer
 
 from apps.core import errors, request_ids
-from apps.core.idempotency import Answer, Unsettled
+from apps.core.idempotency import StoredResponse, Unresolved
 from apps.jobs import results
 from apps.jobs.models import Job
 from apps.jobs.serializers import accepted_body
@@ -19,11 +19,11 @@ _FAILURES = {
 }
 
 
-def outcome(job_id: str) -> Answer | Unsettled:
+def outcome(job_id: str) -> StoredResponse | Unresolved:
     """A resolver for `apps.core.idempotency`. The result of a synchronous job that has a key is kept with its end."""
     job = Job.objects.filter(id=job_id).first()
     if job is None:
-        return Unsettled.NOTHING_BEGAN
+        return Unresolved.NOT_STARTED
     if not job.sync:
         return _answer(HTTPStatus.ACCEPTED, accepted_body(job))
     match job.status:
@@ -33,9 +33,9 @@ def outcome(job_id: str) -> Answer | Unsettled:
             error = _FAILURES.get(job.error_code, errors.InternalError)(job.error_message)
             return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
         case Job.Status.CANCELLED:
-            return Unsettled.NOTHING_BEGAN  # its client hung up, nothing was charged: this is the call it repeats
-    return Unsettled.RUNNING
+            return Unresolved.NOT_STARTED  # its client hung up, nothing was charged: this is the call it repeats
+    return Unresolved.RUNNING
 
 
-def _answer(status: int, body: dict[str, Any]) -> Answer:
-    return Answer(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))
+def _answer(status: int, body: dict[str, Any]) -> StoredResponse:
+    return StoredResponse(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))

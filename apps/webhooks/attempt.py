@@ -10,24 +10,26 @@ from django.utils import timezone
 
 from addresses.policy import AllowRule
 from apps.core.outgoing import urls
-from apps.core.outgoing.client import Answer, Channel, NoAnswer
+from apps.core.outgoing.client import Channel, OutgoingResponse, RequestFailed
 from apps.core.sealing import Unreadable
 from apps.webhooks import selectors, signing
 from apps.webhooks.schedule import next_attempt
-from apps.webhooks.services.delivery_claims import GONE, Claimed, Outcome
+from apps.webhooks.services.delivery_claims import GONE, AttemptOutcome, ClaimedDelivery
 
 TIMEOUT_SECONDS = 15.0
 USER_AGENT = "Browsa-Webhooks/1.0"
 
 
 async def attempt(
-    delivery: Claimed, channel: Channel, *, allow: tuple[AllowRule, ...], seconds: float = TIMEOUT_SECONDS
-) -> Outcome:
+    delivery: ClaimedDelivery, channel: Channel, *, allow: tuple[AllowRule, ...], seconds: float = TIMEOUT_SECONDS
+) -> AttemptOutcome:
     """Makes it. Whatever goes wrong is an outcome."""
     begun, began_at = time.perf_counter(), timezone.now()
     try:
-        answer: Answer | NoAnswer = await _post(delivery, channel, allow=allow, at=began_at, seconds=seconds)
-    except NoAnswer as error:
+        answer: OutgoingResponse | RequestFailed = await _post(
+            delivery, channel, allow=allow, at=began_at, seconds=seconds
+        )
+    except RequestFailed as error:
         answer = error
     took = time.perf_counter() - begun
     return judge(
@@ -40,18 +42,18 @@ async def attempt(
 
 
 async def _post(
-    delivery: Claimed, channel: Channel, *, allow: tuple[AllowRule, ...], at: datetime, seconds: float
-) -> Answer:
+    delivery: ClaimedDelivery, channel: Channel, *, allow: tuple[AllowRule, ...], at: datetime, seconds: float
+) -> OutgoingResponse:
     try:
         destination = urls.check(delivery.url, allow)
     except urls.BadUrl as error:
-        raise NoAnswer(f"the URL {error}") from error
+        raise RequestFailed(f"the URL {error}") from error
     try:
-        keys = selectors.opened(delivery.workspace_id, delivery.secrets)
+        keys = selectors.unsealed(delivery.workspace_id, delivery.secrets)
     except Unreadable as error:
-        raise NoAnswer(f"not sent: the {error}") from error
+        raise RequestFailed(f"not sent: the {error}") from error
     if not keys:
-        raise NoAnswer("not sent: the workspace has no signing secret")
+        raise RequestFailed("not sent: the workspace has no signing secret")
     content = signing.body(
         event_id=delivery.event_id,
         type=delivery.event_type,
@@ -68,15 +70,22 @@ async def _post(
     return await channel.post(destination, headers=headers, body=content, seconds=seconds)
 
 
-def judge(delivery: Claimed, answer: Answer | NoAnswer, *, ended_at: datetime, took: float, jitter: float) -> Outcome:
+def judge(
+    delivery: ClaimedDelivery,
+    answer: OutgoingResponse | RequestFailed,
+    *,
+    ended_at: datetime,
+    took: float,
+    jitter: float,
+) -> AttemptOutcome:
     """2xx is success and everything else is not. Pure."""
-    status = answer.status if isinstance(answer, Answer) else None
+    status = answer.status if isinstance(answer, OutgoingResponse) else None
     delivered = status is not None and 200 <= status < 300
-    retry_after = answer.retry_after if isinstance(answer, Answer) else ""
+    retry_after = answer.retry_after if isinstance(answer, OutgoingResponse) else ""
     again = None
     if not delivered and status != GONE:
         again = next_attempt(made=delivery.made + 1, now=ended_at, jitter=jitter, retry_after=retry_after)
-    return Outcome(
+    return AttemptOutcome(
         delivery=delivery,
         delivered=delivered,
         status_code=status,
@@ -87,8 +96,8 @@ def judge(delivery: Claimed, answer: Answer | NoAnswer, *, ended_at: datetime, t
     )
 
 
-def _complaint(answer: Answer | NoAnswer) -> str:
-    if isinstance(answer, NoAnswer):
+def _complaint(answer: OutgoingResponse | RequestFailed) -> str:
+    if isinstance(answer, RequestFailed):
         return str(answer).replace("\x00", "")[:300]  # PostgreSQL's text can't hold it
     if 300 <= answer.status < 400:
         return f"answered {answer.status}: redirects are not followed"

@@ -11,17 +11,17 @@ from apps.core.hints import publish_on_commit
 CHANNEL = "browsa:webhooks"
 
 # An endpoint, and the workspace that it belongs to.
-Owned = tuple[uuid.UUID, uuid.UUID]
+EndpointRef = tuple[uuid.UUID, uuid.UUID]
 
 
-def tell_deliverers(workspace_id: uuid.UUID, endpoint_ids: Iterable[uuid.UUID]) -> None:
+def notify_deliverers(workspace_id: uuid.UUID, endpoint_ids: Iterable[uuid.UUID]) -> None:
     """After the commit. Without Redis they find out at their next look, about a second later."""
     named = " ".join(str(endpoint_id) for endpoint_id in endpoint_ids)
     if named:
         publish_on_commit(CHANNEL, f"{workspace_id} {named}")
 
 
-def read(message: bytes) -> Iterator[Owned]:
+def read(message: bytes) -> Iterator[EndpointRef]:
     """The endpoints that a hint names; none if it is malformed."""
     with suppress(ValueError):
         workspace_id, *endpoint_ids = (uuid.UUID(part) for part in message.decode("ascii").split())

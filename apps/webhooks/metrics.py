@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from apps.core.metrics import Tally, gauge
+from apps.core.metrics import NewRowCounter, gauge
 from apps.webhooks import selectors
 
-_attempts = Tally(
+_attempts = NewRowCounter(
     "browsa_webhook_attempts",
     "Attempts to deliver, by what became of them.",
     ["outcome"],

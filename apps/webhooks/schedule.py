@@ -22,9 +22,9 @@ JITTER = 0.2
 # The most that Retry-After can ask for: no wait is longer than the schedule's longest.
 MAX_RETRY_AFTER = timedelta(seconds=DELAYS[-1])
 
-FAILING_FOR = timedelta(days=5)
+DISABLE_AFTER = timedelta(days=5)
 # A pause longer than any between two attempts: what failed before it says nothing of how the endpoint is now.
-FORGOTTEN_AFTER = timedelta(hours=36)
+FAILURE_MEMORY = timedelta(hours=36)
 
 
 def next_attempt(*, made: int, now: datetime, jitter: float, retry_after: str = "") -> datetime | None:
@@ -36,11 +36,11 @@ def next_attempt(*, made: int, now: datetime, jitter: float, retry_after: str = 
     if made >= MAX_ATTEMPTS:
         return None
     delay = timedelta(seconds=DELAYS[made - 1] * (1 - JITTER + 2 * JITTER * jitter))
-    asked = asked_for(retry_after, now=now)
+    asked = retry_after_delay(retry_after, now=now)
     return now + max(delay, min(asked, MAX_RETRY_AFTER))
 
 
-def asked_for(retry_after: str, *, now: datetime) -> timedelta:
+def retry_after_delay(retry_after: str, *, now: datetime) -> timedelta:
     """The wait that a Retry-After header (RFC 9110, 10.2.3) asks for; none if it says nothing that makes sense."""
     if re.fullmatch(r"[0-9]{1,9}", retry_after):
         return timedelta(seconds=int(retry_after))
@@ -52,18 +52,18 @@ def asked_for(retry_after: str, *, now: datetime) -> timedelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailurePeriod:
     """Nothing but failures: the first of them, and the last."""
 
     since: datetime
     last: datetime
 
 
-def failed_again(before: Failing | None, *, now: datetime) -> Failing:
-    if before is None or now - before.last > FORGOTTEN_AFTER:
-        return Failing(since=now, last=now)
-    return Failing(since=before.since, last=now)
+def after_failure(before: FailurePeriod | None, *, now: datetime) -> FailurePeriod:
+    if before is None or now - before.last > FAILURE_MEMORY:
+        return FailurePeriod(since=now, last=now)
+    return FailurePeriod(since=before.since, last=now)
 
 
-def is_given_up(failing: Failing) -> bool:
-    return failing.last - failing.since >= FAILING_FOR
+def should_disable(failing: FailurePeriod) -> bool:
+    return failing.last - failing.since >= DISABLE_AFTER

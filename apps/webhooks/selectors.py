@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core import sealing
 from apps.core.errors import NotFound
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.webhooks.models import Attempt, Delivery, Endpoint, SigningSecret
 
 # For how long a secret that was rotated out goes on signing.
@@ -35,23 +35,23 @@ WHERE endpoint.status = 'active' AND heads.due_at <= %s
 """
 
 
-def endpoints(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[Endpoint]:
-    return paginate(_living(workspace_id), page, by=("created_at", "id"))
+def endpoints(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[Endpoint]:
+    return paginate(_not_deleted(workspace_id), page, by=("created_at", "id"))
 
 
 def endpoint(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID) -> Endpoint:
     """Raises NotFound."""
-    found = _living(workspace_id).filter(id=endpoint_id).first()
+    found = _not_deleted(workspace_id).filter(id=endpoint_id).first()
     if found is None:
         raise NotFound("There is no such webhook in this workspace.")
     return found
 
 
 def endpoint_count(*, workspace_id: uuid.UUID) -> int:
-    return _living(workspace_id).count()
+    return _not_deleted(workspace_id).count()
 
 
-def attempts(*, endpoint_id: uuid.UUID, page: PageRequest) -> Page[Attempt]:
+def attempts(*, endpoint_id: uuid.UUID, page: CursorQuery) -> CursorPage[Attempt]:
     """With their deliveries, and the types of their events."""
     rows = Attempt.objects.filter(endpoint_id=endpoint_id).select_related("delivery__event")
     return paginate(rows.defer("delivery__event__data"), page, by=("id",))
@@ -67,7 +67,7 @@ def secrets(*, workspace_ids: Sequence[uuid.UUID], now: datetime | None = None) 
     return found
 
 
-def opened(workspace_id: uuid.UUID, sealed: Iterable[bytes]) -> tuple[str, ...]:
+def unsealed(workspace_id: uuid.UUID, sealed: Iterable[bytes]) -> tuple[str, ...]:
     """Raises apps.core.sealing.Unreadable."""
     context = secret_context(workspace_id)
     return tuple(sealing.unseal(one, context=context).decode() for one in sealed)
@@ -105,5 +105,5 @@ def attempts_by_outcome(*, since: datetime, until: datetime) -> dict[tuple[str, 
     return {("delivered",): counts["delivered"], ("failed",): counts["all"] - counts["delivered"]}
 
 
-def _living(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:
+def _not_deleted(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:
     return Endpoint.objects.filter(workspace_id=workspace_id).exclude(status=Endpoint.Status.DELETED)

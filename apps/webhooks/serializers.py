@@ -10,7 +10,7 @@ from rest_framework import serializers
 from apps.core.errors import UrlNotAllowed
 from apps.core.fields import StrictCharField, StrictChoiceField
 from apps.core.outgoing import urls
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 from apps.webhooks import catalogue
 from apps.webhooks.models import Attempt, Delivery, Endpoint
@@ -121,7 +121,7 @@ def webhook_body(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def webhooks_body(page: Page[Endpoint]) -> dict[str, Any]:
+def webhooks_body(page: CursorPage[Endpoint]) -> dict[str, Any]:
     return {"webhooks": [webhook_body(endpoint) for endpoint in page.rows], "next_cursor": page.next_cursor}
 
 
@@ -141,7 +141,7 @@ def attempt_body(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def attempts_body(page: Page[Attempt]) -> dict[str, Any]:
+def attempts_body(page: CursorPage[Attempt]) -> dict[str, Any]:
     return {"deliveries": [attempt_body(attempt) for attempt in page.rows], "next_cursor": page.next_cursor}
 
 

@@ -8,10 +8,10 @@ from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
-from apps.core.pagination import PageRequest
+from apps.core.pagination import CursorQuery
 from apps.core.validation import checked
 from apps.webhooks import selectors, serializers
 from apps.webhooks.services import endpoints, secrets
@@ -21,7 +21,7 @@ _ONE = (errors.InvalidId, errors.NotFound)
 
 
 @takes_key(atomic=True)
-class WebhooksView(Endpoint):
+class WebhooksView(ApiView):
     @extend_schema(
         operation_id="list_webhooks",
         summary="List webhooks",
@@ -30,7 +30,7 @@ class WebhooksView(Endpoint):
         responses={200: serializers.WebhooksSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
-        page = PageRequest.from_query(request.query_params)
+        page = CursorQuery.from_query(request.query_params)
         return Response(serializers.webhooks_body(selectors.endpoints(workspace_id=workspace_of(request), page=page)))
 
     @extend_schema(
@@ -51,7 +51,7 @@ class WebhooksView(Endpoint):
         return Response(serializers.webhook_body(endpoint), status=201)
 
 
-class WebhookView(Endpoint):
+class WebhookView(ApiView):
     @extend_schema(
         operation_id="get_webhook",
         summary="Show a webhook",
@@ -94,7 +94,7 @@ class WebhookView(Endpoint):
 
 
 @takes_key(atomic=True)
-class PingView(Endpoint):
+class PingView(ApiView):
     @extend_schema(
         summary="Send a test event",
         description="Sends `webhook.test` to this webhook alone, whatever types it wants, the way every event is sent."
@@ -109,7 +109,7 @@ class PingView(Endpoint):
         return Response(serializers.delivery_body(ping.delivery, event_type=ping.event.type), status=202)
 
 
-class DeliveriesView(Endpoint):
+class DeliveriesView(ApiView):
     @extend_schema(
         operation_id="list_webhook_deliveries",
         summary="List delivery attempts",
@@ -119,14 +119,14 @@ class DeliveriesView(Endpoint):
         responses={200: serializers.AttemptsSerializer, **openapi.failures(errors.BadRequest, *_ONE)},
     )
     def get(self, request: Request, webhook_id: str) -> Response:
-        page = PageRequest.from_query(request.query_params)
+        page = CursorQuery.from_query(request.query_params)
         endpoint_id = check_uuid(webhook_id, "webhook")
         endpoint = selectors.endpoint(workspace_id=workspace_of(request), endpoint_id=endpoint_id)
         return Response(serializers.attempts_body(selectors.attempts(endpoint_id=endpoint.id, page=page)))
 
 
 @takes_key(atomic=True)
-class RedeliveryView(Endpoint):
+class RedeliveryView(ApiView):
     @extend_schema(
         operation_id="redeliver_webhook_delivery",
         summary="Send an event again",
@@ -145,7 +145,7 @@ class RedeliveryView(Endpoint):
         return Response(serializers.delivery_body(delivery, event_type=delivery.event.type), status=202)
 
 
-class SigningSecretView(Endpoint):
+class SigningSecretView(ApiView):
     @extend_schema(
         operation_id="get_webhook_signing_secret",
         summary="Show the signing secret",
@@ -157,7 +157,7 @@ class SigningSecretView(Endpoint):
         return _secret(secrets.current_secret(workspace_id=workspace_of(request)))
 
 
-class SigningSecretRotationView(Endpoint):
+class SigningSecretRotationView(ApiView):
     """Takes no Idempotency-Key: the answer that would be kept for it is a secret. Rotating twice does no harm, for
     every secret of the last 24 hours still signs.
     """

@@ -309,7 +309,7 @@ def test_a_checkout_waits_on_the_threads_for_waiting() -> None:
     [(1000, "usd", "10.00 USD"), (5, "eur", "0.05 EUR"), (500, "jpy", "500 JPY"), (1500, "kwd", "1.500 KWD")],
 )
 def test_money_is_shown_as_people_write_it(amount: int, currency: str, text: str) -> None:
-    assert offers.shown(amount, currency) == text
+    assert offers.format_amount(amount, currency) == text
 
 
 @pytest.mark.parametrize(("price", "amount"), [("1", 7), ("0.5", 4), ("0.0001", 1), ("2.25", 16)])

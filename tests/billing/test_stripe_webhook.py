@@ -132,14 +132,14 @@ def test_an_event_may_be_faster_than_the_answer_it_is_about(
     monkeypatch.setattr(stripe, "_create", pay_meanwhile)
     from apps.billing.services import checkouts
 
-    keep = checkouts._keep
+    keep = checkouts._store_session
 
     def event_first(checkout: Checkout, session: Any) -> None:
         assert send(early[0]).status == 200
         assert the_checkout().status == "paid"
         keep(checkout, session)
 
-    monkeypatch.setattr(checkouts, "_keep", event_first)
+    monkeypatch.setattr(checkouts, "_store_session", event_first)
     session_id = buy(alice, stripe)
 
     row = the_checkout()

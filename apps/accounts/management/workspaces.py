@@ -8,7 +8,7 @@ from apps.accounts import selectors
 from apps.accounts.models import Workspace
 
 
-def named(text: str) -> Workspace:
+def get_workspace(text: str) -> Workspace:
     """Raises CommandError when `text` is no workspace's UUID, slug or unambiguous name."""
     workspace = selectors.find_workspace(text)
     if workspace is None:

@@ -60,8 +60,8 @@ def open_session(checkout: Checkout, *, stripe: StripeApi) -> Checkout:
     try:
         session = stripe.create_session(_order(checkout))
     except Rejected as rejected:
-        raise _named(rejected) from rejected
-    _keep(checkout, session)
+        raise _to_api_error(rejected) from rejected
+    _store_session(checkout, session)
     return checkout
 
 
@@ -78,14 +78,14 @@ def _order(checkout: Checkout) -> Order:
     )
 
 
-def _named(rejected: Rejected) -> ApiError:
+def _to_api_error(rejected: Rejected) -> ApiError:
     if rejected.code in _AMOUNTS:
         return ValidationFailed({"credits": [str(rejected)]})
     log.error("Stripe refuses checkouts", extra={"code": rejected.code, "said": str(rejected)[:300]})
     return UpstreamUnavailable("Stripe refused to open a checkout. Nothing was charged.")
 
 
-def _keep(checkout: Checkout, session: SessionFact) -> None:
+def _store_session(checkout: Checkout, session: SessionFact) -> None:
     opened = {"session_id": session.session_id, "url": session.url}
     if move(checkout, to=Status.PENDING, **opened):
         return

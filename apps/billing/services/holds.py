@@ -11,7 +11,15 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.billing.models import CreditAccount, Hold, LedgerEntry
-from apps.billing.services.ledger import Beside, Change, Source, account_of, append, in_transaction, locked
+from apps.billing.services.ledger import (
+    Change,
+    CompanionWrite,
+    Source,
+    account_from_row,
+    append,
+    in_transaction,
+    lock_and_read,
+)
 from apps.core.errors import InsufficientCredit
 from apps.core.prepared import Prepared
 
@@ -68,7 +76,7 @@ def hold(
         if available < amount:
             raise InsufficientCredit(f"insufficient credit: {amount} needed, {available} available")
         now = timezone.now()
-        made = _stored(
+        made = _as_saved(
             Hold(
                 workspace_id=workspace_id,
                 reference=reference,
@@ -81,7 +89,7 @@ def hold(
         )
         values = [made.id, workspace_id, reference, amount, made.agent_id, made.job_id, now, made.expires_at]
         change = Change(Kind.HOLD, 0, amount, f"{reference}:hold", source)
-        append(account, change, now=now, beside=Beside(_INSERT, values))
+        append(account, change, now=now, companion=CompanionWrite(_INSERT, values))
         return made
 
 
@@ -110,29 +118,29 @@ def settle_locked(account: CreditAccount, held: Hold, *, used: int, description:
         changes.append(Change(Kind.CAPTURE, -used, -used, f"{held.reference}:capture", source))
     if held.amount > used:
         changes.append(Change(Kind.RELEASE, 0, used - held.amount, f"{held.reference}:release", source))
-    beside = Beside(_SETTLE, [used, now, held.id])
+    companion = CompanionWrite(_SETTLE, [used, now, held.id])
     if changes:
-        append(account, *changes, now=now, beside=beside)
+        append(account, *changes, now=now, companion=companion)
     else:  # a hold of nothing
         with connection.cursor() as cursor:
-            cursor.execute(beside.sql, beside.values)
+            cursor.execute(companion.sql, companion.values)
     held.status, held.captured, held.settled_at = Hold.Status.SETTLED, used, now
     return held
 
 
 def lock_with_hold(*, workspace_id: uuid.UUID, reference: str) -> tuple[CreditAccount, Hold | None]:
     """The workspace's account, locked, and the hold of that reference as it is under the lock."""
-    row = locked(workspace_id, _READ, [reference, workspace_id])
+    row = lock_and_read(workspace_id, _READ, [reference, workspace_id])
     assert row is not None
-    return account_of(row), _hold_of(row[5:])
+    return account_from_row(row), _hold_of(row[5:])
 
 
 def _hold_of(row: Sequence[Any]) -> Hold | None:
     if row[0] is None:
         return None
-    return _stored(Hold(**dict(zip(_COLUMNS, row, strict=True))))
+    return _as_saved(Hold(**dict(zip(_COLUMNS, row, strict=True))))
 
 
-def _stored(row: Hold) -> Hold:
+def _as_saved(row: Hold) -> Hold:
     row._state.adding, row._state.db = False, connection.alias
     return row

@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 _APPEND = """
-    WITH {beside}entry AS (INSERT INTO billing_ledgerentry ({columns}) VALUES {rows})
+    WITH {companion}entry AS (INSERT INTO billing_ledgerentry ({columns}) VALUES {rows})
     UPDATE billing_creditaccount SET balance = %s, held = %s, seq = %s, head_hash = %s
     WHERE workspace_id = %s{condition}
 """
@@ -55,7 +55,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class CompanionWrite:
     """A statement that writes one row, and returns it, in the same breath. Without that row nothing is written."""
 
     sql: str
@@ -63,13 +63,13 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
+class AppendedEntry:
     """An entry as it was written. Few of those who write look at it, so it becomes a model only when asked."""
 
     id: uuid.UUID
     line: chain.Line
-    before: chain.Head
-    after: chain.Head
+    before: chain.LedgerHead
+    after: chain.LedgerHead
 
     def values(self) -> list[Any]:
         """In the order of the columns."""
@@ -99,12 +99,12 @@ def in_transaction() -> Iterator[None]:
 
 def lock_account(*, workspace_id: uuid.UUID) -> CreditAccount:
     """The workspace's account, locked until the transaction ends: whatever costs in one workspace takes turns."""
-    row = locked(workspace_id, _ACCOUNT, [workspace_id])
+    row = lock_and_read(workspace_id, _ACCOUNT, [workspace_id])
     assert row is not None
-    return account_of(row)
+    return account_from_row(row)
 
 
-def locked(workspace_id: uuid.UUID, query: Prepared, values: Sequence[Any]) -> Sequence[Any] | None:
+def lock_and_read(workspace_id: uuid.UUID, query: Prepared, values: Sequence[Any]) -> Sequence[Any] | None:
     """Locks the account, then answers `query` (its first row): one round trip, two statements.
 
     Two, because in PostgreSQL's READ COMMITTED each statement sees what was committed before it began: one that joined
@@ -122,7 +122,7 @@ def locked(workspace_id: uuid.UUID, query: Prepared, values: Sequence[Any]) -> S
     return row
 
 
-def account_of(row: Sequence[Any]) -> CreditAccount:
+def account_from_row(row: Sequence[Any]) -> CreditAccount:
     """`row` begins with workspace, balance, held, seq and hash."""
     workspace_id, balance, held, seq, head_hash = row[:5]
     account = CreditAccount(workspace_id=workspace_id, balance=balance, held=held, seq=seq, head_hash=head_hash)
@@ -130,7 +130,9 @@ def account_of(row: Sequence[Any]) -> CreditAccount:
     return account
 
 
-def append(account: CreditAccount, *changes: Change, now: datetime, beside: Beside | None = None) -> list[Appended]:
+def append(
+    account: CreditAccount, *changes: Change, now: datetime, companion: CompanionWrite | None = None
+) -> list[AppendedEntry]:
     """The changes as entries, and the account as they leave it, in one statement. `account` must be locked.
 
     Raises ValueError, and writes nothing, when one of them would break the law of the ledger.
@@ -140,8 +142,8 @@ def append(account: CreditAccount, *changes: Change, now: datetime, beside: Besi
     for change in changes:
         line = _line(account.workspace_id, change, now)
         before, head = head, chain.follow(head, line)
-        appended.append(Appended(uuid.uuid4(), line, before, head))
-    _write(account.workspace_id, appended, head, beside)
+        appended.append(AppendedEntry(uuid.uuid4(), line, before, head))
+    _write(account.workspace_id, appended, head, companion)
     account.seq, account.balance, account.held, account.head_hash = head.seq, head.balance, head.held, head.hash
     return appended
 
@@ -160,9 +162,11 @@ def _line(workspace_id: uuid.UUID, change: Change, now: datetime) -> chain.Line:
     )
 
 
-def _write(workspace_id: uuid.UUID, appended: Sequence[Appended], head: chain.Head, beside: Beside | None) -> None:
-    statement = _appending(len(appended), beside.sql if beside else None)
-    values = [*(beside.values if beside else ()), *(value for one in appended for value in one.values())]
+def _write(
+    workspace_id: uuid.UUID, appended: Sequence[AppendedEntry], head: chain.LedgerHead, companion: CompanionWrite | None
+) -> None:
+    statement = _append_statement(len(appended), companion.sql if companion else None)
+    values = [*(companion.values if companion else ()), *(value for one in appended for value in one.values())]
     with connection.cursor() as cursor:
         statement.execute(cursor, [*values, head.balance, head.held, head.seq, head.hash, workspace_id])
         if cursor.rowcount != 1:
@@ -170,13 +174,13 @@ def _write(workspace_id: uuid.UUID, appended: Sequence[Appended], head: chain.He
 
 
 @cache
-def _appending(entries: int, beside: str | None) -> Prepared:
+def _append_statement(entries: int, companion: str | None) -> Prepared:
     return Prepared(
         "append_to_ledger",
         _APPEND.format(
-            beside=f"beside AS ({beside}), " if beside else "",
+            companion=f"companion AS ({companion}), " if companion else "",
             columns=", ".join(_COLUMNS),
             rows=", ".join([_ROW] * entries),
-            condition=" AND EXISTS (SELECT FROM beside)" if beside else "",
+            condition=" AND EXISTS (SELECT FROM companion)" if companion else "",
         ),
     )

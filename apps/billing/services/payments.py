@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.billing.models import Checkout
-from apps.billing.offers import share, shown
+from apps.billing.offers import credits_for_part, format_amount
 from apps.billing.services import credits
 from apps.billing.services.checkouts import move
 from apps.billing.services.ledger import lock_account
@@ -26,19 +26,19 @@ _GRANTED = (Status.PAID, Status.REFUNDED)
 
 
 @transaction.atomic
-def take(fact: Fact) -> Checkout | None:
+def apply_fact(fact: Fact) -> Checkout | None:
     """Returns the checkout that the fact is about; None when it is about none of ours."""
-    checkout = _locked(fact)
+    checkout = _lock_checkout(fact)
     if checkout is None:
         log.info("Stripe speaks of a payment that is none of ours")
     elif isinstance(fact, RefundFact):
-        _take_refund(checkout, fact)
+        _apply_refund(checkout, fact)
     else:
-        _take_session(checkout, fact)
+        _apply_session(checkout, fact)
     return checkout
 
 
-def _locked(fact: Fact) -> Checkout | None:
+def _lock_checkout(fact: Fact) -> Checkout | None:
     rows = Checkout.objects.select_for_update()
     if fact.checkout_id is not None:
         return rows.filter(id=fact.checkout_id).first()
@@ -47,13 +47,13 @@ def _locked(fact: Fact) -> Checkout | None:
     return rows.filter(payment_intent=fact.payment_intent).first() if fact.payment_intent else None
 
 
-def _take_session(checkout: Checkout, fact: SessionFact) -> None:
+def _apply_session(checkout: Checkout, fact: SessionFact) -> None:
     if checkout.status in _GRANTED:
         return
     if fact.paid:
         problem = _mismatch(checkout, fact)
         if problem:
-            _leave_to_operator(checkout, problem)
+            _send_to_review(checkout, problem)
         else:
             _grant(checkout, fact)
     elif checkout.status in _UNDECIDED and fact.payment_failed:
@@ -71,7 +71,7 @@ def _mismatch(checkout: Checkout, fact: SessionFact) -> str:
     return ""
 
 
-def _leave_to_operator(checkout: Checkout, problem: str) -> None:
+def _send_to_review(checkout: Checkout, problem: str) -> None:
     log.error("a payment does not fit its checkout", extra={"checkout": str(checkout.id), "problem": problem})
     move(checkout, to=Status.REVIEW, problem=problem[:500])
 
@@ -89,12 +89,12 @@ def _grant(checkout: Checkout, fact: SessionFact) -> None:
         workspace_id=checkout.workspace_id,
         amount=checkout.credits,
         reference=f"checkout:{checkout.id}",
-        description=f"Bought for {shown(checkout.amount, checkout.currency)}",
+        description=f"Bought for {format_amount(checkout.amount, checkout.currency)}",
     )
-    _take_back(checkout)  # the refund's event may have come first
+    _take_back_credits(checkout)  # the refund's event may have come first
 
 
-def _take_refund(checkout: Checkout, fact: RefundFact) -> None:
+def _apply_refund(checkout: Checkout, fact: RefundFact) -> None:
     if (fact.amount, fact.currency) != (checkout.amount, checkout.currency):
         problem = f"a charge of {fact.amount} {fact.currency} was refunded"
         log.error("a refund does not fit its checkout", extra={"checkout": str(checkout.id), "problem": problem})
@@ -105,19 +105,21 @@ def _take_refund(checkout: Checkout, fact: RefundFact) -> None:
     checkout.refunded_amount = min(fact.refunded, checkout.amount)
     checkout.save(update_fields=["refunded_amount"])
     if checkout.status in _GRANTED:
-        _take_back(checkout)
+        _take_back_credits(checkout)
 
 
-def _take_back(checkout: Checkout) -> None:
+def _take_back_credits(checkout: Checkout) -> None:
     """Takes the credits of what was paid back, as far as they are available: the rest is recorded as owed."""
-    due = share(checkout.refunded_amount, of=checkout.amount, credits=checkout.credits)
+    due = credits_for_part(checkout.refunded_amount, of=checkout.amount, credits=checkout.credits)
     due -= checkout.refunded_credits + checkout.owed_credits
     if due <= 0:
         return
     available = lock_account(workspace_id=checkout.workspace_id).head().available
     taken = min(due, available)
     if taken:
-        back, paid = (shown(amount, checkout.currency) for amount in (checkout.refunded_amount, checkout.amount))
+        back, paid = (
+            format_amount(amount, checkout.currency) for amount in (checkout.refunded_amount, checkout.amount)
+        )
         credits.refund(
             workspace_id=checkout.workspace_id,
             amount=taken,

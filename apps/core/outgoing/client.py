@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpcore
 
 from addresses.policy import AllowRule
-from apps.core.outgoing.network import GuardedBackend, Resolver, Resolving
+from apps.core.outgoing.network import GuardedBackend, Resolver, ThreadedResolver
 from apps.core.outgoing.urls import Destination
 
 MAX_BODY = 16 * 1024
@@ -22,12 +22,12 @@ BODY_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 1.5
 
 
-class NoAnswer(Exception):
+class RequestFailed(Exception):
     """There was no HTTP answer; the message says why, in words for whoever runs the other end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OutgoingResponse:
     status: int
     retry_after: str = ""
 
@@ -42,10 +42,10 @@ class OutgoingClient:
         resolve: Resolver | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
-        self._resolving = Resolving()
+        self._resolving = ThreadedResolver()
         self._certificates = certificates or httpcore.default_ssl_context()
         self._backend = GuardedBackend(
-            allow=allow, resolve=resolve or self._resolving, max_answer=MAX_HEADERS + MAX_BODY
+            allow=allow, resolve=resolve or self._resolving, max_response=MAX_HEADERS + MAX_BODY
         )
 
     def channel(self) -> Channel:
@@ -66,7 +66,7 @@ class Channel:
 
     async def post(
         self, destination: Destination, *, headers: Mapping[str, str], body: bytes, seconds: float
-    ) -> Answer:
+    ) -> OutgoingResponse:
         """The answer's status line decides. Raises NoAnswer."""
         request = _request(destination, headers, body)
         connection = await self._connection(request.url.origin)
@@ -98,19 +98,21 @@ class Channel:
         )
 
 
-async def _exchange(connection: httpcore.AsyncHTTPConnection, request: httpcore.Request, seconds: float) -> Answer:
+async def _exchange(
+    connection: httpcore.AsyncHTTPConnection, request: httpcore.Request, seconds: float
+) -> OutgoingResponse:
     try:
         async with asyncio.timeout(seconds):
             response = await connection.handle_async_request(request)
     except (TimeoutError, httpcore.TimeoutException) as error:
-        raise NoAnswer(f"no answer within {seconds:g} s") from error
+        raise RequestFailed(f"no answer within {seconds:g} s") from error
     except httpcore.RemoteProtocolError as error:
-        raise NoAnswer(f"not a valid HTTP answer: {_text(error)}") from error
+        raise RequestFailed(f"not a valid HTTP answer: {_text(error)}") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise NoAnswer(_text(error)) from error
+        raise RequestFailed(_text(error)) from error
     await _finish(response)
     retry_after = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
-    return Answer(response.status, retry_after[:100].decode("ascii", "replace"))
+    return OutgoingResponse(response.status, retry_after[:100].decode("ascii", "replace"))
 
 
 def _request(destination: Destination, headers: Mapping[str, str], body: bytes) -> httpcore.Request:

@@ -24,7 +24,7 @@ RESOLVER_THREADS = 32
 Resolver = Callable[[str], Awaitable[list[Address]]]
 
 
-class Refused(httpcore.ConnectError):
+class AddressRefused(httpcore.ConnectError):
     """The address policy forbids the connection. Which address it was is not said: that would map our network."""
 
     def __init__(self) -> None:
@@ -36,24 +36,24 @@ class NotResolved(httpcore.ConnectError):
         super().__init__("the host's name can't be resolved")
 
 
-class Resolving:
+class ThreadedResolver:
     """The system's resolver on threads of its own. Who asks for a name that is being asked for waits along."""
 
     def __init__(self, threads: int = RESOLVER_THREADS) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolver")
-        self._asked: dict[str, asyncio.Future[list[Address]]] = {}
+        self._lookups: dict[str, asyncio.Future[list[Address]]] = {}
 
     async def __call__(self, host: str) -> list[Address]:
         """Every address of `host`, in the system's order. Raises NotResolved."""
-        asked = self._asked.get(host)
-        if asked is None:
-            asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host)
-            self._asked[host] = asked
-            asked.add_done_callback(lambda done: self._forget(host, done))
-        return await asyncio.shield(asked)  # whoever gives up leaves the others theirs
+        lookup = self._lookups.get(host)
+        if lookup is None:
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _getaddrinfo, host)
+            self._lookups[host] = lookup
+            lookup.add_done_callback(lambda done: self._forget(host, done))
+        return await asyncio.shield(lookup)  # whoever gives up leaves the others theirs
 
     def _forget(self, host: str, done: asyncio.Future[list[Address]]) -> None:
-        del self._asked[host]
+        del self._lookups[host]
         if not done.cancelled():
             done.exception()  # nobody may be waiting any more: that is no reason for a warning
 
@@ -61,7 +61,7 @@ class Resolving:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _look_up(host: str) -> list[Address]:
+def _getaddrinfo(host: str) -> list[Address]:
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -73,10 +73,10 @@ def _look_up(host: str) -> list[Address]:
 class GuardedBackend(httpcore.AsyncNetworkBackend):
     """Dials what the policy permits. `max_answer` bounds the bytes read after each write; None: no bound."""
 
-    def __init__(self, *, allow: tuple[AllowRule, ...], resolve: Resolver, max_answer: int | None = None) -> None:
+    def __init__(self, *, allow: tuple[AllowRule, ...], resolve: Resolver, max_response: int | None = None) -> None:
         self._allow = allow
         self._resolve = resolve
-        self._max_answer = max_answer
+        self._max_response = max_response
 
     async def connect_tcp(
         self,
@@ -90,20 +90,20 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         failure: httpcore.ConnectError | httpcore.ConnectTimeout = NotResolved()
         for address in (await self._permitted(host, port))[:MAX_ADDRESSES]:
             try:
-                stream = await connect(str(address), port, timeout=timeout, most=self._max_answer)
+                stream = await connect(str(address), port, timeout=timeout, max_read=self._max_response)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
                 continue
             if self._is_this_machine(stream, address, port):
                 await stream.aclose()
-                raise Refused
+                raise AddressRefused
             return stream
         raise failure
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
     ) -> httpcore.AsyncNetworkStream:
-        raise Refused
+        raise AddressRefused
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -113,9 +113,9 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         found = [literal] if literal is not None else await self._resolve(host)
         permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
         if found and not permitted:
-            raise Refused
+            raise AddressRefused
         return permitted
 
     def _is_this_machine(self, stream: Stream, address: Address, port: int) -> bool:
         """A public address of this very machine leads to services that no firewall stands in front of."""
-        return stream.ours == stream.theirs and not any(rule.permits(address, port) for rule in self._allow)
+        return stream.local_host == stream.remote_host and not any(rule.permits(address, port) for rule in self._allow)

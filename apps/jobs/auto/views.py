@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
-from apps.core.api import AsyncEndpoint, json_response
+from apps.core.api import AsyncApiView, json_response
 from apps.core.idempotency import takes_key
 from apps.core.validation import checked
 from apps.jobs.auto.router import route
@@ -23,7 +23,7 @@ from apps.jobs.tasks.views import begin
 
 
 @takes_key(binds="job")
-class AutoView(AsyncEndpoint):
+class AutoView(AsyncApiView):
     @extend_schema(
         operation_id="auto",
         summary="Let the platform choose",

@@ -77,7 +77,7 @@ async def _written(write: Callable[..., None], claim: Claim, **values: Any) -> N
     except LeaseLost:
         # This process stood still for so long that a worker has taken the job over. It is charged there, once.
         log.warning("a synchronous job was taken over", extra={"job_id": claim.job_id})
-        idempotency.overtaken()
+        idempotency.mark_taken_over()
 
 
 async def _load(job: PageJob, claim: Claim) -> Loaded:

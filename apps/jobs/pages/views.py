@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi, trace
-from apps.core.api import AsyncEndpoint, json_response
+from apps.core.api import AsyncApiView, json_response
 from apps.core.idempotency import takes_key
 from apps.core.validation import checked
 from apps.jobs.kinds import Kind
@@ -29,7 +29,7 @@ _PRICE = "A page that was read costs 1 credit; one that gave nothing is free."
 _ASYNC = " With `async: true` the answer is a job, at once. " + _PRICE
 
 
-class _PageView(AsyncEndpoint):
+class _PageView(AsyncApiView):
     """Reads one page, in hand or as a job."""
 
     kind: ClassVar[Kind]
@@ -136,7 +136,7 @@ class ScreenshotView(_PageView):
 
 
 @takes_key(binds="job")
-class BatchView(AsyncEndpoint):
+class BatchView(AsyncApiView):
     @extend_schema(
         operation_id="quick_batch",
         summary="Scrape many pages",
@@ -161,7 +161,7 @@ class BatchView(AsyncEndpoint):
 
 
 @takes_key(binds="job")
-class CrawlView(AsyncEndpoint):
+class CrawlView(AsyncApiView):
     @extend_schema(
         operation_id="quick_crawl",
         summary="Crawl a site",

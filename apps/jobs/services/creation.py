@@ -58,7 +58,7 @@ def create_job(
         enqueued_at=None if sync else now,
     )
     if sync:
-        database.commit_without_waiting_for_the_disk()
+        database.commit_asynchronously()
     job.hold_reference = _hold(job, hold, agent_id, now)
     queued = {"progress_total": progress_total, "agent_id": agent_id, "request_id": request_ids.current()}
     started = [Happened("started", {"owner": this_process()})] if sync else []

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi, trace
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
 from apps.core.validation import checked
@@ -37,7 +37,7 @@ becomes `input_required` when the agent asks a human: see `/v1/jobs/{id}/respond
 
 
 @takes_key(binds="job")
-class TasksView(Endpoint):
+class TasksView(ApiView):
     @extend_schema(
         operation_id="create_task",
         summary="Give an agent a task",
@@ -81,7 +81,7 @@ def begin(workspace_id: uuid.UUID, request: Request) -> Job:
     return job
 
 
-class StepScreenshotView(Endpoint):
+class StepScreenshotView(ApiView):
     @extend_schema(
         operation_id="get_step_screenshot",
         summary="What a step saw",
@@ -100,7 +100,7 @@ class StepScreenshotView(Endpoint):
         return HttpResponse(png, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
-class JobRespondView(Endpoint):
+class JobRespondView(ApiView):
     @extend_schema(
         operation_id="respond_to_job",
         summary="Answer a job's question",

@@ -19,19 +19,19 @@ from django.utils import timezone
 
 from apps.webhooks import selectors
 from apps.webhooks.models import Endpoint
-from apps.webhooks.schedule import Failing, failed_again, is_given_up
+from apps.webhooks.schedule import FailurePeriod, after_failure, should_disable
 
 log = logging.getLogger(__name__)
 
 GONE = 410  # the receiver wants no more, ever
 # Within this time of the last failure another one changes nothing: the clock runs for days.
-_RESOLUTION = timedelta(minutes=1)
+_FAILURE_RESOLUTION = timedelta(minutes=1)
 # Longer than an attempt may take, and than what was claimed waits for its turn.
-LEASE = timedelta(seconds=60)
+CLAIM_TIME = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedDelivery:
     """A delivery that is ours until `until`, and all that is needed to make the attempt. `secrets` are sealed."""
 
     id: uuid.UUID
@@ -49,10 +49,10 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttemptOutcome:
     """What became of an attempt. `due_at`: when the next one is to be made; None: never."""
 
-    delivery: Claimed
+    delivery: ClaimedDelivery
     delivered: bool
     status_code: int | None
     error: str
@@ -70,7 +70,7 @@ class Outcome:
 # A crash of the database may undo the last moments, which repeats attempts; it loses no delivery. So nothing here waits
 # for the disk. And a table that is written to all the time has statistics that are always old: its rows are looked up.
 # In front of a statement, this costs no round trip: each would wait for the GIL while the event loop is busy.
-_AT_ONCE = "SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off;"
+_SETTINGS = "SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off;"
 
 _RECORD = """
 WITH told AS (
@@ -120,36 +120,36 @@ ORDER BY event.created_at
 """
 
 
-def record(outcomes: Sequence[Outcome]) -> None:
+def record(outcomes: Sequence[AttemptOutcome]) -> None:
     """Those whose claim is no longer the row's change nothing. Recording the same ones twice is recording them once."""
     if all(outcome.delivered for outcome in outcomes):
         _record(outcomes)
         return
     with transaction.atomic():
         ours = _record(outcomes)
-        _follow_health([outcome for outcome in outcomes if outcome.delivery.id in ours])
+        _update_health([outcome for outcome in outcomes if outcome.delivery.id in ours])
 
 
-def _record(outcomes: Sequence[Outcome]) -> set[uuid.UUID]:
+def _record(outcomes: Sequence[AttemptOutcome]) -> set[uuid.UUID]:
     rows = (
         (o.delivery.id, o.delivery.claim, o.status, o.due_at, o.status_code, o.error, o.duration_ms, o.ended_at)
         for o in outcomes
     )
     with connection.cursor() as cursor:
-        cursor.execute(_AT_ONCE + _RECORD, [list(column) for column in zip(*rows, strict=True)])
+        cursor.execute(_SETTINGS + _RECORD, [list(column) for column in zip(*rows, strict=True)])
         return {row[0] for row in cursor.fetchall()}
 
 
-def claim(rooms: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> list[Claimed]:
+def claim(limits: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> list[ClaimedDelivery]:
     """What is due of these endpoints: of each at most so many, those first that have been due for longest."""
     now = now or timezone.now()
-    claim_id, until = uuid.uuid4(), now + LEASE
+    claim_id, until = uuid.uuid4(), now + CLAIM_TIME
     values: dict[str, Any] = {"now": now, "claim": claim_id, "until": until, "lately": now - selectors.SECRET_GRACE}
     with connection.cursor() as cursor:
-        cursor.execute(_AT_ONCE + _CLAIM, {"endpoints": list(rooms), "rooms": list(rooms.values()), **values})
+        cursor.execute(_SETTINGS + _CLAIM, {"endpoints": list(limits), "rooms": list(limits.values()), **values})
         rows: list[Any] = cursor.fetchall()
     return [
-        Claimed(
+        ClaimedDelivery(
             *(delivery_id, claim_id, until, endpoint_id, workspace_id, url, made, event_id, type, at, data),
             secrets=tuple(bytes.fromhex(sealed) for sealed in secrets),
         )
@@ -157,7 +157,7 @@ def claim(rooms: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> lis
     ]
 
 
-def give_back(claimed: Sequence[Claimed]) -> None:
+def release(claimed: Sequence[ClaimedDelivery]) -> None:
     """Lets others have what was not begun."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -166,7 +166,7 @@ def give_back(claimed: Sequence[Claimed]) -> None:
         )
 
 
-def _follow_health(outcomes: Sequence[Outcome]) -> None:
+def _update_health(outcomes: Sequence[AttemptOutcome]) -> None:
     """Starts and follows the clocks of endpoints that only fail; disables those that failed for too long or answered
     410. `record` has stopped the clocks of the others. A success in the batch outweighs the failures beside it.
     """
@@ -175,21 +175,21 @@ def _follow_health(outcomes: Sequence[Outcome]) -> None:
     gone = {outcome.delivery.endpoint_id for outcome in outcomes if outcome.status_code == GONE}
     for endpoint_id in gone:
         _disable(endpoint_id, Endpoint.Reason.GONE, badly[endpoint_id])
-    _count({endpoint_id: at for endpoint_id, at in badly.items() if endpoint_id not in well | gone})
+    _record_failures({endpoint_id: at for endpoint_id, at in badly.items() if endpoint_id not in well | gone})
 
 
-def _count(failures: dict[uuid.UUID, datetime]) -> None:
+def _record_failures(failures: dict[uuid.UUID, datetime]) -> None:
     if not failures:
         return
     # Whoever else writes to the row just now counts too: a failure more or less makes no difference in five days.
     rows = Endpoint.objects.select_for_update(skip_locked=True, no_key=True).filter(id__in=list(failures))
     for endpoint in rows.only("failing_since", "last_failure_at", "status"):
         at, since, last = failures[endpoint.id], endpoint.failing_since, endpoint.last_failure_at
-        if since is not None and last is not None and at - last < _RESOLUTION:
+        if since is not None and last is not None and at - last < _FAILURE_RESOLUTION:
             continue
-        failing = failed_again(Failing(since, last) if since and last else None, now=at)
+        failing = after_failure(FailurePeriod(since, last) if since and last else None, now=at)
         Endpoint.objects.filter(id=endpoint.id).update(failing_since=failing.since, last_failure_at=failing.last)
-        if is_given_up(failing):
+        if should_disable(failing):
             _disable(endpoint.id, Endpoint.Reason.FAILING, at)
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts.models import Workspace
 from apps.core.errors import Conflict, NotFound
 from apps.webhooks import selectors
-from apps.webhooks.hints import tell_deliverers
+from apps.webhooks.hints import notify_deliverers
 from apps.webhooks.models import Delivery, Endpoint, OutboxEvent
 from apps.webhooks.services import secrets
 from apps.webhooks.services.outbox import record_test_event
@@ -53,7 +53,7 @@ def change(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, status: str | Non
         Endpoint.objects.filter(id=endpoint_id).exclude(status=Endpoint.Status.DELETED).update(**changes)
         endpoint.refresh_from_db()
     if endpoint.status == Endpoint.Status.ACTIVE:
-        tell_deliverers(workspace_id, [endpoint_id])  # what was pending when it was disabled goes on
+        notify_deliverers(workspace_id, [endpoint_id])  # what was pending when it was disabled goes on
     return endpoint
 
 
@@ -88,5 +88,5 @@ def redeliver(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, delivery_id: u
     # Whoever is at work on it right now finds their claim gone, and their outcome changes nothing.
     delivery.round_began, delivery.claim = delivery.attempts, None
     delivery.save(update_fields=["status", "due_at", "round_began", "claim"])
-    tell_deliverers(workspace_id, [endpoint_id])
+    notify_deliverers(workspace_id, [endpoint_id])
     return delivery

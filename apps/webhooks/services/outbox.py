@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core.ids import new_event_id
 from apps.webhooks import catalogue
-from apps.webhooks.hints import tell_deliverers
+from apps.webhooks.hints import notify_deliverers
 from apps.webhooks.models import Endpoint, OutboxEvent
 
 # On the way of every call that makes or ends an agent: one round trip, and one look into an index where nobody listens.
@@ -61,5 +61,5 @@ def _record(
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         deliveries = dict(cursor.fetchall())
-    tell_deliverers(workspace_id, deliveries)
+    notify_deliverers(workspace_id, deliveries)
     return event, deliveries

@@ -15,7 +15,7 @@ from apps.webhooks.models import Endpoint
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 20
+_BATCH = 20
 
 
 def notify(*, now: datetime | None = None) -> int:
@@ -25,7 +25,7 @@ def notify(*, now: datetime | None = None) -> int:
     """
     owed = Endpoint.objects.filter(status=Endpoint.Status.DISABLED, notified_at=None).select_related("workspace")
     sent = 0
-    for endpoint in owed.order_by("disabled_at")[:_AT_ONCE]:
+    for endpoint in owed.order_by("disabled_at")[:_BATCH]:
         try:
             _send(endpoint)
         except (SMTPException, OSError) as error:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from apps.webhooks.models import Endpoint
 
-_AT_ONCE = 1000
+_BATCH = 1000
 
 _OLD = "SELECT id FROM webhooks_outboxevent WHERE created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED"
 # What belongs to an event goes first: the database itself does not cascade.
@@ -35,7 +35,7 @@ def purge(*, now: datetime | None = None) -> int:
 @transaction.atomic
 def _purge_some(before: datetime) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(_OLD, [before, _AT_ONCE])
+        cursor.execute(_OLD, [before, _BATCH])
         ids = [row[0] for row in cursor.fetchall()]
         for statement in _PURGE if ids else ():
             cursor.execute(statement, [ids])

@@ -23,9 +23,9 @@ def current_secret(*, workspace_id: uuid.UUID) -> str:
     """The workspace's secret, which is made when it is asked for first."""
     known = selectors.secrets(workspace_ids=[workspace_id]).get(workspace_id)
     if not known:
-        _make(workspace_id, timezone.now())
+        _create_if_missing(workspace_id, timezone.now())
         known = selectors.secrets(workspace_ids=[workspace_id])[workspace_id]
-    return selectors.opened(workspace_id, known)[0]
+    return selectors.unsealed(workspace_id, known)[0]
 
 
 @transaction.atomic
@@ -38,11 +38,11 @@ def rotate_secret(*, workspace_id: uuid.UUID, now: datetime | None = None) -> st
         raise Conflict(f"The secret was rotated {MAX_RETIRED} times in the last 24 hours. Wait for the oldest to go.")
     ours.filter(retired_at__lte=now - SECRET_GRACE).delete()
     ours.filter(retired_at=None).update(retired_at=now)
-    _make(workspace_id, now)
+    _create_if_missing(workspace_id, now)
     return current_secret(workspace_id=workspace_id)
 
 
-def _make(workspace_id: uuid.UUID, now: datetime) -> None:
+def _create_if_missing(workspace_id: uuid.UUID, now: datetime) -> None:
     """Does nothing when there is a current one: of two at once the first wins."""
     sealed = sealing.seal(signing.new_secret().encode(), context=selectors.secret_context(workspace_id))
     with connection.cursor() as cursor:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.accounts import services
-from apps.accounts.management.workspaces import named
+from apps.accounts.management.workspaces import get_workspace
 
 
 class Command(BaseCommand):
@@ -20,4 +20,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, workspace: str, name: str, **options: Any) -> None:
         if not 1 <= len(name) <= 100:
             raise CommandError("--name must have 1 to 100 characters.")
-        self.stdout.write(services.mint_key(workspace_id=named(workspace).id, name=name).secret)
+        self.stdout.write(services.mint_key(workspace_id=get_workspace(workspace).id, name=name).secret)

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.accounts.management.workspaces import named
+from apps.accounts.management.workspaces import get_workspace
 from apps.billing import services
-from apps.billing.management.amounts import MOST, checked_reason
+from apps.billing.management.amounts import MAX_CREDITS, checked_reason
 from apps.core.errors import InsufficientCredit
 
 
@@ -25,11 +25,11 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, workspace: str, credits: int, reason: str, reference: str | None, **options: Any
     ) -> None:
-        if credits == 0 or abs(credits) > MOST:
-            raise CommandError(f"CREDITS must be from -{MOST} to {MOST}, and not 0.")
+        if credits == 0 or abs(credits) > MAX_CREDITS:
+            raise CommandError(f"CREDITS must be from -{MAX_CREDITS} to {MAX_CREDITS}, and not 0.")
         try:
             entry = services.adjust(
-                workspace_id=named(workspace).id,
+                workspace_id=get_workspace(workspace).id,
                 amount=credits,
                 reference=f"adjustment:{reference or uuid.uuid4()}",
                 description=checked_reason(reason),

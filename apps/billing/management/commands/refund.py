@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.accounts.management.workspaces import named
+from apps.accounts.management.workspaces import get_workspace
 from apps.billing import services
 from apps.billing.management.amounts import checked_amount, checked_reason
 from apps.core.errors import InsufficientCredit
@@ -30,7 +30,7 @@ class Command(BaseCommand):
     ) -> None:
         try:
             entry = services.refund(
-                workspace_id=named(workspace).id,
+                workspace_id=get_workspace(workspace).id,
                 amount=checked_amount(credits),
                 reference=f"refund:{reference or uuid.uuid4()}",
                 description=checked_reason(reason),

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.accounts.management.workspaces import named
+from apps.accounts.management.workspaces import get_workspace
 from apps.billing import services
 from apps.billing.management.amounts import checked_amount, checked_reason
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         entry = services.top_up(
-            workspace_id=named(workspace).id,
+            workspace_id=get_workspace(workspace).id,
             amount=checked_amount(credits),
             reference=f"top_up:{reference or uuid.uuid4()}",
             description=checked_reason(reason),

@@ -18,7 +18,7 @@ import httpcore
 import httpx2
 from django.conf import settings
 
-from apps.core.outgoing.network import GuardedBackend, Refused, Resolving
+from apps.core.outgoing.network import AddressRefused, GuardedBackend, ThreadedResolver
 from apps.jobs.tasks.llm import verdicts
 from apps.jobs.tasks.llm.names import Provider
 from apps.jobs.tasks.llm.verdicts import Trouble
@@ -53,7 +53,9 @@ class PatientTransport(httpx2.AsyncBaseTransport):
         self._sleep = sleep
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_certificates(),
-            network_backend=GuardedBackend(allow=settings.ALLOW_ADDRESSES, resolve=_resolving(), max_answer=MAX_ANSWER),
+            network_backend=GuardedBackend(
+                allow=settings.ALLOW_ADDRESSES, resolve=_resolving(), max_response=MAX_ANSWER
+            ),
             max_connections=4,
             keepalive_expiry=20.0,
         )
@@ -92,7 +94,7 @@ class PatientTransport(httpx2.AsyncBaseTransport):
                     await answer.aclose()
         except TimeoutError:
             return None, Trouble("LLM_ERROR", f"The provider gave no answer within {self._seconds:g} s.", again=True)
-        except Refused as error:
+        except AddressRefused as error:
             return None, Trouble("LLM_ERROR", f"The provider can't be reached: {error}")
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             said = self.without_secrets(str(error) or type(error).__name__)[: verdicts.MAX_WORDS]
@@ -133,5 +135,5 @@ def _certificates() -> ssl.SSLContext:
 
 
 @functools.cache
-def _resolving() -> Resolving:
-    return Resolving()
+def _resolving() -> ThreadedResolver:
+    return ThreadedResolver()
