@@ -11,7 +11,7 @@ import json
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from apps.core import errors, request_ids
+from apps.core import errors, tracing
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -59,7 +59,7 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         error = errors.BadRequest("The request is not valid HTTP, or its head is larger than 64 KiB.")
-        request_id = request_ids.choose(None)
+        request_id = tracing.choose_request_id(None)
         body = json.dumps(errors.envelope(error, request_id=request_id)).encode()
         head = (
             "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"

@@ -176,7 +176,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": [],  # the authentication itself refuses whoever has no key
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["apps.core.parsers.StrictJSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.negotiation.AlwaysJSON",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.parsers.AlwaysJSON",
     "DEFAULT_METADATA_CLASS": None,  # no OPTIONS
     "DEFAULT_SCHEMA_CLASS": "apps.core.openapi.Schema",
     "EXCEPTION_HANDLER": "apps.core.exception_handler.handle",
@@ -200,7 +200,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "JobStatusName": "apps.jobs.models.Job.Status",
         "JobKind": "apps.jobs.models.Job.Kind",
         "CheckoutStatus": "apps.billing.models.Checkout.Status",
-        "WebhookEventType": "apps.webhooks.catalogue.TYPES",
+        "WebhookEventType": "apps.webhooks.models.EVENT_TYPES",
         "WebhookStatus": "apps.webhooks.serializers.STATUSES",
         "DeliveryStatus": "apps.webhooks.models.Delivery.Status",
     },

@@ -23,7 +23,7 @@ from django.urls import Resolver404, resolve
 
 from apps.accounts.authentication import caller_of
 from apps.accounts.selectors import Caller
-from apps.core import errors, idempotency, ratelimit_buckets, ratelimits, request_ids, trace
+from apps.core import errors, idempotency, ratelimit_buckets, ratelimits, tracing
 from apps.core import idempotency_records as records
 from apps.core.idempotency import KeyedExecution, StoredResponse
 from apps.core.middleware import Handler, error_response
@@ -103,7 +103,7 @@ def admit(request: HttpRequest, view: object) -> Admission:
     admission = Admission()
     try:
         caller = caller_of(request)
-        trace.bind(workspace_id=caller.workspace_id)
+        tracing.bind(workspace_id=caller.workspace_id)
         admission.decision = _count_request(request, caller)
         if admission.decision is not None and not admission.decision.allowed:
             raise errors.TooManyRequests(
@@ -113,7 +113,7 @@ def admit(request: HttpRequest, view: object) -> Admission:
             )
         _look_at_key(admission, request, view, caller)
     except errors.ApiError as error:
-        admission.response = error_response(error, request_ids.current())
+        admission.response = error_response(error, tracing.request_id())
     return admission
 
 
@@ -185,7 +185,7 @@ def _in_one_transaction(execution: KeyedExecution, respond: Callable[[], HttpRes
     if response.status_code >= 400:
         records.discard(execution)
     elif taken_over:
-        return error_response(errors.IdempotencyInProgress(), request_ids.current())
+        return error_response(errors.IdempotencyInProgress(), tracing.request_id())
     return response
 
 

@@ -8,7 +8,7 @@ from rest_framework.renderers import JSONRenderer
 
 from apps.agents import serializers
 from apps.agents.models import Agent
-from apps.core import errors, request_ids
+from apps.core import errors, tracing
 from apps.core.idempotency import StoredResponse, Unresolved
 
 _FAILURES = {kind.code: kind for kind in (errors.UpstreamUnavailable, errors.UpstreamTimeout)}
@@ -29,7 +29,7 @@ def outcome(agent_id: str) -> StoredResponse | Unresolved:
 
 
 def _refusal(error: errors.ApiError) -> StoredResponse:
-    return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
+    return _answer(error.status, errors.envelope(error, request_id=tracing.request_id()))
 
 
 def _answer(status: int, body: object) -> StoredResponse:

@@ -20,10 +20,10 @@ from apps.agents.models import Agent
 from apps.agents.services import provisioning, sweeps, termination
 from apps.core import errors, openapi
 from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_agent_id
 from apps.core.pagination import CursorQuery
-from apps.core.validation import checked
 
 _TAG = ["Agents"]
 _MISSING = (errors.InvalidId, errors.NotFound)

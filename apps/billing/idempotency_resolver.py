@@ -8,7 +8,7 @@ from rest_framework.renderers import JSONRenderer
 
 from apps.billing import serializers
 from apps.billing.models import Checkout
-from apps.core import errors, request_ids
+from apps.core import errors, tracing
 from apps.core.idempotency import StoredResponse, Unresolved
 
 
@@ -21,7 +21,7 @@ def outcome(checkout_id: str) -> StoredResponse | Unresolved:
         return Unresolved.RUNNING
     if not checkout.session_id:
         error = errors.UpstreamUnavailable(checkout.problem)
-        return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
+        return _answer(error.status, errors.envelope(error, request_id=tracing.request_id()))
     return _answer(HTTPStatus.CREATED, serializers.checkout_body(checkout))
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 
 from apps.billing import chain
 from apps.billing.models import CreditAccount, LedgerEntry
-from apps.core.snapshots import read_snapshot
+from apps.core.database import read_snapshot
 
 # The first hold that its entries don't bear out: one `:hold` entry, and a capture and a release as its end says.
 _WRONG_HOLD = """

@@ -16,10 +16,10 @@ from apps.billing import offers, selectors, serializers, stripe_api, stripe_fact
 from apps.billing.services import checkouts, payments
 from apps.core import errors, openapi
 from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
 from apps.core.pagination import CursorQuery
-from apps.core.validation import checked
 
 
 class CreditsView(ApiView):

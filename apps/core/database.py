@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from django.db import InterfaceError, OperationalError, connection
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 # PostgreSQL's codes for: stopped by its administrator, stopped by a crash of a neighbour, starting or stopping, full.
 _AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
@@ -26,3 +29,14 @@ def commit_asynchronously() -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit TO off")
+
+
+@contextmanager
+def read_snapshot() -> Iterator[None]:
+    """All reads inside see one snapshot of the database, so checks can run while others write."""
+    inside_another = connection.in_atomic_block
+    with transaction.atomic():
+        if not inside_another:  # the isolation level can be set only before the first query
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield

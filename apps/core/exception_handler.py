@@ -12,7 +12,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from apps.core import database, errors, request_ids
+from apps.core import database, errors, tracing
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def handle(raised: Exception, context: dict[str, Any]) -> Response:
         log.error("unhandled exception", exc_info=raised)
         error = errors.InternalError()
     log_if_unreachable(error, raised)
-    body = errors.envelope(error, request_id=request_ids.current())
+    body = errors.envelope(error, request_id=tracing.request_id())
     return Response(body, status=error.status, headers=error.headers)
 
 

@@ -4,10 +4,14 @@ is neither.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rest_framework import serializers
+from rest_framework.request import Request
+
+from apps.core.errors import ValidationFailed
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -65,3 +69,20 @@ class StrictBooleanField(serializers.BooleanField):
         if not isinstance(data, bool):
             raise serializers.ValidationError("must be true or false")
         return data
+
+
+def checked(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The body's known fields. An explicit null counts as absent; no body counts as `{}`. Raises ValidationFailed."""
+    data = request.data
+    if not isinstance(data, dict):
+        raise ValidationFailed({"body": ["must be a JSON object"]})
+    values: dict[str, Any] = _instance(serializer).run_validation(
+        {name: value for name, value in data.items() if value is not None}
+    )
+    return values
+
+
+@functools.cache
+def _instance(serializer: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """Made once: creating a serializer copies all its fields, and validation does not change it."""
+    return serializer()

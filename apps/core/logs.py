@@ -11,7 +11,7 @@ import logging
 import re
 from datetime import UTC, datetime
 
-from apps.core import request_ids, trace
+from apps.core import tracing
 
 _BEFORE = re.compile(r"/api/v1/cdp/|/live/")
 _CAPABILITY = re.compile(rf'({_BEFORE.pattern})[^\s"\\]+')
@@ -48,9 +48,9 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if request_id := request_ids.current():
+        if request_id := tracing.request_id():
             line["request_id"] = request_id
-        line.update(trace.current())
+        line.update(tracing.ids())
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

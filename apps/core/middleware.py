@@ -11,7 +11,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from apps.core import errors, metrics, request_ids, trace
+from apps.core import errors, metrics, tracing
 from apps.core.logs import redacted_path
 
 access_log = logging.getLogger("browsa.access")
@@ -48,9 +48,9 @@ class EnvelopeMiddleware:
         return self._finish(request, response, request_id, started)
 
     def _begin(self, request: HttpRequest) -> tuple[float, str]:
-        request_id = request_ids.choose(request.headers.get(request_ids.HEADER))
-        request_ids.bind(request_id)
-        trace.begin()
+        request_id = tracing.choose_request_id(request.headers.get(tracing.REQUEST_ID_HEADER))
+        tracing.bind_request_id(request_id)
+        tracing.clear()
         return time.perf_counter(), request_id
 
     def _finish(
@@ -58,7 +58,7 @@ class EnvelopeMiddleware:
     ) -> HttpResponseBase:
         if response.status_code >= 400 and not _is_json(response) and not _for_people(request):
             response = _enveloped(response, request_id, request.path)
-        response[request_ids.HEADER] = request_id
+        response[tracing.REQUEST_ID_HEADER] = request_id
         path = redacted_path(request.path)
         seconds = time.perf_counter() - started
         metrics.count_request(request, response.status_code, seconds)
@@ -83,7 +83,7 @@ def too_large_response(request: HttpRequest) -> HttpResponseBase | None:
     too_large = announced.isdigit() and int(announced) > settings.MAX_BODY_BYTES
     if not too_large and not request.META.get(BODY_TOO_LARGE):
         return None
-    return error_response(errors.PayloadTooLarge(headers={"Connection": "close"}), request_ids.current())
+    return error_response(errors.PayloadTooLarge(headers={"Connection": "close"}), tracing.request_id())
 
 
 def error_response(error: errors.ApiError, request_id: str) -> JsonResponse:

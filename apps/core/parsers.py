@@ -1,13 +1,16 @@
-"""A JSON parser that lets through only what every layer behind it can hold."""
+"""JSON bodies: a parser that accepts only values that PostgreSQL can store, and content negotiation."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 from apps.core.errors import BadRequest
 
@@ -79,3 +82,13 @@ def _check_text(text: str) -> None:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise BadRequest("The body holds half of a surrogate pair.") from error
+
+
+class AlwaysJSON(DefaultContentNegotiation):
+    """Ignores `Accept`: the API has one media type, and a 406 would help no client."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> Any:
+        first = next(iter(renderers))
+        return first, first.media_type

@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework.renderers import JSONRenderer
 
-from apps.core import errors, request_ids
+from apps.core import errors, tracing
 from apps.core.idempotency import StoredResponse, Unresolved
 from apps.jobs import results
 from apps.jobs.models import Job
@@ -31,7 +31,7 @@ def outcome(job_id: str) -> StoredResponse | Unresolved:
             return _answer(HTTPStatus.OK, results.of(job))
         case Job.Status.FAILED:
             error = _FAILURES.get(job.error_code, errors.InternalError)(job.error_message)
-            return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
+            return _answer(error.status, errors.envelope(error, request_id=tracing.request_id()))
         case Job.Status.CANCELLED:
             return Unresolved.NOT_STARTED  # its client hung up, nothing was charged: this is the call it repeats
     return Unresolved.RUNNING

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.billing.models import Hold
-from apps.core.snapshots import read_snapshot
+from apps.core.database import read_snapshot
 from apps.jobs.lifecycle import TERMINAL, EventType, IllegalEvent
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.projection import FIELDS, Event, State, fold

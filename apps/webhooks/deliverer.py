@@ -24,12 +24,12 @@ from django.utils import timezone
 from apps.core.database_threads import DatabaseThreads
 from apps.core.hints import listen
 from apps.core.outgoing.client import Channel, OutgoingClient
-from apps.webhooks import hints, selectors
+from apps.webhooks import selectors
 from apps.webhooks.attempt import TIMEOUT_SECONDS, attempt
-from apps.webhooks.hints import EndpointRef
 from apps.webhooks.lanes import EndpointLane, EndpointLanes, Health
 from apps.webhooks.services import delivery_claims
 from apps.webhooks.services.delivery_claims import AttemptOutcome, ClaimedDelivery
+from apps.webhooks.services.outbox import HINT_CHANNEL, EndpointRef, parse_hint
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Deliverer:
     async def _run(self) -> None:
         """Until it is told to stop. Raises what nobody foresaw."""
         self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
-        works = (self._record_loop(), self._claim_loop(), listen(hints.CHANNEL, self._on_hint), self._poll_loop())
+        works = (self._record_loop(), self._claim_loop(), listen(HINT_CHANNEL, self._on_hint), self._poll_loop())
         tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -221,7 +221,7 @@ class Deliverer:
             await self._channels.pop(lane).close()
 
     def _on_hint(self, message: bytes) -> None:
-        self._mark_due(list(hints.read(message)))
+        self._mark_due(list(parse_hint(message)))
 
     def _mark_due(self, owned: list[EndpointRef]) -> None:
         if owned and not self._stopping:

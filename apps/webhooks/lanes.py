@@ -13,8 +13,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
 
-from apps.webhooks.hints import EndpointRef
 from apps.webhooks.services.delivery_claims import ClaimedDelivery
+from apps.webhooks.services.outbox import EndpointRef
 
 HEALTHY_LIMIT = 8
 UNPROVEN_LIMIT = 2

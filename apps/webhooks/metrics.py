@@ -1,8 +1,9 @@
-"""The webhooks' part of `/metrics`."""
+"""What `/metrics` and `/readyz` report about webhooks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
@@ -24,3 +25,8 @@ def read() -> Iterator[Metric]:
         "browsa_webhook_oldest_due_seconds", "For how long the oldest unsent delivery has been due.", [((), oldest)]
     )
     yield _attempts.family()
+
+
+def readiness() -> dict[str, Any]:
+    """A detail for the operator. Late deliveries do not make the installation unready: agents still start."""
+    return {"oldest_due_seconds": round(selectors.oldest_due_seconds(), 1)}

@@ -14,6 +14,23 @@ from django.utils import timezone
 from apps.accounts.models import Workspace
 from apps.core.ids import new_event_id
 
+TEST_EVENT = "webhook.test"
+
+# The event catalogue of the specification: the types that a webhook can receive.
+EVENT_TYPES: tuple[str, ...] = (
+    "agent.provisioned",
+    "agent.destroyed",
+    "agent.failed",
+    "agent.session.started",
+    "agent.session.ended",
+    "agent.renewed",
+    "agent.renewal_failed",
+    "job.completed",
+    "job.failed",
+    "job.input_required",
+    TEST_EVENT,
+)
+
 
 class OutboxEvent(models.Model):
     """One event of the seed's catalogue. `data` has the shape that the catalogue gives for its `type`."""

@@ -12,8 +12,7 @@ from apps.core.fields import StrictCharField, StrictChoiceField
 from apps.core.outgoing import urls
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
-from apps.webhooks import catalogue
-from apps.webhooks.models import Attempt, Delivery, Endpoint
+from apps.webhooks.models import EVENT_TYPES, Attempt, Delivery, Endpoint
 
 STATUSES = ("active", "disabled")
 _URL_HELP = "http or https, without user name or password, leading to a public address."
@@ -33,7 +32,7 @@ class ReceiverUrlField(StrictCharField):
 
 
 class EventTypesField(serializers.ListField):
-    child = StrictChoiceField(choices=catalogue.TYPES)
+    child = StrictChoiceField(choices=EVENT_TYPES)
 
     def to_internal_value(self, data: Any) -> list[str]:
         if not isinstance(data, list):
@@ -60,7 +59,7 @@ class ChangeWebhookSerializer(serializers.Serializer[Any]):
 class WebhookSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = serializers.CharField()
-    events = serializers.ListField(child=serializers.ChoiceField(choices=catalogue.TYPES), help_text=_EVENTS_HELP)
+    events = serializers.ListField(child=serializers.ChoiceField(choices=EVENT_TYPES), help_text=_EVENTS_HELP)
     description = serializers.CharField()
     status = serializers.ChoiceField(choices=STATUSES)
     disabled_reason = serializers.ChoiceField(

@@ -9,10 +9,10 @@ from rest_framework.response import Response
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
 from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
 from apps.core.pagination import CursorQuery
-from apps.core.validation import checked
 from apps.webhooks import selectors, serializers
 from apps.webhooks.services import endpoints, secrets
 

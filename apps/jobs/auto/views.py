@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
 from apps.core.api import AsyncApiView, json_response
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
-from apps.core.validation import checked
 from apps.jobs.auto.router import route
 from apps.jobs.auto.serializers import AutoSerializer, RoutedJobSerializer, RoutedScrapeSerializer
 from apps.jobs.pages.sync_execution import read_page

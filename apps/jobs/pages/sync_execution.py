@@ -14,7 +14,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from apps.core import idempotency, trace
+from apps.core import idempotency, tracing
 from apps.core.errors import Conflict
 from apps.jobs.kinds import Kind
 from apps.jobs.models import Job
@@ -37,7 +37,7 @@ async def read_page(*, workspace_id: uuid.UUID, kind: Kind, params: dict[str, An
     cancelled over the API meanwhile.
     """
     job = await _begin(workspace_id, kind, params)
-    trace.bind(job_id=job.id)
+    tracing.bind(job_id=job.id)
     claim = Claim.of(job)
     try:
         loaded = await _load(PageJob(job.id, workspace_id, kind, params, job.page_credits), claim)

@@ -13,10 +13,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from apps.accounts.authentication import workspace_of
-from apps.core import errors, openapi, trace
+from apps.core import errors, openapi, tracing
 from apps.core.api import AsyncApiView, json_response
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
-from apps.core.validation import checked
 from apps.jobs.kinds import Kind
 from apps.jobs.pages import serializers as wire
 from apps.jobs.pages import services, sync_execution
@@ -189,5 +189,5 @@ class CrawlView(AsyncApiView):
 
 async def _accepted(workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any], pages: int = 1) -> HttpResponse:
     job = await sync_to_async(services.begin)(workspace_id=workspace_id, kind=kind, params=params, pages=pages)
-    trace.bind(job_id=job.id)
+    tracing.bind(job_id=job.id)
     return json_response(accepted_body(job), status=HTTPStatus.ACCEPTED)

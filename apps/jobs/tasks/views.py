@@ -13,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
-from apps.core import errors, openapi, trace
+from apps.core import errors, openapi, tracing
 from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
-from apps.core.validation import checked
 from apps.jobs.models import Job
 from apps.jobs.selectors import job
 from apps.jobs.serializers import AcceptedJobSerializer, JobSerializer, accepted_body, full_body
@@ -77,7 +77,7 @@ def begin(workspace_id: uuid.UUID, request: Request) -> Job:
     params: dict[str, Any] = checked(TaskSerializer, request)
     key, metadata = params.pop("llm_api_key"), params.pop("metadata", None)
     job = services.begin(workspace_id=workspace_id, params=params, key=key, metadata=metadata)
-    trace.bind(job_id=job.id)
+    tracing.bind(job_id=job.id)
     return job
 
 

@@ -19,7 +19,7 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import InterfaceError, OperationalError
 
 from apps.agents import page_client as runner
-from apps.core import request_ids, trace
+from apps.core import tracing
 from apps.core.database_threads import DatabaseThreads
 from apps.jobs import selectors
 from apps.jobs.kinds import LANE_OF, LANES, Lane
@@ -99,11 +99,11 @@ class Worker:
             runner.get_loop().run_forever()
 
     async def _do(self, claim: Claim, lane: Lane) -> None:
-        trace.bind(workspace_id=claim.workspace_id, job_id=claim.job_id)  # the task's own context
+        tracing.bind(workspace_id=claim.workspace_id, job_id=claim.job_id)  # the task's own context
         async with ThreadSensitiveContext(executor=self._threads):
             try:
                 job = await sync_to_async(Job.objects.get)(id=claim.job_id)
-                request_ids.bind(await sync_to_async(selectors.request_id)(job_id=job.id))
+                tracing.bind_request_id(await sync_to_async(selectors.request_id)(job_id=job.id))
                 async with claim_heartbeat.kept(claim) as lease:
                     await self._execute(job, lease, lane)
             except LeaseLost:

@@ -13,10 +13,9 @@ from django.utils import timezone
 from apps.accounts.models import Workspace
 from apps.core.errors import Conflict, NotFound
 from apps.webhooks import selectors
-from apps.webhooks.hints import notify_deliverers
 from apps.webhooks.models import Delivery, Endpoint, OutboxEvent
 from apps.webhooks.services import secrets
-from apps.webhooks.services.outbox import record_test_event
+from apps.webhooks.services.outbox import notify_deliverers, record_test_event
 
 MAX_ENDPOINTS = 20
 

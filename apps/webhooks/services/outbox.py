@@ -1,19 +1,25 @@
-"""Writes to the outbox: an event, and in the same statement a delivery for every endpoint that wants it."""
+"""The outbox: appends an event with its deliveries in one statement, and wakes the deliverers."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.utils import timezone
 
+from apps.core.hints import publish_on_commit
 from apps.core.ids import new_event_id
-from apps.webhooks import catalogue
-from apps.webhooks.hints import notify_deliverers
-from apps.webhooks.models import Endpoint, OutboxEvent
+from apps.webhooks.models import TEST_EVENT, Endpoint, OutboxEvent
+
+HINT_CHANNEL = "browsa:webhooks"
+
+# The ids of an endpoint and of its workspace.
+EndpointRef = tuple[uuid.UUID, uuid.UUID]
 
 # On the way of every call that makes or ends an agent: one round trip, and one look into an index where nobody listens.
 _RECORD = """
@@ -40,7 +46,7 @@ def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) ->
 def record_test_event(endpoint: Endpoint) -> tuple[OutboxEvent, uuid.UUID | None]:
     """`webhook.test` for this endpoint alone, whatever types it wants; with its delivery, unless it isn't active."""
     data = {"message": "This is a test event. Your webhook works if you can verify its signature."}
-    event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, catalogue.TEST, data, only=endpoint.id)
+    event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, TEST_EVENT, data, only=endpoint.id)
     return event, deliveries.get(endpoint.id)
 
 
@@ -63,3 +69,18 @@ def _record(
         deliveries = dict(cursor.fetchall())
     notify_deliverers(workspace_id, deliveries)
     return event, deliveries
+
+
+def notify_deliverers(workspace_id: uuid.UUID, endpoint_ids: Iterable[uuid.UUID]) -> None:
+    """Publishes after the commit which endpoints have due deliveries. Without Redis, deliverers poll every second."""
+    named = " ".join(str(endpoint_id) for endpoint_id in endpoint_ids)
+    if named:
+        publish_on_commit(HINT_CHANNEL, f"{workspace_id} {named}")
+
+
+def parse_hint(message: bytes) -> Iterator[EndpointRef]:
+    """The endpoints that a hint names; none if the hint is malformed."""
+    with suppress(ValueError):
+        workspace_id, *endpoint_ids = (uuid.UUID(part) for part in message.decode("ascii").split())
+        for endpoint_id in endpoint_ids:
+            yield endpoint_id, workspace_id
