@@ -1,4 +1,4 @@
-"""One attempt: signed, sent, and judged by what came back."""
+"""One attempt to deliver: sign the event, send it, and derive the outcome from the response."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ USER_AGENT = "Browsa-Webhooks/1.0"
 async def attempt(
     delivery: ClaimedDelivery, channel: Channel, *, allow: tuple[AllowRule, ...], seconds: float = TIMEOUT_SECONDS
 ) -> AttemptOutcome:
-    """Makes it. Whatever goes wrong is an outcome."""
+    """Sends the delivery once. Every failure becomes an outcome."""
     begun, began_at = time.perf_counter(), timezone.now()
     try:
-        answer: OutgoingResponse | RequestFailed = await _post(
+        response: OutgoingResponse | RequestFailed = await _send(
             delivery, channel, allow=allow, at=began_at, seconds=seconds
         )
     except RequestFailed as error:
-        answer = error
+        response = error
     took = time.perf_counter() - begun
     return judge(
         delivery,
-        answer,
+        response,
         ended_at=began_at + timedelta(seconds=took),
         took=took,
         jitter=random.random(),  # noqa: S311
     )
 
 
-async def _post(
+async def _send(
     delivery: ClaimedDelivery, channel: Channel, *, allow: tuple[AllowRule, ...], at: datetime, seconds: float
 ) -> OutgoingResponse:
+    """Raises RequestFailed, also when the URL or the secrets do not allow a request."""
     try:
         destination = urls.check(delivery.url, allow)
     except urls.BadUrl as error:
@@ -72,35 +73,33 @@ async def _post(
 
 def judge(
     delivery: ClaimedDelivery,
-    answer: OutgoingResponse | RequestFailed,
+    response: OutgoingResponse | RequestFailed,
     *,
     ended_at: datetime,
     took: float,
     jitter: float,
 ) -> AttemptOutcome:
-    """2xx is success and everything else is not. Pure."""
-    status = answer.status if isinstance(answer, OutgoingResponse) else None
+    """A 2xx status is a success, everything else a failure. Pure."""
+    status = None if isinstance(response, RequestFailed) else response.status
     delivered = status is not None and 200 <= status < 300
-    retry_after = answer.retry_after if isinstance(answer, OutgoingResponse) else ""
-    again = None
+    if isinstance(response, RequestFailed):
+        error = str(response).replace("\x00", "")[:300]  # PostgreSQL's text can't store NUL
+    elif 300 <= response.status < 400:
+        error = f"answered {status}: redirects are not followed"
+    elif status == GONE:
+        error = "answered 410: the webhook was disabled"
+    else:
+        error = "" if delivered else f"answered {status}"
+    due_at = None
     if not delivered and status != GONE:
-        again = next_attempt(made=delivery.made + 1, now=ended_at, jitter=jitter, retry_after=retry_after)
+        retry_after = "" if isinstance(response, RequestFailed) else response.retry_after
+        due_at = next_attempt(made=delivery.made + 1, now=ended_at, jitter=jitter, retry_after=retry_after)
     return AttemptOutcome(
         delivery=delivery,
         delivered=delivered,
         status_code=status,
-        error="" if delivered else _complaint(answer),
+        error=error,
         duration_ms=round(took * 1000),
         ended_at=ended_at,
-        due_at=again,
+        due_at=due_at,
     )
-
-
-def _complaint(answer: OutgoingResponse | RequestFailed) -> str:
-    if isinstance(answer, RequestFailed):
-        return str(answer).replace("\x00", "")[:300]  # PostgreSQL's text can't hold it
-    if 300 <= answer.status < 400:
-        return f"answered {answer.status}: redirects are not followed"
-    if answer.status == GONE:
-        return "answered 410: the webhook was disabled"
-    return f"answered {answer.status}"

@@ -1,8 +1,8 @@
-"""The deliverer of a worker process: one event loop on a thread of its own, and two for the database.
+"""The deliverer of a worker process: one event loop on its own thread, and two threads for the database.
 
-Hints on Redis name endpoints that have something due; once a second it looks for itself, so without Redis (and
-without beat) deliveries are a second later. It claims and records as fast as the database answers: what lanes have
-room for is claimed together, and outcomes that came meanwhile are recorded together.
+Hints on Redis name endpoints that have due deliveries. Once a second the deliverer also polls the database, so without
+Redis (and without beat) deliveries are a second later. Claims and outcomes go to the database in batches: one claim
+for all lanes that have capacity, and one statement for the outcomes that have gathered.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from apps.webhooks.services.outbox import HINT_CHANNEL, EndpointRef, parse_hint
 
 log = logging.getLogger(__name__)
 
-DATABASE_THREADS = 2  # one records while another claims
+DATABASE_THREADS = 2  # one records while the other claims
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
-# While every lane is busy outcomes may gather for so long: fewer, larger statements.
+# While every lane is busy, outcomes gather for this long: fewer, larger statements.
 GATHER_SECONDS = 0.01
-# Connections of an endpoint that has had nothing for so long are closed; that it was failing is remembered for longer.
+# An endpoint's connections close after this long without a delivery. Its lane stays longer if it was failing.
 IDLE_SECONDS = 2.0
 IDLE_FAILING_SECONDS = 600.0
 
@@ -46,19 +46,19 @@ T = TypeVar("T")
 
 
 class Deliverer:
-    """`start`, then `stop`. `seconds` is what an attempt may take."""
+    """`start`, then `stop`. `seconds` is the timeout of an attempt."""
 
     def __init__(self, *, seconds: float = TIMEOUT_SECONDS) -> None:
         self._seconds = seconds
         self._stopping = False
-        self._wake = asyncio.Event()  # something may be due, or a lane has room again
-        self._ended = asyncio.Event()  # an attempt has, or all is given back
+        self._wake = asyncio.Event()  # deliveries may be due, or a lane has capacity again
+        self._ended = asyncio.Event()  # an attempt has ended, or all unstarted claims are released
         self._threads = DatabaseThreads(DATABASE_THREADS, "deliverer-db")
         self._thread = threading.Thread(target=self._thread_main, name="deliverer", daemon=True)
         self._reset()
 
     def _reset(self) -> None:
-        """Forgets what was claimed: it is due again when the lease is over."""
+        """Drops all claims. Their deliveries are due again when the claims expire."""
         self._lanes = EndpointLanes()
         self._channels: dict[EndpointLane, Channel] = {}
         self._outcomes: list[AttemptOutcome] = []
@@ -71,32 +71,38 @@ class Deliverer:
         self._thread.start()
 
     def stop(self, *, grace: float) -> None:
-        """Claims nothing more, lets what flies land within `grace` seconds, records it, and ends."""
-        if self._thread.is_alive():
-            with suppress(RuntimeError):  # it has ended since
-                self._loop.call_soon_threadsafe(self._request_stop)
-            self._thread.join(grace)
+        """Stops claiming, waits up to `grace` seconds for running attempts, records their outcomes, and ends."""
 
-    def _request_stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
+        def request_stop() -> None:
+            self._stopping = True
+            self._wake.set()
+
+        if self._thread.is_alive():
+            with suppress(RuntimeError):  # the loop has ended since
+                self._loop.call_soon_threadsafe(request_stop)
+            self._thread.join(grace)
 
     def _thread_main(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             while not self._stopping:
                 try:
                     runner.run(self._run())
-                except Exception as error:  # a bug: deliveries must go on all the same
-                    log.error("the deliverer broke down and begins anew", exc_info=error)
+                except Exception as error:  # a bug: deliveries must continue
+                    log.error("the deliverer failed and restarts", exc_info=error)
                     self._reset()
                     time.sleep(RETRY_SECONDS)
         self._threads.close()
 
     async def _run(self) -> None:
-        """Until it is told to stop. Raises what nobody foresaw."""
+        """Returns after `stop`. Raises unexpected errors of its loops."""
         self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
-        works = (self._record_loop(), self._claim_loop(), listen(HINT_CHANNEL, self._on_hint), self._poll_loop())
-        tasks = [asyncio.create_task(work) for work in works]
+        loops = (
+            self._record_loop(),
+            self._claim_loop(),
+            listen(HINT_CHANNEL, lambda message: self._mark_due(list(parse_hint(message)))),
+            self._poll_loop(),
+        )
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -110,7 +116,7 @@ class Deliverer:
             self._client.close()
 
     async def _record_loop(self) -> None:
-        """Until nothing is held any more. What comes while the database answers is recorded together."""
+        """Records outcomes until, after a stop, none can follow. One statement writes all that have gathered."""
         while not (self._released and not self._lanes.claimed_count and not self._outcomes):
             await self._ended.wait()
             self._ended.clear()
@@ -119,7 +125,7 @@ class Deliverer:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _claim_loop(self) -> None:
-        """Apart from recording, so that outcomes never hold up what is due."""
+        """Separate from recording, so that outcomes never delay due deliveries."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -131,7 +137,7 @@ class Deliverer:
                     await asyncio.sleep(GATHER_SECONDS)
 
     async def _ran_on_database(self, work: Awaitable[None]) -> bool:
-        """Whether the database could do it; if not, after a moment."""
+        """Runs `work`. Returns False, after RETRY_SECONDS, when the database refused it."""
         try:
             await work
         except (DatabaseError, InterfaceError) as error:
@@ -141,7 +147,7 @@ class Deliverer:
         return True
 
     async def _record(self) -> None:
-        """Outcomes stay until they are written, or until their claims have run out and they would change nothing."""
+        """Keeps outcomes until they are written, or until their claims have expired and they would change no row."""
         if not self._outcomes:
             return
         batch, self._outcomes = self._outcomes, []
@@ -166,7 +172,7 @@ class Deliverer:
             self._wake.set()
 
     async def _release_unstarted(self) -> None:
-        """After the last claim, which may bring some more. What can't be given back now is kept for the next try."""
+        """Runs after the last claim. What the database refuses stays in the list for the next try."""
         self._unstarted += self._lanes.take_unstarted()
         if self._unstarted:
             await self._in_thread(lambda: delivery_claims.release(self._unstarted))
@@ -176,14 +182,14 @@ class Deliverer:
 
     def _start_attempts(self) -> None:
         for lane, claimed in self._lanes.start_ready():
-            sent = self._loop.create_task(self._deliver(lane, claimed))
-            self._attempts.add(sent)
-            sent.add_done_callback(self._attempts.discard)
+            task = self._loop.create_task(self._deliver(lane, claimed))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
 
     async def _deliver(self, lane: EndpointLane, claimed: ClaimedDelivery) -> None:
         health = None
         try:
-            # What has waited for too long may become another's before it is done: it comes again.
+            # A claim that expires before the attempt ends may go to another process: such a delivery is not sent here.
             if timezone.now() + delivery_claims.CLAIM_TIME / 3 < claimed.until:
                 channel = self._channels.get(lane)
                 if channel is None:
@@ -192,8 +198,8 @@ class Deliverer:
                 health = Health.HEALTHY if outcome.delivered else Health.FAILING
                 self._outcomes.append(outcome)
         except Exception as error:
-            # Nothing is recorded: it is due again when the lease is over.
-            log.error("an attempt broke down", extra={"delivery_id": claimed.id}, exc_info=error)
+            # Nothing is recorded: the delivery is due again when its claim expires.
+            log.error("an attempt failed with a bug", extra={"delivery_id": claimed.id}, exc_info=error)
             health = Health.FAILING
         finally:
             self._lanes.finish(lane, health, now=self._loop.time())
@@ -203,29 +209,23 @@ class Deliverer:
                 self._start_attempts()
 
     async def _poll_loop(self) -> None:
-        """Finds what no hint told of: retries, lost hints, what a dead worker had."""
+        """Finds due deliveries without a hint: retries, lost hints, claims of a dead worker. Closes idle channels."""
         while True:
             try:
-                self._mark_due(
-                    [(endpoint, workspace) for endpoint, workspace, _ in await self._in_thread(selectors.due)]
-                )
+                due = await self._in_thread(selectors.due)
+                self._mark_due([(endpoint, workspace) for endpoint, workspace, _ in due])
             except (DatabaseError, InterfaceError) as error:
-                log.warning("due deliveries can't be looked up", extra={"cause": type(error).__name__})
-            await self._tidy(self._loop.time())
+                log.warning("due deliveries can't be read", extra={"cause": type(error).__name__})
+            now = self._loop.time()
+            idle_before = now - IDLE_SECONDS
+            self._lanes.drop_idle(before=idle_before, failing_before=now - IDLE_FAILING_SECONDS)
+            for lane in [lane for lane in self._channels if not lane.in_flight and lane.last_used < idle_before]:
+                await self._channels.pop(lane).close()
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _tidy(self, now: float) -> None:
-        quiet = now - IDLE_SECONDS
-        self._lanes.drop_idle(before=quiet, failing_before=now - IDLE_FAILING_SECONDS)
-        for lane in [lane for lane in self._channels if not lane.in_flight and lane.last_used < quiet]:
-            await self._channels.pop(lane).close()
-
-    def _on_hint(self, message: bytes) -> None:
-        self._mark_due(list(parse_hint(message)))
-
-    def _mark_due(self, owned: list[EndpointRef]) -> None:
-        if owned and not self._stopping:
-            self._lanes.mark_due(owned, now=self._loop.time())
+    def _mark_due(self, endpoints: list[EndpointRef]) -> None:
+        if endpoints and not self._stopping:
+            self._lanes.mark_due(endpoints, now=self._loop.time())
             self._wake.set()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -234,5 +234,5 @@ class Deliverer:
 
 @functools.cache
 def this_deliverer() -> Deliverer:
-    """The one of this process."""
+    """This process's deliverer."""
     return Deliverer()

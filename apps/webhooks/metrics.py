@@ -12,7 +12,7 @@ from apps.webhooks import selectors
 
 _attempts = NewRowCounter(
     "browsa_webhook_attempts",
-    "Attempts to deliver, by what became of them.",
+    "Attempts to deliver, by outcome.",
     ["outcome"],
     lambda since, until: selectors.attempts_by_outcome(since=since, until=until),
 )
@@ -20,9 +20,11 @@ _attempts = NewRowCounter(
 
 def read() -> Iterator[Metric]:
     pending, oldest = selectors.pending_count(), selectors.oldest_due_seconds()
-    yield gauge("browsa_webhook_deliveries_pending", "Deliveries not accepted and not given up.", [((), pending)])
     yield gauge(
-        "browsa_webhook_oldest_due_seconds", "For how long the oldest unsent delivery has been due.", [((), oldest)]
+        "browsa_webhook_deliveries_pending", "Deliveries that are neither delivered nor failed.", [((), pending)]
+    )
+    yield gauge(
+        "browsa_webhook_oldest_due_seconds", "How long the oldest unsent delivery has been due.", [((), oldest)]
     )
     yield _attempts.family()
 

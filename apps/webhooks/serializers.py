@@ -1,4 +1,4 @@
-"""Webhooks on the wire."""
+"""Request and response bodies of webhooks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from apps.core.times import rfc3339, rfc3339_or_none
 from apps.webhooks.models import EVENT_TYPES, Attempt, Delivery, Endpoint
 
 STATUSES = ("active", "disabled")
-_URL_HELP = "http or https, without user name or password, leading to a public address."
-_EVENTS_HELP = "The types to be told of. Empty or absent: every type."
+_URL_HELP = "An http or https URL without user name or password, at a public address."
+_EVENTS_HELP = "The event types to send. Empty or absent: every type."
 
 
 class ReceiverUrlField(StrictCharField):
-    """Raises UrlNotAllowed for a URL that requests can't be sent to."""
+    """Raises UrlNotAllowed for a URL to which no request may be sent."""
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
@@ -44,7 +44,7 @@ class EventTypesField(serializers.ListField):
 class RegisterWebhookSerializer(serializers.Serializer[Any]):
     url = ReceiverUrlField(trim_whitespace=False, help_text=_URL_HELP)
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
-    description = StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For yourselves.")
+    description = StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For your own use.")
 
 
 class ChangeWebhookSerializer(serializers.Serializer[Any]):
@@ -52,7 +52,7 @@ class ChangeWebhookSerializer(serializers.Serializer[Any]):
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
     description = StrictCharField(required=False, allow_blank=True, max_length=500)
     status = StrictChoiceField(
-        choices=STATUSES, required=False, help_text="`active` enables it again and forgets how it fared before."
+        choices=STATUSES, required=False, help_text="`active` enables it again and resets its failures."
     )
 
 
@@ -65,7 +65,7 @@ class WebhookSerializer(serializers.Serializer[Any]):
     disabled_reason = serializers.ChoiceField(
         choices=Endpoint.Reason.values,
         allow_null=True,
-        help_text="`owner`: by a PATCH; `gone`: the receiver answered 410; `failing`: it only failed for five days.",
+        help_text="`owner`: by a PATCH; `gone`: the receiver answered 410; `failing`: no success in five days.",
     )
     disabled_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -77,16 +77,18 @@ class WebhooksSerializer(serializers.Serializer[Any]):
 
 
 class AttemptSerializer(serializers.Serializer[Any]):
-    id = serializers.UUIDField(help_text="The delivery's: all attempts of a delivery have the same.")
+    id = serializers.UUIDField(help_text="The id of the delivery: all its attempts have the same id.")
     event_id = serializers.CharField()
     event_type = serializers.CharField()
     attempt = serializers.IntegerField(help_text="From 1.")
-    status_code = serializers.IntegerField(allow_null=True, help_text="null: there was no answer.")
+    status_code = serializers.IntegerField(allow_null=True, help_text="null: there was no response.")
     error = serializers.CharField(allow_null=True, help_text="null: it was accepted.")
     duration_ms = serializers.IntegerField()
-    delivered_at = serializers.DateTimeField(help_text="When this attempt ended, well or badly.")
-    status = serializers.ChoiceField(choices=Delivery.Status.choices, help_text="Of the delivery, now.")
-    next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="Of the delivery, if one is planned.")
+    delivered_at = serializers.DateTimeField(help_text="When this attempt ended, with or without success.")
+    status = serializers.ChoiceField(choices=Delivery.Status.choices, help_text="The current status of the delivery.")
+    next_attempt_at = serializers.DateTimeField(
+        allow_null=True, help_text="The next attempt of the delivery, if one is planned."
+    )
 
 
 class AttemptsSerializer(serializers.Serializer[Any]):
@@ -156,5 +158,5 @@ def delivery_body(delivery: Delivery, *, event_type: str) -> dict[str, Any]:
 
 
 def _next_attempt_at(delivery: Delivery) -> str | None:
-    """While it is being sent `due_at` is something else: the end of a lease."""
+    """None while it is being sent: `due_at` is then the end of a claim."""
     return None if delivery.claim is not None else rfc3339_or_none(delivery.due_at)

@@ -36,8 +36,8 @@ class WebhooksView(ApiView):
     @extend_schema(
         operation_id="register_webhook",
         summary="Register a webhook",
-        description="Every event from now on is sent to it, signed, until it answers 2xx: ten attempts in three days."
-        f" A workspace may have {endpoints.MAX_ENDPOINTS}.",
+        description="Every event from now on is sent to it, signed, until it answers 2xx: up to ten attempts in three"
+        f" days. A workspace may have {endpoints.MAX_ENDPOINTS}.",
         tags=_TAGS,
         request=serializers.RegisterWebhookSerializer,
         responses={
@@ -66,8 +66,8 @@ class WebhookView(ApiView):
     @extend_schema(
         operation_id="change_webhook",
         summary="Change, disable or enable a webhook",
-        description="What is absent stays as it is. While it is disabled no event is kept for it; what was pending"
-        " before goes on when it is active again.",
+        description="Absent fields stay unchanged. A disabled webhook gets no new events; deliveries that were pending"
+        " before continue when it is active again.",
         tags=_TAGS,
         request=serializers.ChangeWebhookSerializer,
         responses={
@@ -84,7 +84,7 @@ class WebhookView(ApiView):
     @extend_schema(
         operation_id="delete_webhook",
         summary="Delete a webhook",
-        description="What is pending is not sent any more.",
+        description="Its pending deliveries are not sent.",
         tags=_TAGS,
         responses={204: None, **openapi.failures(*_ONE)},
     )
@@ -97,8 +97,8 @@ class WebhookView(ApiView):
 class PingView(ApiView):
     @extend_schema(
         summary="Send a test event",
-        description="Sends `webhook.test` to this webhook alone, whatever types it wants, the way every event is sent."
-        " How that went is in its deliveries a moment later. `/ping` and `/test` are the same.",
+        description="Sends `webhook.test` to this webhook alone, whatever its event types, like any other event."
+        " The result is in its list of deliveries shortly after. `/ping` and `/test` are the same.",
         tags=_TAGS,
         request=None,
         responses={202: serializers.DeliverySerializer, **openapi.failures(*_ONE, errors.Conflict)},
@@ -130,8 +130,8 @@ class RedeliveryView(ApiView):
     @extend_schema(
         operation_id="redeliver_webhook_delivery",
         summary="Send an event again",
-        description="The same event with the same id and the same bytes, now, with the whole schedule of attempts"
-        " ahead of it. Events are kept for 30 days unless the operator has chosen otherwise.",
+        description="Sends the same event with the same id and the same bytes, now, with the whole schedule of"
+        " attempts. Events are kept for 30 days unless the operator has chosen otherwise.",
         tags=_TAGS,
         request=None,
         responses={202: serializers.DeliverySerializer, **openapi.failures(*_ONE, errors.Conflict)},
@@ -149,7 +149,7 @@ class SigningSecretView(ApiView):
     @extend_schema(
         operation_id="get_webhook_signing_secret",
         summary="Show the signing secret",
-        description="One for the workspace. It is made when it is first needed.",
+        description="Each workspace has one. It is created when it is first needed.",
         tags=_TAGS,
         responses={200: serializers.SigningSecretSerializer, **openapi.failures()},
     )
@@ -158,8 +158,8 @@ class SigningSecretView(ApiView):
 
 
 class SigningSecretRotationView(ApiView):
-    """Takes no Idempotency-Key: the answer that would be kept for it is a secret. Rotating twice does no harm, for
-    every secret of the last 24 hours still signs.
+    """Takes no Idempotency-Key: the stored response would hold a secret. Rotating twice is harmless, because every
+    secret of the last 24 hours still signs.
     """
 
     @extend_schema(

@@ -159,7 +159,7 @@ def test_a_deliverer_that_breaks_down_begins_anew(
         broken.setattr(delivery_claims, "claim", lambda limits: 1 / 0)
         deliverer = Deliverer()
         deliverer.start()
-        until(lambda: "begins anew" in caplog.text)
+        until(lambda: "the deliverer failed and restarts" in caplog.text)
 
     until(all_delivered)
     deliverer.stop(grace=PATIENCE)

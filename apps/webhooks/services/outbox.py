@@ -21,7 +21,7 @@ HINT_CHANNEL = "browsa:webhooks"
 # The ids of an endpoint and of its workspace.
 EndpointRef = tuple[uuid.UUID, uuid.UUID]
 
-# On the way of every call that makes or ends an agent: one round trip, and one look into an index where nobody listens.
+# Every call that starts or ends an agent runs this: one round trip, and one index lookup when there is no endpoint.
 _RECORD = """
 WITH event AS (
     INSERT INTO webhooks_outboxevent (id, type, workspace_id, data, created_at)
@@ -38,13 +38,13 @@ _RECORD_FOR_ONE = _RECORD.format(wants="id = %(only)s")
 
 
 def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) -> OutboxEvent:
-    """Appends an event. Must be called inside the transaction that causes it: both happen or neither does."""
+    """Appends an event. Raises RuntimeError outside of a transaction: it must commit together with its cause."""
     event, _ = _record(_RECORD_FOR_ALL, workspace_id, type, data)
     return event
 
 
 def record_test_event(endpoint: Endpoint) -> tuple[OutboxEvent, uuid.UUID | None]:
-    """`webhook.test` for this endpoint alone, whatever types it wants; with its delivery, unless it isn't active."""
+    """Appends `webhook.test` for this endpoint alone. Returns it with the delivery's id; None if it is not active."""
     data = {"message": "This is a test event. Your webhook works if you can verify its signature."}
     event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, TEST_EVENT, data, only=endpoint.id)
     return event, deliveries.get(endpoint.id)
