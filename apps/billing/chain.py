@@ -1,4 +1,4 @@
-"""The law of the ledger as pure functions: how one entry follows the one before it, and what its hash covers."""
+"""The rules of the ledger: how an entry follows the one before it, and what its hash covers. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GENESIS = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class LedgerHead:
-    """Where a workspace's ledger stands. `held` is the part of `balance` that open holds reserve."""
+    """The current end of a workspace's ledger. `held` is the part of `balance` that open holds reserve."""
 
     seq: int = 0
     balance: int = 0
@@ -27,7 +27,7 @@ class LedgerHead:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What an entry says, without its place in the chain. `amount` changes the balance, `held_change` what is held."""
+    """An entry without its place in the chain. `amount` changes the balance, `held_change` the held credits."""
 
     workspace_id: uuid.UUID
     kind: str
@@ -41,7 +41,7 @@ class Line:
 
 
 def follow(head: LedgerHead, line: Line) -> LedgerHead:
-    """The head after `line`. Raises ValueError when balances would break the law: 0 <= held <= balance."""
+    """The head after `line`. Raises ValueError unless 0 <= held <= balance afterwards."""
     seq, balance, held = head.seq + 1, head.balance + line.amount, head.held + line.held_change
     if not 0 <= held <= balance:
         raise ValueError(f"entry {seq} would leave balance {balance} and held {held}")
@@ -49,7 +49,7 @@ def follow(head: LedgerHead, line: Line) -> LedgerHead:
 
 
 def digest(previous: str, line: Line, seq: int, balance_after: int, held_after: int) -> str:
-    """SHA-256 over the entry as JSON with sorted keys, the hash of the entry before it included."""
+    """SHA-256 over the entry and the previous hash, as JSON with sorted keys."""
     content = {
         "workspace": str(line.workspace_id),
         "seq": seq,

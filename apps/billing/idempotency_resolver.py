@@ -1,4 +1,4 @@
-"""What became of the checkout that a request with an Idempotency-Key began, told as that request's answer."""
+"""Builds the response to a repeated checkout request from the checkout that the first request created."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.core.idempotency import StoredResponse, Unresolved
 
 
 def outcome(checkout_id: str) -> StoredResponse | Unresolved:
-    """A resolver for `apps.core.idempotency`. One whose process died is settled by `reconciliation`."""
+    """A resolver for `apps.core.idempotency`. `reconciliation` settles a checkout whose process died."""
     checkout = Checkout.objects.filter(id=checkout_id).first()
     if checkout is None:
         return Unresolved.NOT_STARTED

@@ -1,4 +1,4 @@
-"""Reads of money."""
+"""Reads of accounts, the ledger, holds, checkouts and prices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def prices() -> dict[str, int]:
 
 
 def price(key: str) -> int:
-    """One of them, for calls that are in a hurry. Raises KeyError."""
+    """One price, in one prepared statement. Raises KeyError."""
     with connection.cursor() as cursor:
         _PRICE.execute(cursor, [key])
         row = cursor.fetchone()
@@ -34,7 +34,7 @@ def price(key: str) -> int:
 
 
 def account(*, workspace_id: uuid.UUID) -> CreditAccount:
-    """The workspace's balances; an unsaved empty account for one that never had any."""
+    """The workspace's account; an unsaved, empty one when there is none yet."""
     found = CreditAccount.objects.filter(workspace_id=workspace_id).first()
     return found or CreditAccount(workspace_id=workspace_id)
 
@@ -45,7 +45,7 @@ def ledger(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[LedgerEn
 
 @dataclass(frozen=True, slots=True)
 class OpenHolds:
-    """`overdue`: how many are past their expiry. A sweep looks into them within minutes."""
+    """`overdue`: how many are past their expiry. A sweep checks them within minutes."""
 
     count: int
     credits: int
@@ -53,7 +53,7 @@ class OpenHolds:
 
 
 def open_holds(*, now: datetime) -> OpenHolds:
-    """All workspaces' together."""
+    """Of all workspaces together."""
     total = Hold.objects.filter(status=Hold.Status.OPEN).aggregate(
         count=Count("id"), credits=Sum("amount", default=0), overdue=Count("id", filter=Q(expires_at__lt=now))
     )
@@ -77,7 +77,7 @@ def checkout(*, workspace_id: uuid.UUID, checkout_id: uuid.UUID) -> Checkout:
 def undecided_checkouts(
     *, starting_before: datetime, pending_before: datetime, checked_before: datetime, limit: int
 ) -> list[Checkout]:
-    """Those that nobody has told the end of, the longest unasked first."""
+    """Checkouts without a final status, the one checked longest ago first."""
     stale = Q(status=Checkout.Status.STARTING, created_at__lt=starting_before) | Q(
         status=Checkout.Status.PENDING, created_at__lt=pending_before
     )

@@ -1,4 +1,4 @@
-"""`/v1/credits`, and where Stripe reports payments."""
+"""`/v1/credits`, and the webhook for Stripe's events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LedgerView(ApiView):
     @extend_schema(
         operation_id="list_ledger_entries",
         summary="Ledger",
-        description="What was spent, when and why, with the running balance. Newest first.",
+        description="Every change of the credits, with its reason and the balance after it. Newest first.",
         tags=["Credits"],
         parameters=openapi.PAGING,
         responses={200: serializers.LedgerSerializer, **openapi.failures(errors.BadRequest)},
@@ -54,7 +54,7 @@ class CheckoutsView(ApiView):
 
     @extend_schema(
         operation_id="get_offers",
-        summary="What credits cost",
+        summary="Prices of credits",
         tags=["Credits"],
         responses={200: serializers.OffersSerializer, **openapi.failures()},
     )
@@ -68,7 +68,7 @@ class CheckoutsView(ApiView):
     @extend_schema(
         operation_id="start_checkout",
         summary="Buy credits",
-        description="Answers with the address of a page of Stripe's. The credits come when it has been paid.",
+        description="Returns the URL of a payment page at Stripe. The credits are added after the payment.",
         tags=["Credits"],
         request=serializers.StartCheckoutSerializer,
         responses={
@@ -116,7 +116,7 @@ class CheckoutView(ApiView):
 
 
 class StripeWebhookView(ApiView):
-    """Stripe's own key to this door is its signature. Not part of the public surface."""
+    """Stripe authenticates with its signature instead of an API key. Not part of the public API."""
 
     authentication_classes = ()
 
@@ -127,7 +127,7 @@ class StripeWebhookView(ApiView):
         try:
             fact = stripe_facts.fact_of_event(raw)
         except ValueError as error:
-            raise errors.BadRequest(f"This is no event of Stripe's: {error}.") from error
+            raise errors.BadRequest(f"This is not a Stripe event: {error}.") from error
         if fact is not None:
             payments.apply_fact(fact)
         return Response({"received": True})
@@ -135,6 +135,6 @@ class StripeWebhookView(ApiView):
 
 @require_safe
 def after_checkout(request: HttpRequest, outcome: str) -> HttpResponse:
-    """Where Stripe sends payers whose client named no page of its own."""
+    """The page for payers when the checkout request named no URL of its own."""
     text = "Thank you. The credits arrive within a minute." if outcome == "paid" else "Nothing was paid."
     return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8")

@@ -228,7 +228,7 @@ def test_spent_credits_are_owed_and_nothing_is_ever_negative(
     row = the_checkout()
     assert alice.credits() == (590, 590)
     assert (row.status, row.refunded_credits, row.owed_credits) == ("refunded", 10, 490)
-    assert "spent already" in caplog.text
+    assert "already spent" in caplog.text
 
 
 def test_a_refund_of_an_older_kind_is_found_by_its_payment(alice: Member, stripe: FakeStripe) -> None:

@@ -1,4 +1,4 @@
-"""What operators' commands take for an amount and for a reason."""
+"""Checks of the amount and reason arguments of operators' commands."""
 
 from __future__ import annotations
 

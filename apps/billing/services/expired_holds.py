@@ -1,4 +1,4 @@
-"""The sweep over holds past their expiry. It may run twice, or beside itself and whoever settles, without harm."""
+"""The sweep over holds past their expiry. It may run twice, or at the same time as itself and as a settlement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from apps.billing.services.holds import lock_with_hold, settle_locked
 
 log = logging.getLogger(__name__)
 
-# Work that outlives its hold's expiry is asked for again after so long.
+# A hold of work that still runs is checked again after this time.
 EXTENSION = timedelta(hours=1)
 _BATCH = 500
 
@@ -29,7 +29,7 @@ class SweepResult:
 
 
 def release_expired(*, now: datetime | None = None) -> SweepResult:
-    """Releases open holds past their expiry, uncharged, unless their work is still alive: those get more time."""
+    """Releases open holds past their expiry without a charge; extends those whose work still runs."""
     now = now or timezone.now()
     released = extended = 0
     for workspace_id, reference in selectors.expired_holds(now=now, limit=_BATCH):
@@ -41,10 +41,10 @@ def release_expired(*, now: datetime | None = None) -> SweepResult:
 
 @transaction.atomic
 def _check_hold(workspace_id: uuid.UUID, reference: str, now: datetime) -> WorkState | None:
-    """None when somebody was faster.
+    """Returns None when the hold was settled or extended in the meantime.
 
-    Under the account's lock nobody settles. Whoever ends work settles in the same transaction, so work that is seen
-    to be over while its hold is open was ended by somebody who forgot the money: a bug of ours.
+    The account's lock prevents a concurrent settlement. Work ends and settles its hold in one transaction, so an open
+    hold of ended work is a bug.
     """
     account, held = lock_with_hold(workspace_id=workspace_id, reference=reference)
     if held is None or held.status != Hold.Status.OPEN or held.expires_at >= now:
@@ -54,7 +54,7 @@ def _check_hold(workspace_id: uuid.UUID, reference: str, now: datetime) -> WorkS
         Hold.objects.filter(id=held.id, status=Hold.Status.OPEN).update(expires_at=now + EXTENSION)
         return work_state
     log.error(
-        "a hold outlived its work and is released uncharged",
+        "a hold outlived its work and is released without a charge",
         extra={
             "workspace": str(workspace_id),
             "reference": reference,
@@ -63,5 +63,5 @@ def _check_hold(workspace_id: uuid.UUID, reference: str, now: datetime) -> WorkS
             "held_since": held.created_at.isoformat(),
         },
     )
-    settle_locked(account, held, used=0, description="Released: its work ended without a bill")
+    settle_locked(account, held, used=0, description="Released: the work ended without settling")
     return work_state

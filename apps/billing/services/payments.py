@@ -1,7 +1,7 @@
-"""What becomes of a checkout when Stripe says something: events in any order, any number of times, and answers.
+"""Applies facts from Stripe to checkouts: from events, in any order and any number of times, and from responses.
 
-A fact says how things are, not what changed, so taking it twice changes nothing. The checkout's row is locked first,
-then the account; the ledger's references make sure once more that a payment is granted once.
+A fact is a state, not a change, so applying it twice changes nothing. The checkout's row is locked first, then the
+account. The ledger's unique references also ensure that a payment is granted once.
 """
 
 from __future__ import annotations
@@ -27,24 +27,21 @@ _GRANTED = (Status.PAID, Status.REFUNDED)
 
 @transaction.atomic
 def apply_fact(fact: Fact) -> Checkout | None:
-    """Returns the checkout that the fact is about; None when it is about none of ours."""
-    checkout = _lock_checkout(fact)
+    """Returns the fact's checkout; None when this installation has no such checkout."""
+    rows = Checkout.objects.select_for_update()
+    if fact.checkout_id is not None:
+        checkout = rows.filter(id=fact.checkout_id).first()
+    elif isinstance(fact, SessionFact):
+        checkout = rows.filter(session_id=fact.session_id).first()
+    else:
+        checkout = rows.filter(payment_intent=fact.payment_intent).first() if fact.payment_intent else None
     if checkout is None:
-        log.info("Stripe speaks of a payment that is none of ours")
+        log.info("Stripe reported a payment of an unknown checkout")
     elif isinstance(fact, RefundFact):
         _apply_refund(checkout, fact)
     else:
         _apply_session(checkout, fact)
     return checkout
-
-
-def _lock_checkout(fact: Fact) -> Checkout | None:
-    rows = Checkout.objects.select_for_update()
-    if fact.checkout_id is not None:
-        return rows.filter(id=fact.checkout_id).first()
-    if isinstance(fact, SessionFact):
-        return rows.filter(session_id=fact.session_id).first()
-    return rows.filter(payment_intent=fact.payment_intent).first() if fact.payment_intent else None
 
 
 def _apply_session(checkout: Checkout, fact: SessionFact) -> None:
@@ -53,7 +50,8 @@ def _apply_session(checkout: Checkout, fact: SessionFact) -> None:
     if fact.paid:
         problem = _mismatch(checkout, fact)
         if problem:
-            _send_to_review(checkout, problem)
+            log.error("a payment does not match its checkout", extra={"checkout": str(checkout.id), "problem": problem})
+            move(checkout, to=Status.REVIEW, problem=problem[:500])
         else:
             _grant(checkout, fact)
     elif checkout.status in _UNDECIDED and fact.payment_failed:
@@ -63,17 +61,12 @@ def _apply_session(checkout: Checkout, fact: SessionFact) -> None:
 
 
 def _mismatch(checkout: Checkout, fact: SessionFact) -> str:
-    """Why the payment isn't the one that was asked for; empty when it is."""
+    """How the payment differs from the checkout; empty when it matches."""
     if checkout.session_id and fact.session_id != checkout.session_id:
         return f"another session was paid: {fact.session_id}"
     if (fact.amount, fact.currency) != (checkout.amount, checkout.currency):
         return f"{fact.amount} {fact.currency} were paid instead of {checkout.amount} {checkout.currency}"
     return ""
-
-
-def _send_to_review(checkout: Checkout, problem: str) -> None:
-    log.error("a payment does not fit its checkout", extra={"checkout": str(checkout.id), "problem": problem})
-    move(checkout, to=Status.REVIEW, problem=problem[:500])
 
 
 def _grant(checkout: Checkout, fact: SessionFact) -> None:
@@ -97,7 +90,7 @@ def _grant(checkout: Checkout, fact: SessionFact) -> None:
 def _apply_refund(checkout: Checkout, fact: RefundFact) -> None:
     if (fact.amount, fact.currency) != (checkout.amount, checkout.currency):
         problem = f"a charge of {fact.amount} {fact.currency} was refunded"
-        log.error("a refund does not fit its checkout", extra={"checkout": str(checkout.id), "problem": problem})
+        log.error("a refund does not match its checkout", extra={"checkout": str(checkout.id), "problem": problem})
         Checkout.objects.filter(id=checkout.id).update(problem=problem)
         return
     if fact.refunded <= checkout.refunded_amount:
@@ -109,7 +102,7 @@ def _apply_refund(checkout: Checkout, fact: RefundFact) -> None:
 
 
 def _take_back_credits(checkout: Checkout) -> None:
-    """Takes the credits of what was paid back, as far as they are available: the rest is recorded as owed."""
+    """Takes back the refunded credits that are available; the others are recorded as owed."""
     due = credits_for_part(checkout.refunded_amount, of=checkout.amount, credits=checkout.credits)
     due -= checkout.refunded_credits + checkout.owed_credits
     if due <= 0:
@@ -128,7 +121,7 @@ def _take_back_credits(checkout: Checkout) -> None:
         )
     if taken < due:
         log.error(
-            "refunded credits were spent already",
+            "refunded credits are already spent",
             extra={"checkout": str(checkout.id), "owed_credits": due - taken},
         )
     whole = checkout.refunded_amount >= checkout.amount

@@ -1,4 +1,4 @@
-"""Corrects a workspace's credits, up or down, and prints its new balance. What is held for running work stays held."""
+"""Corrects a workspace's credits, up or down, and prints the new balance. Held credits stay held."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspace", help="UUID, slug or name")
-        parser.add_argument("credits", type=int, help="to add; with `--` before the workspace it may be negative")
-        parser.add_argument("--reason", required=True, help="goes into the ledger")
-        parser.add_argument("--reference", help="makes a repeat of the command change nothing")
+        parser.add_argument(
+            "credits", type=int, help="credits to add; write `--` before the workspace to give a negative number"
+        )
+        parser.add_argument("--reason", required=True, help="written into the ledger")
+        parser.add_argument("--reference", help="a repeat with the same reference changes nothing")
 
     def handle(
         self, *args: Any, workspace: str, credits: int, reason: str, reference: str | None, **options: Any

@@ -1,6 +1,6 @@
-"""Takes back credits whose price was paid back outside of Stripe, and prints the workspace's new balance.
+"""Takes back credits that were refunded outside of Stripe, and prints the workspace's new balance.
 
-Refunds made in Stripe take their credits back by themselves.
+A refund in Stripe takes its credits back automatically.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspace", help="UUID, slug or name")
         parser.add_argument("credits", type=int)
-        parser.add_argument("--reason", required=True, help="goes into the ledger")
-        parser.add_argument("--reference", help="makes a repeat of the command take nothing")
+        parser.add_argument("--reason", required=True, help="written into the ledger")
+        parser.add_argument("--reference", help="a repeat with the same reference changes nothing")
 
     def handle(
         self, *args: Any, workspace: str, credits: int, reason: str, reference: str | None, **options: Any

@@ -1,4 +1,4 @@
-"""Adds credits to a workspace, and prints its new balance."""
+"""Adds credits to a workspace and prints its new balance."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspace", help="UUID, slug or name")
         parser.add_argument("credits", type=int)
-        parser.add_argument("--reason", required=True, help="goes into the ledger")
-        parser.add_argument("--reference", help="makes a repeat of the command add nothing")
+        parser.add_argument("--reason", required=True, help="written into the ledger")
+        parser.add_argument("--reference", help="a repeat with the same reference changes nothing")
 
     def handle(
         self,
