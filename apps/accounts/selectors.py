@@ -25,7 +25,7 @@ _CALLER = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a key that is active, and the workspace that it opens. `rate_limits` is JSON."""
+    """An active API key and its workspace. `rate_limits` is JSON."""
 
     key_id: uuid.UUID
     workspace_id: uuid.UUID
@@ -37,7 +37,7 @@ def caller(secret: str) -> Caller | None:
     """The active key with that secret; None when it is malformed, unknown or revoked."""
     if not secrets.well_formed(secret):
         return None
-    # Every request asks this. Through the ORM it costs 1 ms, most of which is making the SQL.
+    # Every request runs this. The ORM would take 1 ms, mostly to build the SQL.
     with connection.cursor() as cursor:
         _CALLER.execute(cursor, [secrets.digest(secret)])
         row = cursor.fetchone()
@@ -62,6 +62,6 @@ def find_workspace(text: str) -> Workspace | None:
 
 
 def burner_cap(*, workspace_id: uuid.UUID) -> int:
-    """How many burners the workspace may have at once."""
+    """How many burners the workspace may run at once."""
     own: int | None = Workspace.objects.values_list("max_burners", flat=True).get(id=workspace_id)
     return settings.MAX_BURNERS if own is None else own
