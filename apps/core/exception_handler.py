@@ -1,4 +1,4 @@
-"""Turns whatever a view raised into the API's error envelope."""
+"""Converts exceptions of views into the API's error envelope."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def handle(raised: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception hook. What nobody foresaw is logged with its traceback and answered 500 without details."""
+    """DRF's exception hook. An unexpected exception is logged with its traceback and becomes a 500 without details."""
     set_rollback()
     error = to_api_error(raised)
     if error is None:
@@ -30,7 +30,7 @@ def handle(raised: Exception, context: dict[str, Any]) -> Response:
 
 
 def to_api_error(raised: Exception) -> errors.ApiError | None:
-    """The API's name for an exception of ours, of DRF's or of Django's; None for a bug."""
+    """The API error for an exception of the API, DRF or Django; None for any other exception, which is a bug."""
     match raised:
         case errors.ApiError():
             return raised
@@ -52,7 +52,7 @@ def to_api_error(raised: Exception) -> errors.ApiError | None:
 
 
 def log_if_unreachable(error: errors.ApiError, raised: BaseException) -> None:
-    """One line without a traceback: nothing is wrong with the call."""
+    """Logs one line without a traceback: the request itself is not at fault."""
     if isinstance(error, errors.DatabaseUnreachable):
         log.warning("the database can't be reached", extra={"cause": type(raised.__cause__ or raised).__name__})
 

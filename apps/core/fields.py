@@ -1,5 +1,6 @@
-"""Serializer fields that take exactly the JSON type they name: `"5"` is no integer, `1` is no string, `true`
-is neither.
+"""Validation of request bodies: strict serializer fields, and `checked`.
+
+A strict field accepts exactly its JSON type: `"5"` is not an integer, `1` is not a string, `true` is neither.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ R = TypeVar("R")
 
 
 def checked_by(check: Callable[[V], R], value: V) -> R:
-    """What `check` makes of the value; a ValueError of its says what is wrong with the field."""
+    """Returns `check(value)`. A ValueError becomes the error message of the field."""
     try:
         return check(value)
     except ValueError as error:
@@ -32,7 +33,7 @@ class StrictCharField(serializers.CharField):
         return super().to_internal_value(data)
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        # DRF turns values into text before it looks at them; that would make 0 and false pass as strings.
+        # DRF converts values to text before validation, which would accept 0 and false as strings.
         if data is not serializers.empty and data is not None and not isinstance(data, str):
             raise serializers.ValidationError("must be a string")
         return super().run_validation(data)
@@ -46,7 +47,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 
 class StrictChoiceField(serializers.ChoiceField):
-    """One of a few words, spelled exactly so."""
+    """Accepts exactly one of the choices, in the same spelling."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
@@ -72,7 +73,7 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 def checked(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The body's known fields. An explicit null counts as absent; no body counts as `{}`. Raises ValidationFailed."""
+    """The validated known fields of the body. null counts as absent, no body as `{}`. Raises ValidationFailed."""
     data = request.data
     if not isinstance(data, dict):
         raise ValidationFailed({"body": ["must be a JSON object"]})

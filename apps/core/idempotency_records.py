@@ -1,9 +1,9 @@
-"""The records behind idempotency keys: who may execute, and what was answered. One SQL statement each.
+"""The records of idempotency keys: who may execute a request, and the stored response. One SQL statement each.
 
-A record has no answer while its request is being executed. Who inserted it holds it for LEASE, for the time before
-anything has begun; after that a repeat may take it over, and the late one finds itself unable to begin (`bind`
-and `keep` write only for the attempt that holds the record). Once a subject is bound the lease no longer matters: the
-subject tells the outcome.
+A record has no response while its request executes. The execution that inserted it has a claim for CLAIM_TIME, in which
+it must start its work. After that a repeat may take the record over, and the late execution can no longer start or
+store anything (`bind` and `store` write only for the execution that has the record). Once a subject is bound the claim
+no longer matters: the subject shows the result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 RETENTION = timedelta(hours=24)
 CLAIM_TIME = timedelta(seconds=15)
-# A larger body isn't kept: a repeat gets it from its subject, as that then is.
+# A larger body is not stored: a repeat gets a response that is built from the subject.
 MAX_STORED_BYTES = 32 * 1024 * 1024
 _CLAIM_TRIES = 3
 _PURGE_BATCH = 1000
@@ -49,7 +49,7 @@ WHERE held.created_at < %(expired)s
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Within which a key means one request."""
+    """The scope in which a key identifies one request."""
 
     workspace_id: uuid.UUID
     method: str
@@ -63,12 +63,12 @@ class Scope:
 
 
 def fingerprint(body: bytes) -> str:
-    """Tells two bodies apart without keeping either: keyed, so that a guessed body can't be confirmed from a dump."""
+    """A keyed hash of a body, to compare bodies without storing them. A database dump can't confirm a guessed body."""
     return salted_hmac("apps.core.idempotency", body, algorithm="sha256").hexdigest()
 
 
 def begin(scope: Scope, body: bytes, *, now: datetime | None = None) -> KeyedExecution | StoredResponse:
-    """Leave to execute, or what was answered before. Raises IdempotencyInProgress and IdempotencyKeyReused."""
+    """Claims the key, or returns the stored response. Raises IdempotencyInProgress and IdempotencyKeyReused."""
     now = now or timezone.now()
     execution = KeyedExecution(scope.digest, uuid.uuid4())
     body_hash = fingerprint(body)
@@ -77,7 +77,7 @@ def begin(scope: Scope, body: bytes, *, now: datetime | None = None) -> KeyedExe
             return execution
         record = IdempotencyKey.objects.filter(id=execution.record_id).first()
         if record is None:
-            continue  # it was forgotten in between
+            continue  # it was deleted in between
         if record.fingerprint != body_hash:
             raise IdempotencyKeyReused
         answer = _stored_or_resolved(record)
@@ -104,7 +104,7 @@ def _claim(execution: KeyedExecution, scope: Scope, body_hash: str, now: datetim
 
 
 def _stored_or_resolved(record: IdempotencyKey) -> StoredResponse | None:
-    """What to answer a repeat; None when it may try to execute. Raises IdempotencyInProgress."""
+    """The response to a repeat; None when the repeat may try to execute. Raises IdempotencyInProgress."""
     if record.status is not None:
         return _response_of(record)
     if not record.subject_kind:
@@ -122,9 +122,9 @@ def _stored_or_resolved(record: IdempotencyKey) -> StoredResponse | None:
 
 
 def store(execution: KeyedExecution, answer: StoredResponse) -> StoredResponse | None:
-    """Stores the answer, unless there is one already; returns the one that counts: everybody gets the same bytes.
+    """Stores the response unless one is stored already. Returns the stored one: all callers get the same bytes.
 
-    None: the record is no longer this attempt's.
+    Returns None when another execution has taken the record over.
     """
     if execution.bound and len(answer.content) > MAX_STORED_BYTES:
         return answer
@@ -147,7 +147,7 @@ def store(execution: KeyedExecution, answer: StoredResponse) -> StoredResponse |
 
 
 def discard(execution: KeyedExecution) -> bool:
-    """Lets a repeat execute. Returns False, and does nothing, when a subject was bound: then something has begun."""
+    """Deletes the record so that a repeat executes. Returns False, without effect, when a subject is bound."""
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM core_idempotencykey WHERE id = %s AND attempt = %s AND subject_kind = '' AND status IS NULL",
@@ -158,7 +158,7 @@ def discard(execution: KeyedExecution) -> bool:
 
 
 def purge(*, now: datetime | None = None) -> int:
-    """Removes records past their time. Returns how many."""
+    """Deletes records older than RETENTION. Returns how many."""
     expired = (now or timezone.now()) - RETENTION
     removed = 0
     while True:

@@ -1,7 +1,7 @@
 """Log lines as JSON objects that carry the ids of the request, the workspace and the job.
 
-Secrets never reach a log: they are never handed to one. But a caller may ask the wrong port for a `cdp_url`, and a
-library may log one: the capability in it is left out. So is that of a live view, which is part of its page's path.
+The code never passes a secret to a log. But a caller may send a `cdp_url` to the wrong port, and a library may log one:
+the capability in it is redacted, and so is the capability in the path of a live view.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def redacted_path(path: str) -> str:
-    """A request's path, as far as it may be logged."""
+    """A request's path without a capability."""
     found = _BEFORE.search(path)
     return path[: found.end()] + _REDACTED if found else path
 
 
 class ExceptUnavailable(logging.Filter):
-    """For `django.request`: whoever answers 503 says why, and the access line says that. A third line is noise."""
+    """For `django.request`: a 503 already has a line with its reason and an access line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != 503
 
 
 class JSONFormatter(logging.Formatter):
-    """`{"time", "level", "logger", "message", "request_id", …}` and whatever `extra=` brought."""
+    """`{"time", "level", "logger", "message", "request_id", …}` and the fields of `extra=`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""The outermost layer: request ids on every answer, the JSON envelope on every error, one access line in the log."""
+"""The outermost middleware: request ids on responses, the JSON envelope on errors, one access line in the log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]
 
 
 class EnvelopeMiddleware:
-    """Works in the synchronous and in the asynchronous chain without a change of thread."""
+    """Runs in the synchronous and in the asynchronous chain without a change of thread."""
 
     sync_capable = True
     async_capable = True
@@ -56,8 +56,14 @@ class EnvelopeMiddleware:
     def _finish(
         self, request: HttpRequest, response: HttpResponseBase, request_id: str, started: float
     ) -> HttpResponseBase:
-        if response.status_code >= 400 and not _is_json(response) and not _for_people(request):
-            response = _enveloped(response, request_id, request.path)
+        if response.status_code >= 400:
+            is_json = str(response.get("Content-Type", "")).startswith("application/json")
+            is_html = any(request.path == page or request.path.startswith(page + "/") for page in _HTML_PATHS)
+            if not is_json and not is_html:
+                error = errors.for_status(response.status_code, path=request.path)
+                kept = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
+                body = errors.envelope(error, request_id=request_id)
+                response = JsonResponse(body, status=response.status_code, headers={**error.headers, **kept})
         response[tracing.REQUEST_ID_HEADER] = request_id
         path = redacted_path(request.path)
         seconds = time.perf_counter() - started
@@ -78,7 +84,7 @@ class EnvelopeMiddleware:
 
 
 def too_large_response(request: HttpRequest) -> HttpResponseBase | None:
-    """413 for a body over the limit: found while it was read, or announced by its length."""
+    """The 413 response to a body over the limit, found while reading it or from its Content-Length; else None."""
     announced = request.META.get("CONTENT_LENGTH") or "0"
     too_large = announced.isdigit() and int(announced) > settings.MAX_BODY_BYTES
     if not too_large and not request.META.get(BODY_TOO_LARGE):
@@ -89,18 +95,3 @@ def too_large_response(request: HttpRequest) -> HttpResponseBase | None:
 def error_response(error: errors.ApiError, request_id: str) -> JsonResponse:
     body = errors.envelope(error, request_id=request_id)
     return JsonResponse(body, status=error.status, headers=error.headers)
-
-
-def _enveloped(response: HttpResponseBase, request_id: str, path: str) -> JsonResponse:
-    error = errors.for_status(response.status_code, path=path)
-    body = errors.envelope(error, request_id=request_id)
-    kept = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
-    return JsonResponse(body, status=response.status_code, headers={**error.headers, **kept})
-
-
-def _is_json(response: HttpResponseBase) -> bool:
-    return str(response.get("Content-Type", "")).startswith("application/json")
-
-
-def _for_people(request: HttpRequest) -> bool:
-    return any(request.path == page or request.path.startswith(page + "/") for page in _HTML_PATHS)

@@ -1,6 +1,6 @@
-"""Newest-first lists by keyset: `?limit=1..200&cursor=…`, and `next_cursor` while there is more.
+"""Keyset pagination, newest first: `?limit=1..200&cursor=…`, and `next_cursor` while there are more rows.
 
-A cursor is the sort key of the last row seen, so rows that arrive meanwhile neither repeat nor hide any.
+A cursor is the sort key of the last row of a page, so new rows neither repeat nor hide others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CursorQuery:
 
     @classmethod
     def from_query(cls, parameters: Mapping[str, str]) -> CursorQuery:
-        """Raises ValidationFailed for a limit that isn't a whole number from 1 to 200."""
+        """Raises ValidationFailed for a limit that is not a whole number from 1 to 200."""
         text = parameters.get("limit", str(DEFAULT_LIMIT))
         if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
             raise ValidationFailed({"limit": [f"must be a whole number from 1 to {MAX_LIMIT}"]})
@@ -59,7 +59,12 @@ def _rows_after(model: type[Model], values: list[Any], by: Sequence[str]) -> Q:
     if len(values) != len(by):
         raise _bad_cursor()
     try:
-        key = [_field(model, name).to_python(value) for name, value in zip(by, values, strict=True)]
+        key = []
+        for name, value in zip(by, values, strict=True):
+            field = model._meta.get_field(name)
+            if not isinstance(field, Field):
+                raise TypeError(f"{name} is not a column")
+            key.append(field.to_python(value))
     except (ValidationError, TypeError, ValueError, OverflowError) as error:
         raise _bad_cursor() from error
     if any(value is None or (isinstance(value, int) and abs(value) >= 2**63) for value in key):
@@ -69,13 +74,6 @@ def _rows_after(model: type[Model], values: list[Any], by: Sequence[str]) -> Q:
         equal = {by[i]: key[i] for i in range(position)}
         after |= Q(**equal, **{f"{name}__lt": key[position]})
     return after
-
-
-def _field(model: type[Model], name: str) -> Field[Any, Any]:
-    field = model._meta.get_field(name)
-    if not isinstance(field, Field):
-        raise TypeError(f"{name} is no column")
-    return field
 
 
 def _encode(values: list[Any]) -> str:
@@ -96,4 +94,4 @@ def _decode(cursor: str) -> list[Any]:
 
 
 def _bad_cursor() -> ValidationFailed:
-    return ValidationFailed({"cursor": ["is not one that this list gave out"]})
+    return ValidationFailed({"cursor": ["must be the next_cursor of this list"]})

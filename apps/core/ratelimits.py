@@ -1,8 +1,8 @@
-"""How many requests a workspace may make: the table, which row a request counts against, the bucket's arithmetic. Pure.
+"""Rate limits of workspaces: the table of limits, the class of a request, and the bucket's arithmetic. Pure.
 
-A bucket is one number: the moment at which it will be full again, in microseconds. Each request moves that moment by
-one token's worth; a request that would move it further ahead than a whole bucket is refused (the token bucket in the
-form that ATM networks know as the generic cell rate algorithm).
+A bucket is one number: the time at which it will be full again, in microseconds. Each request moves that time forward
+by one token; a request that would move it by more than a whole bucket is refused. This form of the token bucket is the
+generic cell rate algorithm (GCRA).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Limit:
 
     @property
     def interval(self) -> int:
-        """Microseconds in which one token comes back."""
+        """Microseconds to refill one token."""
         return 60 * MICROSECONDS // self.per_minute
 
     @property
     def capacity(self) -> int:
-        """Microseconds in which an empty bucket fills."""
+        """Microseconds to refill an empty bucket."""
         return self.burst * self.interval
 
 
@@ -45,7 +45,7 @@ TABLE: Table = {
     "checkout": Limit(5, burst=2),
     "other": Limit(300, burst=50),
 }
-# What is refused, rather than counted by this process alone, while nobody can count for all of them.
+# While Redis can't be reached, these classes are refused instead of counted in this process alone.
 STRICT = frozenset({"create", "checkout"})
 
 # Method (empty: any), path, class; the first that matches counts.
@@ -66,24 +66,24 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 
 
 def route_class(method: str, path: str) -> str:
-    """The row of the table that a request counts against."""
+    """The class of a request, which selects its row of the table."""
     method = "GET" if method == "HEAD" else method
     return next(name for wanted, pattern, name in _ROUTES if wanted in ("", method) and pattern.fullmatch(path))
 
 
 @dataclass(frozen=True, slots=True)
 class TakeResult:
-    """What a request did to its bucket. `backlog`: microseconds until it is full again."""
+    """The result of a request for a token. `backlog`: microseconds until the bucket is full again."""
 
     allowed: bool
     backlog: int
 
 
 def take(full_at: int, now: int, limit: Limit) -> TakeResult:
-    """One request at `now` from a bucket that is full at `full_at`. The Lua script does the same inside Redis.
+    """Takes one token at `now` from a bucket that is full at `full_at`. The Lua script does the same inside Redis.
 
-    A bucket is never emptier than empty: a clock that went back, or a limit that was lowered, delays nobody for longer
-    than it takes to fill.
+    The backlog is at most one whole bucket: after a clock that went back, or a lowered limit, a request waits at most
+    the time of a refill.
     """
     backlog = min(max(full_at - now, 0), limit.capacity)
     if backlog + limit.interval > limit.capacity:
@@ -93,7 +93,7 @@ def take(full_at: int, now: int, limit: Limit) -> TakeResult:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`wait`: whole seconds, rounded up, until one more request is allowed than now."""
+    """`wait`: seconds, rounded up, until one more request is allowed than now."""
 
     allowed: bool
     name: str
@@ -103,8 +103,8 @@ class Decision:
 
     @property
     def headers(self) -> dict[str, str]:
-        """draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4: the quota is the burst, its window the time in
-        which it refills; `t` points at the same moment as `Retry-After`.
+        """draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4: the quota is the burst, the window is the
+        time to refill it, and `t` is the same time as `Retry-After`.
         """
         window = _rounded_up(self.limit.capacity)
         return {
@@ -124,14 +124,14 @@ def _rounded_up(microseconds: int) -> int:
 
 
 def overridden(table: Table, overrides: object) -> Table:
-    """`table` with `{"create": {"per_minute": 600, "burst": 100}, "read": "off"}` over it; what is left out of a row
-    stays as it was. Raises ValueError.
+    """`table` changed by `{"create": {"per_minute": 600, "burst": 100}, "read": "off"}`. Values that a row leaves out
+    stay unchanged. Raises ValueError.
     """
     if not isinstance(overrides, dict):
         raise ValueError('must be a JSON object like {"create": {"per_minute": 600, "burst": 100}}')
     unknown = sorted(set(overrides) - set(TABLE))
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no route class; there are: {', '.join(TABLE)}")
+        raise ValueError(f"{unknown[0]!r} is not a route class; use one of: {', '.join(TABLE)}")
     return {**table, **{name: _overridden_limit(name, table[name], row) for name, row in overrides.items()}}
 
 
@@ -149,7 +149,7 @@ def _overridden_limit(name: str, before: Limit | None, row: object) -> Limit | N
 
 
 def parse(text: str) -> Table | None:
-    """`BROWSA_RATE_LIMITS`: empty for the table as it is, `off` (None) or overrides as JSON. Raises ValueError."""
+    """Parses `BROWSA_RATE_LIMITS`: empty (the default table), `off` (None) or overrides as JSON. Raises ValueError."""
     if text == "off":
         return None
     return overridden(TABLE, json.loads(text)) if text else TABLE

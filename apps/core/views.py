@@ -29,14 +29,14 @@ _OPENAPI_SCHEMA = Path(validation.__file__).with_name("openapi_3_1_schema.json")
 @csrf_exempt
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 while the process answers at all."""
+    """200 while the process can answer."""
     return JsonResponse({"status": "ok"})
 
 
 @csrf_exempt
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when an agent could be provisioned now; else 503, and which part is missing."""
+    """200 when agents can be provisioned; else 503 with the parts that do not work."""
     run_checks = health.run_checks()
     ready = all(verdict.ok for verdict in run_checks.values())
     checks = {name: {"ok": verdict.ok, **verdict.detail} for name, verdict in run_checks.items()}
@@ -50,7 +50,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 @csrf_exempt
 @require_safe
 def prometheus(request: HttpRequest) -> HttpResponse:
-    """The text format of Prometheus; see `apps.core.metrics`."""
+    """Metrics in Prometheus' text format; see `apps.core.metrics`."""
     return HttpResponse(generate_latest(metrics.registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
@@ -67,7 +67,7 @@ def openapi_json(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django's hook for what was raised outside of endpoints: in a middleware, on a page for people."""
+    """Django's hook for exceptions outside of API views: in a middleware or on an HTML page."""
     raised = sys.exc_info()[1]
     if raised is None or not database.is_unreachable(raised):
         return bug(request)
@@ -78,7 +78,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 @functools.cache
 def _document(form: str) -> bytes:
-    """Made once for each process: the surface doesn't change while it runs."""
+    """Generated once per process: the API does not change while it runs."""
     if form == "yaml":
         schema = json.loads(_document("json"))
         rendered: bytes = OpenApiYamlRenderer().render(schema, renderer_context={})  # type: ignore[no-untyped-call]

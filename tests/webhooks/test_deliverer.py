@@ -284,7 +284,7 @@ def test_a_secret_that_can_not_be_read_is_said_and_holds_up_nobody(carol: Member
     ((_, status, error),) = log_of(endpoint)
     assert status is None
     assert error.startswith("not sent: the webhook signing secret of ")
-    assert error.endswith("was sealed with a master key that is not there")
+    assert error.endswith("was sealed with a master key that is not configured")
     assert shop.got == []
 
 

@@ -98,7 +98,7 @@ def test_a_claim_that_is_on_its_way_is_given_back(temper: tempers.Holding, monke
 
     with stopping(deliverer) as thread:
         temper.let_go()
-        until(lambda: not deliverer._lanes.held and not deliverer._outcomes)
+        until(lambda: not deliverer._lanes.claimed_count and not deliverer._outcomes)
         thread.join(0.2)
         assert thread.is_alive(), "it ended with a claim on its way"
         go_on.set()
@@ -115,7 +115,7 @@ def test_what_could_not_be_given_back_is_tried_again(temper: tempers.Holding, mo
             raise OperationalError("the database restarts")
         release(deliveries)
 
-    monkeypatch.setattr(delivery_claims, "give_back", fail_once)
+    monkeypatch.setattr(delivery_claims, "release", fail_once)
     deliverer = Deliverer(seconds=PATIENCE)
     deliverer.start()
     until(lambda: temper.held and claimed() > HEALTHY_LIMIT)

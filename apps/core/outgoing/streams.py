@@ -1,7 +1,7 @@
-"""TCP and TLS streams for httpcore that read a bounded amount.
+"""TCP and TLS streams for httpcore with a limit on the bytes read.
 
-Built on asyncio's streams: a request takes less than half of the CPU time that it takes over httpcore's own backend,
-which supports several kinds of event loops.
+Built on asyncio's streams: a request takes less than half the CPU time of httpcore's own backend, which supports
+several event loop libraries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpcore
 
 class ResponseTooLong(httpcore.ReadError):
     def __init__(self) -> None:
-        super().__init__("the answer is too long")
+        super().__init__("the response is too long")
 
 
 async def connect(address: str, port: int, *, timeout: float | None, max_read: int | None) -> Stream:
@@ -30,7 +30,7 @@ async def connect(address: str, port: int, *, timeout: float | None, max_read: i
 
 
 class Stream(httpcore.AsyncNetworkStream):
-    """Reads `most` bytes after each write: headers, interim answers and body together. None: no bound."""
+    """Reads at most `max_read` bytes after each write: headers, interim responses and body. None: no limit."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, max_read: int | None) -> None:
         self._reader = reader
@@ -72,7 +72,7 @@ class Stream(httpcore.AsyncNetworkStream):
                     await self._writer.drain()
 
     async def aclose(self) -> None:
-        # Not close(): that waits until everything is sent, and a stranger may read as slowly as they like.
+        # Not close(): it waits until everything is sent, and the receiver may read very slowly.
         self._writer.transport.abort()
 
     async def start_tls(
@@ -88,7 +88,7 @@ class Stream(httpcore.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # httpcore asks this of idle connections: whether the other end has hung up
+        if info == "is_readable":  # httpcore asks idle connections for it: whether the other end has closed
             return self._reader.at_eof() or self._writer.is_closing()
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._writer.get_extra_info(names.get(info, info))
@@ -96,7 +96,7 @@ class Stream(httpcore.AsyncNetworkStream):
 
 @contextmanager
 def _as_httpcore_errors(timeout: type[Exception], error: type[Exception]) -> Iterator[None]:
-    """The system's errors under httpcore's names. An SSLError is an OSError too."""
+    """Converts system errors to httpcore's. An SSLError is an OSError too."""
     try:
         yield
     except TimeoutError as raised:

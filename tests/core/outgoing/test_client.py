@@ -211,7 +211,7 @@ async def test_a_name_server_that_hangs_is_given_up_and_holds_up_no_other_name(
             raise NotResolved
         return [ip_address(LOOPBACK)]
 
-    monkeypatch.setattr(network, "_look_up", look_up)
+    monkeypatch.setattr(network, "_getaddrinfo", look_up)
     client = OutgoingClient(allow=parse_allow_list(LOOPBACK))
     slow, quick = client.channel(), client.channel()
 
