@@ -1,8 +1,7 @@
-"""Uvicorn's HTTP protocol with the API's manners: a request that no view will ever see is refused in our envelope too,
-and a request head has a limit.
+"""Uvicorn's HTTP protocol with the API's error envelope for invalid requests, and with a limit on the request head.
 
-Uvicorn answers what it can't parse itself, in plain text and without a request id; and its parser gathers a header
-without end in memory, before anybody has shown a key.
+Uvicorn answers an invalid request in plain text and without a request id, and its parser collects an endless header in
+memory before the client has authenticated.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ class HeadTooLarge(Exception):
 class Protocol(HttpToolsProtocol):
     """`uvicorn --http browsa.protocol:Protocol`."""
 
-    _head_bytes = 0  # of the head being read, as far as the parser has given it out
-    _pending_bytes = 0  # that have arrived since the parser last came to an end of anything
+    _head_bytes = 0  # of the current head, as reported by the parser
+    _pending_bytes = 0  # received since the parser last finished a head or a message
     _in_body = False
     _message_ended = False
 

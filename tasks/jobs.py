@@ -1,4 +1,4 @@
-"""Runs jobs, and beat's ticks over them."""
+"""The task that runs a job, and beat's ticks for jobs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def purge_screenshots() -> None:
 
 @worker_init.connect
 def _create_worker(**kwargs: Any) -> None:
-    """Before the first jobs come, several at once."""
+    """Creates the worker before several first jobs could do so at once."""
     this_worker()
 
 
