@@ -60,7 +60,7 @@ async def listen(
             async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as messages:
                 await messages.subscribe(channel)
                 # The library writes with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes as
-                # the write ends. Without this check the task would then listen for ever.
+                # the write ends. Without this check the task would not end.
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise asyncio.CancelledError

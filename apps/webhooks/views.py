@@ -97,7 +97,7 @@ class WebhookView(ApiView):
 class PingView(ApiView):
     @extend_schema(
         summary="Send a test event",
-        description="Sends `webhook.test` to this webhook alone, whatever its event types, like any other event."
+        description="Sends `webhook.test` to this webhook alone, regardless of its event types."
         " The result is in its list of deliveries shortly after. `/ping` and `/test` are the same.",
         tags=_TAGS,
         request=None,
