@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.core.models import BeatTick
 
-_LOCK_CLASS = 0x62_72  # "br": keeps our advisory locks apart from others in the same database
+_LOCK_CLASS = 0x62_72  # "br": separates these advisory locks from others in the same database
 
 
 def run_tick(name: str, work: Callable[[], object]) -> bool:

@@ -29,9 +29,8 @@ class Ping:
 @transaction.atomic
 def register(*, workspace_id: uuid.UUID, url: str, events: Sequence[str] = (), description: str = "") -> Endpoint:
     """Raises Conflict when the workspace has MAX_ENDPOINTS already."""
-    Workspace.objects.select_for_update(no_key=True).get(
-        id=workspace_id
-    )  # no other call adds one between the count and the insert
+    # The lock prevents another insert between the count and this one.
+    Workspace.objects.select_for_update(no_key=True).get(id=workspace_id)
     if selectors.endpoint_count(workspace_id=workspace_id) >= MAX_ENDPOINTS:
         raise Conflict(f"A workspace may have {MAX_ENDPOINTS} webhooks at most. Delete one first.")
     secrets.current_secret(workspace_id=workspace_id)  # every delivery is signed
@@ -54,9 +53,8 @@ def change(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, status: str | Non
         Endpoint.objects.filter(id=endpoint_id).exclude(status=Endpoint.Status.DELETED).update(**changes)
         endpoint.refresh_from_db()
     if endpoint.status == Endpoint.Status.ACTIVE:
-        notify_deliverers(
-            workspace_id, [endpoint_id]
-        )  # deliveries that were pending when it was disabled are due again
+        # Deliveries that were pending when it was disabled may be due.
+        notify_deliverers(workspace_id, [endpoint_id])
     return endpoint
 
 
