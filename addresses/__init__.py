@@ -1,1 +1,1 @@
-"""Which network addresses may be reached. Shared by the runner and the Django side, and imports neither."""
+"""The policy for network addresses. The runner and the Django side import it; it imports neither."""

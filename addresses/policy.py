@@ -1,8 +1,8 @@
-"""Which addresses a browser, a webhook or an LLM call may reach: the globally routable ones and what the operator adds.
+"""The addresses that a browser, webhook or LLM call may reach: globally routable ones and the operator's additions.
 
-Python's `ipaddress.is_global` differs between versions and was wrong for several ranges (CVE-2024-4032), so the
-table is ours. Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and its updates), read
-2026-11; every range that is not "Globally Reachable: True" is here, and multicast (RFC 5771, RFC 4291) with it.
+Python's `ipaddress.is_global` differs between versions and was wrong for several ranges (CVE-2024-4032), so this
+module has its own table. Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and its updates),
+read 2026-11. It contains every range that is not "Globally Reachable: True", and multicast (RFC 5771, RFC 4291).
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ def _parse_rule(item: str) -> AllowRule:
         network, colon, port = item, "", ""
     else:
         network, colon, port = item.partition(":")
-    # A colon with nothing behind it is a slip, and must not open every port.
+    # A colon without a port is a mistake and must not permit every port.
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"{item!r}: the port must be 1 to 65535")
     return AllowRule(ip_network(network), int(port) if colon else None)
 
 
 def is_routable(address: Address) -> bool:
-    """True when `address` is a globally routable unicast address, looking through every IPv4-in-IPv6 form."""
+    """True for a globally routable unicast address. An IPv4 address inside an IPv6 address is checked itself."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in REFUSED_V4)
     if any(address in network for network in (_V4_MAPPED, _NAT64)):
@@ -103,20 +103,20 @@ def is_routable(address: Address) -> bool:
 
 
 def is_permitted(address: Address, port: int, allow: tuple[AllowRule, ...]) -> bool:
-    """True when a connection may be made to `address` and `port`: routable, or excepted by the operator."""
+    """True when a connection to `address` and `port` is permitted: routable, or allowed by the operator."""
     plain = unmapped(address)
     return is_routable(plain) or any(rule.permits(plain, port) for rule in allow)
 
 
 def unmapped(address: Address) -> Address:
-    """The IPv4 address behind `::ffff:a.b.c.d`, which the kernel dials as IPv4; any other address as it is."""
+    """The IPv4 address in `::ffff:a.b.c.d`, to which the kernel connects over IPv4; any other address unchanged."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
 
 
 def parse_address(host: str) -> Address | None:
-    """The address that `host` spells, without any zone; None when it is a name."""
+    """The address that `host` contains, without its zone; None for a name."""
     try:
         return ip_address(host.strip("[]").partition("%")[0])
     except ValueError:

@@ -1,11 +1,11 @@
-"""A Redis transport whose consumer survives the loss of its broker in the middle of a task.
+"""A Redis transport whose consumer survives the loss of its broker during a task.
 
-When the connection is lost, kombu closes its channel, and that puts the unacknowledged messages back into their
-queues: over the very connection that is lost. Later the tasks in hand acknowledge theirs, on a channel that is closed.
-Each of the two raises an AttributeError, which Celery does not expect: the whole worker ends, with all that it does.
+When the connection is lost, kombu closes its channel and puts the unacknowledged messages back into their queues, over
+the lost connection. Later the running tasks acknowledge their messages on the closed channel. Both raise an
+AttributeError, which Celery does not expect: the whole worker ends with all its tasks.
 
-Here the messages stay where they are, and come again when their visibility timeout is over. Nothing waits for them:
-a message is a hint, a repeat does nothing, and the sweeps find in PostgreSQL what is to be done.
+Here the messages stay where they are and are delivered again after their visibility timeout. No work depends on them:
+a message is a hint, a repeat changes nothing, and the sweeps find unfinished work in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 class QoS(redis.QoS):
-    """Gives up on messages whose connection is gone."""
+    """Ignores messages whose connection is lost."""
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         try:
             super().restore_unacked_once(stderr)  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever it is, the worker is to live
+        except Exception as error:  # no error here may end the worker
             log.info("unacknowledged messages were not put back", extra={"cause": type(error).__name__})
 
     def ack(self, delivery_tag: str) -> None:
@@ -37,5 +37,5 @@ class QoS(redis.QoS):
 
 
 def install() -> None:
-    """Has every Redis channel of this process use it. kombu offers no setting for this."""
+    """Makes every Redis channel of this process use this class. kombu has no setting for it."""
     redis.Channel.QoS = QoS

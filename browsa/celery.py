@@ -3,15 +3,14 @@
 celery -A browsa worker
 celery -A browsa.celery:clock beat
 
-A worker takes from every queue; `-Q bulk` makes one for batches alone. Each job holds a thread, and the slots of the
-lanes (`apps.jobs.kinds`) come to 44, which leaves some for beat's ticks.
+A worker consumes every queue; `-Q bulk` makes one for batches alone. Each job occupies a thread. The slots of all lanes
+(`apps.jobs.kinds`) are 44, which leaves threads for beat's ticks.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from datetime import timedelta
 from typing import Any
 
 from celery import Celery
@@ -25,22 +24,15 @@ from browsa import broker, gc_freeze
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "browsa.settings")
 
 
-def _tick(task: str, period: timedelta) -> dict[str, Any]:
-    # A tick that waited longer than its own period is stale: the next one does its work.
-    return {"task": task, "schedule": period, "options": {"expires": period.total_seconds() * 2}}
-
-
-def _queue(name: str) -> Queue:
-    """One for each lane of `apps.jobs.kinds`; ticks are in the default one. Each has its own exchange: by Celery's
-    defaults they would share one, and every message would be in all of them.
-    """
-    return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
-
-
 def _configured(application: Celery) -> Celery:
     application.config_from_object("django.conf:settings", namespace="CELERY")
     application.conf.update(
-        task_queues=[_queue(name) for name in ("default", "bulk", "tasks")],
+        # One queue for each lane of `apps.jobs.kinds`; ticks use the default one. Each has its own exchange: with
+        # Celery's defaults they would share one, and every message would go to all queues.
+        task_queues=[
+            Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
+            for name in ("default", "bulk", "tasks")
+        ],
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -56,9 +48,13 @@ def _configured(application: Celery) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={"socket_connect_timeout": 2, "visibility_timeout": 3600},
         timezone="UTC",
-        # In memory: a tick that is due again is harmless, so the schedule needs no file.
+        # In memory: a repeated tick is harmless, so the schedule needs no file.
         beat_scheduler="celery.beat:Scheduler",
-        beat_schedule={name: _tick(name, period) for name, period in beat_schedule.PERIODS.items()},
+        # A tick that is older than two periods expires: a later one does its work.
+        beat_schedule={
+            name: {"task": name, "schedule": period, "options": {"expires": period.total_seconds() * 2}}
+            for name, period in beat_schedule.PERIODS.items()
+        },
     )
     return application
 
@@ -67,34 +63,34 @@ _importing = ExitStack()
 
 
 @import_modules.connect  # type: ignore[untyped-decorator]
-def _begin_to_import(**kwargs: Any) -> None:
-    """Before the application connects its own, which imports Django and all apps."""
-    _importing.enter_context(gc_freeze.none_yet())
+def _pause_gc(**kwargs: Any) -> None:
+    """Connected before the application connects its own receiver, which imports Django and all apps."""
+    _importing.enter_context(gc_freeze.paused_until_loaded())
 
 
 broker.install()
 app = _configured(Celery("browsa"))
 app.conf.include = ["tasks.agents", "tasks.jobs", "tasks.billing", "tasks.webhooks", "tasks.core"]
-# Beat names tasks and knows none: without them, and without Django, it starts in half the time and stays small.
+# Beat sends tasks by name. Without importing them, and without Django, it starts in half the time and stays small.
 clock = _configured(Celery("browsa-beat", set_as_current=False, fixups=[]))
 
 
 @import_modules.connect  # type: ignore[untyped-decorator]
-def _all_is_imported(**kwargs: Any) -> None:
+def _resume_gc(**kwargs: Any) -> None:
     _importing.close()
 
 
 @beat_init.connect  # type: ignore[untyped-decorator]
-def _tick_at_once(**kwargs: Any) -> None:
-    """Beat counts from its start, so the first ticks would come a whole period after it."""
-    with suppress(OperationalError):  # the broker is away, and beat goes on trying by itself
+def _send_first_ticks(**kwargs: Any) -> None:
+    """Beat would send each first tick a whole period after its start."""
+    with suppress(OperationalError):  # the broker can't be reached; beat itself tries again
         for tick in clock.conf.beat_schedule.values():
             clock.send_task(tick["task"], **tick["options"])
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _use_django_logging(**kwargs: Any) -> None:
-    """Celery sets up no logging of its own when somebody listens here: Django's settings hold for every process."""
+    """Celery configures no logging when this signal has a receiver: Django's settings apply to every process."""
     import logging.config
 
     from django.conf import settings

@@ -1,7 +1,7 @@
-"""Reads the operator's settings from the environment, checks each one, and says plainly what is wrong with it.
+"""Reads and checks the operator's settings from the environment. Every error names the setting and its valid values.
 
-What the embedded stack chose for itself (addresses, port, tokens, keys) it leaves in `$BROWSA_HOME/stack.json`, so that
-`manage.py` works beside a running stack. The environment wins over that file.
+The embedded stack writes its own choices (addresses, port, tokens, keys) to `$BROWSA_HOME/stack.json`, so that
+`manage.py` works beside a running stack. The environment has priority over that file.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -37,12 +38,26 @@ STACK_NAMES = frozenset(
 
 
 class Environment:
-    """The settings as strings, from the process and then from the stack's file. Raises ImproperlyConfigured."""
+    """The settings as strings, from the environment or else from the stack's file. Raises ImproperlyConfigured."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         self.home = Path(variables.get("BROWSA_HOME") or ".browsa").absolute()
-        self._stack = _read_stack_file(self.home / STACK_FILE)
+        self._stack: dict[str, str] = {}
+        path = self.home / STACK_FILE
+        raw: str | None = None
+        with suppress(OSError):
+            raw = path.read_text()
+        if raw is not None:
+            try:
+                data = json.loads(raw)
+            except ValueError as error:
+                raise ImproperlyConfigured(
+                    f"{path} is not JSON: {error}. Delete it and run `make up` again."
+                ) from error
+            if not isinstance(data, dict):
+                raise ImproperlyConfigured(f"{path} must hold a JSON object. Delete it and run `make up` again.")
+            self._stack = {str(name): str(value) for name, value in data.items()}
 
     def text(self, name: str, default: str = "") -> str:
         value = self._variables.get(name, "")
@@ -77,20 +92,6 @@ class Environment:
         return text
 
 
-def _read_stack_file(path: Path) -> dict[str, str]:
-    try:
-        raw = path.read_text()
-    except OSError:
-        return {}
-    try:
-        data = json.loads(raw)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{path} is not JSON: {error}. Delete it and run `make up` again.") from error
-    if not isinstance(data, dict):
-        raise ImproperlyConfigured(f"{path} must hold a JSON object. Delete it and run `make up` again.")
-    return {str(name): str(value) for name, value in data.items()}
-
-
 def egress_countries(text: str) -> dict[str, str]:
     try:
         return parse_countries(text)
@@ -99,7 +100,7 @@ def egress_countries(text: str) -> dict[str, str]:
 
 
 def rate_limits(text: str) -> ratelimits.Table | None:
-    """The rate table with the operator's changes; None when they switched it off."""
+    """The rate table with the operator's changes; None when rate limits are off."""
     try:
         return ratelimits.parse(text)
     except ValueError as error:
@@ -107,7 +108,7 @@ def rate_limits(text: str) -> ratelimits.Table | None:
 
 
 def credit_price(text: str) -> Decimal:
-    """Of one credit, in the currency's smallest unit."""
+    """The price of one credit, in the currency's smallest unit."""
     try:
         return offers.parse_price(text)
     except ValueError as error:
@@ -122,7 +123,7 @@ def credit_currency(text: str) -> str:
 
 
 def credit_packs(text: str) -> Mapping[str, offers.Offer]:
-    """Amounts of credits with prices of their own, by name."""
+    """Packs of credits with a fixed price, by name."""
     try:
         return offers.parse_packs(text)
     except ValueError as error:
@@ -130,7 +131,7 @@ def credit_packs(text: str) -> Mapping[str, offers.Offer]:
 
 
 def allowed_addresses(text: str) -> tuple[AllowRule, ...]:
-    """The operator's exceptions to the address policy. `runner.config` reads the same ones for browsers."""
+    """The operator's exceptions to the address policy. `runner.config` reads the same setting for browsers."""
     try:
         return parse_allow_list(text)
     except ValueError as error:
@@ -138,7 +139,7 @@ def allowed_addresses(text: str) -> tuple[AllowRule, ...]:
 
 
 def master_keys(text: str) -> dict[str, bytes]:
-    """`v2:<base64 of 32 bytes>,v1:…`, the newest first: it seals, the others still open."""
+    """`v2:<base64 of 32 bytes>,v1:…`, the newest first: it seals, the others can still open values."""
     keys: dict[str, bytes] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         version, _, encoded = item.partition(":")
@@ -147,7 +148,7 @@ def master_keys(text: str) -> dict[str, bytes]:
         except ValueError:
             key = b""
         if not re.fullmatch(r"[a-z0-9]{1,16}", version) or len(key) != 32 or version in keys:
-            # The keys themselves are not repeated here.
+            # The message must not contain the keys.
             raise ImproperlyConfigured(
                 "BROWSA_MASTER_KEYS must be version:base64 of 32 bytes, comma-separated, each version once."
             )
@@ -156,7 +157,7 @@ def master_keys(text: str) -> dict[str, bytes]:
 
 
 def redis_address(text: str) -> str:
-    """What redis-py understands: `redis://…`, `rediss://…` or `unix:///path`."""
+    """The URL for redis-py: `redis://…`, `rediss://…` or `unix:///path`."""
     text = re.sub(r"^redis\+socket://", "unix://", text)
     if not re.match(r"^(rediss?://[^/]|unix:///)", text):
         raise ImproperlyConfigured("REDIS_URL must be redis://host:port/db, rediss://… or unix:///path.sock.")
@@ -164,13 +165,13 @@ def redis_address(text: str) -> str:
 
 
 def celery_broker(redis_url: str) -> str:
-    """The same server in Celery's spelling, which has another name for Unix sockets."""
+    """The URL of the same server for Celery, which has another scheme for Unix sockets."""
     return re.sub(r"^unix://", "redis+socket://", redis_url)
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """`tls`: from the first byte; otherwise STARTTLS."""
+    """`tls`: TLS from the start of the connection; otherwise STARTTLS."""
 
     host: str = "localhost"
     port: int = 587
@@ -189,7 +190,7 @@ def smtp_server(text: str) -> SmtpServer:
     except ValueError:
         host = port = None
     if not host or parts.scheme not in ("smtp", "smtps"):
-        # It may hold a password, so it is not repeated here.
+        # The message must not contain the URL, which may hold a password.
         raise ImproperlyConfigured("BROWSA_SMTP_URL must be smtp://[user:password@]host[:port] or smtps://…")
     tls = parts.scheme == "smtps"
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -199,5 +200,7 @@ def smtp_server(text: str) -> SmtpServer:
 def runner_address(text: str) -> str:
     """`unix:/path/runner.sock`, where a runner serves its control API; empty when no runner is known yet."""
     if text and not re.match(r"^unix:/[^/]", text):
-        raise ImproperlyConfigured("BROWSA_RUNNER_URL must be unix:/path/runner.sock: a runner listens nowhere else.")
+        raise ImproperlyConfigured(
+            "BROWSA_RUNNER_URL must be unix:/path/runner.sock: the control API is a Unix socket."
+        )
     return text

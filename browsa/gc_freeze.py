@@ -1,7 +1,7 @@
-"""No search for garbage while a process starts.
+"""Switches the garbage collector off while a process imports its modules, then freezes what they created.
 
-What is imported stays. Python would look through all of it again and again meanwhile, a tenth of the work of a start,
-and now and then ever after.
+Imported objects stay in memory. Python would scan all of them repeatedly during a start, which is a tenth of its work,
+and again in later collections.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def none_yet() -> Iterator[None]:
-    """What is there at the end of the block is never looked through; with it some thousand objects of garbage."""
+def paused_until_loaded() -> Iterator[None]:
+    """Objects that exist at the end of the block are never scanned again, including a few thousand garbage objects."""
     gc.disable()
     try:
         yield

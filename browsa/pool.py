@@ -1,4 +1,4 @@
-"""Where a worker runs its tasks: threads, which nobody can end from outside."""
+"""The thread pool of a worker. Threads can't be ended from outside."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from celery.concurrency.thread import TaskPool
 
 
 class ThreadPool(TaskPool):  # type: ignore[misc]
-    """Celery's, for workers that are told to end at once (SIGQUIT) while they have tasks in hand.
+    """Celery's pool, which also supports a cold shutdown (SIGQUIT) while tasks run.
 
-    Celery's own raises then, in the middle of the shutdown: nobody hears that the worker ends, so jobs are not given
-    back, messages neither, and the log ends with an unrecoverable error.
+    Celery's own pool raises then, during the shutdown: the shutdown signals are not sent, so claims of jobs and
+    messages are not released, and the log ends with an unrecoverable error.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        self._at_once = False
+        self._terminated = False
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
-        """The thread goes on for now. What it works for hears of the shutdown (`worker_shutting_down`) and ends it."""
-        self._at_once = True
+        """Does not end the thread: its job ends by itself after the signal `worker_shutting_down`."""
+        self._terminated = True
 
     def on_stop(self) -> None:
-        """Before anybody has heard of an end at once: then nobody may be waited for yet."""
-        self.executor.shutdown(wait=not self._at_once, cancel_futures=True)
+        """Runs before that signal is sent in a cold shutdown, so it must not wait for the threads then."""
+        self.executor.shutdown(wait=not self._terminated, cancel_futures=True)
 
     def on_terminate(self) -> None:
-        """Afterwards. What threads still write needs the interpreter."""
+        """Runs after the signal: waits for the threads, which still write their results."""
         self.executor.shutdown(cancel_futures=True)

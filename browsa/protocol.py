@@ -1,8 +1,7 @@
-"""Uvicorn's HTTP protocol with the API's manners: a request that no view will ever see is refused in our envelope too,
-and a request head has a limit.
+"""Uvicorn's HTTP protocol with the API's error envelope for invalid requests, and with a limit on the request head.
 
-Uvicorn answers what it can't parse itself, in plain text and without a request id; and its parser gathers a header
-without end in memory, before anybody has shown a key.
+Uvicorn answers an invalid request in plain text and without a request id, and its parser collects an endless header in
+memory before the client has authenticated.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import json
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from apps.core import errors, request_ids
+from apps.core import errors, tracing
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -23,10 +22,10 @@ class HeadTooLarge(Exception):
 class Protocol(HttpToolsProtocol):
     """`uvicorn --http browsa.protocol:Protocol`."""
 
-    _head_bytes = 0  # of the head being read, as far as the parser has given it out
-    _pending_bytes = 0  # that have arrived since the parser last came to an end of anything
+    _head_bytes = 0  # of the current head, as reported by the parser
+    _pending_bytes = 0  # received since the parser last finished a head or a message
     _in_body = False
-    _came_to_an_end = False
+    _message_ended = False
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -41,25 +40,25 @@ class Protocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_body = self._came_to_an_end = True
+        self._in_body = self._message_ended = True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_body, self._came_to_an_end = False, True
+        self._in_body, self._message_ended = False, True
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        self._came_to_an_end = False
+        self._message_ended = False
         super().data_received(data)
-        self._pending_bytes = 0 if self._in_body or self._came_to_an_end else self._pending_bytes + len(data)
+        self._pending_bytes = 0 if self._in_body or self._message_ended else self._pending_bytes + len(data)
         if self._pending_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request head is too large.")
 
     def send_400_response(self, msg: str) -> None:
         error = errors.BadRequest("The request is not valid HTTP, or its head is larger than 64 KiB.")
-        request_id = request_ids.choose(None)
+        request_id = tracing.choose_request_id(None)
         body = json.dumps(errors.envelope(error, request_id=request_id)).encode()
         head = (
             "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"

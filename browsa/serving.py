@@ -1,10 +1,9 @@
-"""How requests reach Django.
+"""The ASGI handler: passes requests to Django's views.
 
-Django's own ASGI handler starts a thread, and so opens a database connection, for every request, and changes threads
-for every synchronous middleware. Here a synchronous view runs with all its middleware in one go on a shared, bounded
-pool of threads that keep their connections. Asynchronous views run on the event loop without Django's middleware
-(sessions and their kin are for the admin pages); what they hand to threads (`sync_to_async`, the async ORM) runs on
-the same pool.
+Django's own handler starts a thread, and so opens a database connection, for every request, and changes threads for
+every synchronous middleware. Here a synchronous view runs with all its middleware on one thread of a shared, bounded
+pool whose threads keep their connections. Asynchronous views run on the event loop without Django's middleware
+(sessions and the like are for the admin pages); their `sync_to_async` calls run on the same pool.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import asyncio
 import contextvars
 import io
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.db import close_old_connections
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpResponse
 from django.urls import Resolver404, resolve, set_urlconf
 
 from apps.accounts.admission import AdmissionMiddleware
@@ -35,9 +35,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-# A client that is told 413 only reads it once it has sent its body: so much more is read and thrown away.
-_DRAINED_BYTES = 16 * 1024 * 1024
-_BODILESS = (204, 304)
+# Many clients read a 413 only after they have sent the whole body: this much is read and discarded.
+_MAX_DRAINED_BYTES = 16 * 1024 * 1024
+_STATUSES_WITHOUT_BODY = (204, 304)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,52 +47,50 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RenderedResponse:
     status: int
     headers: list[tuple[bytes, bytes]]
     content: bytes
 
 
 class Application:
-    """Reads the body within its limit, then hands the request to the handler that suits its view."""
+    """Reads the body up to its limit, then passes the request to the handler for its kind of view."""
 
     def __init__(self) -> None:
         self._threads = DatabaseThreads(settings.API_THREADS, "api")
         self._waiting_threads = DatabaseThreads(settings.API_WAITING_THREADS, "waiting")
         self._sync_views = SyncViews()
         self._async_views = AsyncViews(self._threads)
-        # The threads look after their connections themselves; Django's way costs every request a round trip.
+        # The pool's threads check their connections; Django's check would cost each request a round trip.
         signals.request_finished.disconnect(close_old_connections)
-        resolve("/healthz")  # imports every view now, and not during the first request
+        resolve("/healthz")  # imports every view now instead of during the first request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            message: Mapping[str, Any] = {}
+            while message.get("type") != "lifespan.shutdown":
+                message = await receive()
+                if message["type"] == "lifespan.shutdown":
+                    await asyncio.to_thread(self.close)
+                await send({"type": f"{message['type']}.complete"})
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
-        else:  # a WebSocket: the gateway has those
+        else:  # a WebSocket: only the gateway serves them
             await send({"type": "websocket.close"})
 
     def close(self) -> None:
-        """Ends the threads, and with them their database connections."""
+        """Ends the threads and their database connections."""
         for threads in (self._threads, self._waiting_threads):
             threads.close()
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await asyncio.to_thread(self.close)
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await read_body(scope, receive, limit=settings.MAX_BODY_BYTES)
         except RequestAborted:
             return
-        view = _view(scope["path"])
+        view: object = None
+        with suppress(Resolver404):
+            view = resolve(scope["path"]).func
         if iscoroutinefunction(view):
             await self._async_views.serve(scope, body, receive, send)
             return
@@ -100,9 +98,9 @@ class Application:
         threads = self._waiting_threads if waits else self._threads
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(threads, context.run, self._sync_views.answer, scope, body)
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.content})
+        response = await loop.run_in_executor(threads, context.run, self._sync_views.respond, scope, body)
+        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await send({"type": "http.response.body", "body": response.content})
 
 
 class SyncViews(BaseHandler):
@@ -112,19 +110,24 @@ class SyncViews(BaseHandler):
         super().__init__()
         self.load_middleware(is_async=False)
 
-    def answer(self, scope: Scope, body: Body) -> Answer:
+    def respond(self, scope: Scope, body: Body) -> RenderedResponse:
         set_urlconf(None)
         request = make_request(scope, body)
-        response = self.get_response(request)
+        response: Any = self.get_response(request)
         try:
-            content = _content(response)
-            return Answer(response.status_code, _headers(response, len(content)), content)
+            # A streaming response here is a static file: small enough to send at once.
+            content = b"".join(response.streaming_content) if response.streaming else response.content
+            if not response.has_header("Content-Length") and response.status_code not in _STATUSES_WITHOUT_BODY:
+                response["Content-Length"] = str(len(content))
+            headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+            cookies = [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
+            return RenderedResponse(response.status_code, headers + cookies, content)
         finally:
             response.close()
 
 
 class AsyncViews(ASGIHandler):
-    """Django's asynchronous handler with our own middleware alone, and shared threads."""
+    """Django's asynchronous handler with only the API's own middleware, and the shared threads."""
 
     def __init__(self, threads: DatabaseThreads) -> None:
         super().__init__()
@@ -139,20 +142,20 @@ class AsyncViews(ASGIHandler):
         self._middleware_chain = convert_exception_to_response(EnvelopeMiddleware(admission))
 
     async def serve(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
-        """The view is cancelled when the client goes away."""
+        """Cancels the view when the client disconnects."""
         async with ThreadSensitiveContext(executor=self._threads):
             request = make_request(scope, body)
-            answering = asyncio.create_task(self._answer(request, send))
-            leaving = asyncio.create_task(_disconnected(receive))
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            leaving.cancel()
-            if not answering.done():
-                answering.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
+            responding = asyncio.create_task(self._respond(request, send))
+            disconnecting = asyncio.create_task(_wait_for_disconnect(receive))
+            await asyncio.wait({responding, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
+            disconnecting.cancel()
+            if not responding.done():
+                responding.cancel()
+            await asyncio.gather(responding, disconnecting, return_exceptions=True)
 
-    async def _answer(self, request: ASGIRequest, send: Send) -> None:
+    async def _respond(self, request: ASGIRequest, send: Send) -> None:
         response = await self.run_get_response(request)
-        if isinstance(response, HttpResponse) and response.status_code not in _BODILESS:
+        if isinstance(response, HttpResponse) and response.status_code not in _STATUSES_WITHOUT_BODY:
             response.headers.setdefault("Content-Length", str(len(response.content)))
         try:
             await self.send_response(response, send)
@@ -162,7 +165,7 @@ class AsyncViews(ASGIHandler):
 
 def make_request(scope: Scope, body: Body) -> ASGIRequest:
     request = ASGIRequest(scope, io.BytesIO(body.content))
-    # A chunked body announces no length; from here on it has one.
+    # A chunked body has no Content-Length header.
     request.META["CONTENT_LENGTH"] = str(len(body.content))
     if body.too_large:
         request.META[BODY_TOO_LARGE] = True
@@ -170,12 +173,12 @@ def make_request(scope: Scope, body: Body) -> ASGIRequest:
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> Body:
-    """The body, or the news that it is larger than `limit` bytes. Raises RequestAborted when the client goes away."""
+    """Reads the body up to `limit` bytes. Raises RequestAborted when the client disconnects."""
     headers = dict(scope["headers"])
     announced = headers.get(b"content-length", b"0")
     too_large = announced.isdigit() and int(announced) > limit
     if too_large and b"expect" in headers:
-        return Body(b"", too_large=True)  # the client waits for leave to send it
+        return Body(b"", too_large=True)  # the client waits for `100 Continue` before it sends the body
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -187,30 +190,10 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> Body:
         too_large = too_large or size > limit
         if not too_large:
             chunks.append(chunk)
-        if not message.get("more_body", False) or size > _DRAINED_BYTES:
+        if not message.get("more_body", False) or size > _MAX_DRAINED_BYTES:
             return Body(b"" if too_large else b"".join(chunks), too_large=too_large)
 
 
-def _view(path: str) -> object:
-    try:
-        return resolve(path).func
-    except Resolver404:
-        return None
-
-
-def _headers(response: HttpResponseBase, length: int) -> list[tuple[bytes, bytes]]:
-    if not response.has_header("Content-Length") and response.status_code not in _BODILESS:
-        response["Content-Length"] = str(length)
-    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
-    cookies = [(b"set-cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
-    return headers + cookies
-
-
-def _content(response: Any) -> bytes:
-    """A synchronous stream here is a static file of ours: small enough to send in one piece."""
-    return b"".join(response.streaming_content) if response.streaming else response.content
-
-
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Every setting of the Django side, in one place. The operator's table is in the README."""
+"""All settings of the Django side. The README lists those of the operator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from browsa.environment import (
     smtp_server,
 )
 
-django_stubs_ext.monkeypatch()  # lets Django's generic classes be subscripted, as the type checker wants them
+django_stubs_ext.monkeypatch()  # makes Django's generic classes subscriptable, as the type hints need
 
 env = Environment(os.environ)
 
@@ -47,44 +47,45 @@ MASTER_KEYS: dict[str, bytes] = master_keys(env.text("BROWSA_MASTER_KEYS"))
 MAX_BURNERS: int = env.integer("BROWSA_MAX_BURNERS", 10, least=0, most=100_000)
 RATE_LIMITS: ratelimits.Table | None = rate_limits(env.text("BROWSA_RATE_LIMITS"))
 SIGNUP_CREDITS: int = env.integer("SIGNUP_CREDITS", 100)
-# Credits are sold through Stripe once there is a key. Prices are in the currency's smallest unit.
+# Credits are sold through Stripe when there is a key. Prices are in the currency's smallest unit.
 STRIPE_SECRET_KEY: str = env.text("STRIPE_SECRET_KEY")
 STRIPE_WEBHOOK_SECRET: str = env.text("STRIPE_WEBHOOK_SECRET")
 STRIPE_API_BASE: str = env.url("STRIPE_API_BASE", "https://api.stripe.com", schemes=frozenset({"http", "https"}))
 CREDIT_CURRENCY: str = credit_currency(env.text("CREDIT_CURRENCY", "usd"))
 CREDIT_PRICE: Decimal = credit_price(env.text("CREDIT_PRICE", "1"))
 CREDIT_PACKS: Mapping[str, Offer] = credit_packs(env.text("CREDIT_PACKS", "{}"))
-# An identity whose month can't be paid lives on for so long, and is asked to pay again all the while.
+# How long an identity keeps running when its month can't be paid; the renewal is retried in this time.
 RENEWAL_GRACE_DAYS: int = env.integer("RENEWAL_GRACE_DAYS", 3, most=365)
 EGRESS_COUNTRIES: dict[str, str] = egress_countries(env.text("EGRESS_COUNTRIES", '{"us": "direct"}'))
 DEFAULT_COUNTRY: str = next(iter(EGRESS_COUNTRIES))
 ALLOW_ADDRESSES: tuple[AllowRule, ...] = allowed_addresses(env.text("BROWSA_ALLOW_ADDRESSES"))
 
-# Threads of one API process, each with its own database connection. Calls that wait for a runner have threads of
-# their own, so that a full pool of browsers never holds up reads.
+# Threads of one API process, each with its own database connection. Calls that wait for a runner have separate
+# threads, so that a full pool of browsers never delays reads.
 API_THREADS: int = env.integer("BROWSA_API_THREADS", 16, least=1, most=1000)
 API_WAITING_THREADS: int = env.integer("BROWSA_API_WAITING_THREADS", 32, least=1, most=1000)
 
-# How long a provisioning waits for a browser. An agent that is still queued after twice as long was abandoned.
+# How long provisioning waits for a browser. An agent that is still queued after twice this time is abandoned.
 LEASE_WAIT_SECONDS: int = env.integer("BROWSA_LEASE_WAIT_SECONDS", 30, least=1, most=120)
 
-# Who works on a job and stops beating loses it after so long; a job that was lost so often in a row fails.
+# A worker without a heartbeat loses its claim on a job after this time. After JOB_MAX_ATTEMPTS lost claims in a row
+# the job fails.
 JOB_LEASE_SECONDS: float = env.integer("BROWSA_JOB_LEASE_SECONDS", 15, least=1, most=3600)
 JOB_MAX_ATTEMPTS: int = 5
-# Batches and crawls of one workspace that run at once. Each of them fetches a few pages at once.
+# How many batches and crawls of one workspace run at once.
 BULK_JOBS_PER_WORKSPACE: int = env.integer("BROWSA_BULK_JOBS_PER_WORKSPACE", 2, least=1, most=1000)
-# Tasks of one workspace under way at once, each of which has a browser; more of them wait in the queue.
+# How many tasks of one workspace run at once, each with a browser; others wait in the queue.
 TASKS_PER_WORKSPACE: int = env.integer("BROWSA_TASKS_PER_WORKSPACE", 10, least=1, most=1000)
-# How long a task that asks a human waits for the answer; its browser waits with it.
+# How long a task waits, with its browser, for a human's answer.
 INPUT_WAIT_SECONDS: int = env.integer("BROWSA_INPUT_WAIT_SECONDS", 1800, least=5, most=12 * 3600)
 # How long the screenshots of tasks' steps are kept.
 SCREENSHOT_DAYS: int = env.integer("BROWSA_SCREENSHOT_DAYS", 7, least=1, most=3650)
-# Where workers find the gateway of the runner, if not where clients do.
+# The URL of the runner's gateway for workers, if it differs from that for clients.
 GATEWAY_URL: str = env.url("BROWSA_GATEWAY_URL", PUBLIC_CDP_URL, schemes=frozenset({"ws", "wss"}))
-# Pages that a workspace's batches and crawls load at once in one worker; the contract says 4 to 8.
+# How many pages the batches and crawls of a workspace load at once in one worker; the contract says 4 to 8.
 PAGES_PER_WORKSPACE: int = env.integer("BROWSA_PAGES_PER_WORKSPACE", 6, least=1, most=64)
 
-# How long events, and the log of their deliveries, are kept: longer than a delivery is tried.
+# How long events and the log of their deliveries are kept: longer than the schedule of attempts.
 WEBHOOK_LOG_DAYS: int = env.integer("BROWSA_WEBHOOK_LOG_DAYS", 30, least=7, most=3650)
 
 MAX_BODY_BYTES: int = 1024 * 1024
@@ -92,7 +93,7 @@ MAX_BODY_BYTES: int = 1024 * 1024
 # --- Django ------------------------------------------------------------------------------------------------------
 SECRET_KEY: str = env.required("BROWSA_SECRET_KEY")
 DEBUG: bool = False
-ALLOWED_HOSTS: list[str] = ["*"]  # nothing is built from the Host header: clients are told PUBLIC_URL
+ALLOWED_HOSTS: list[str] = ["*"]  # the Host header is not used: URLs are built from PUBLIC_URL
 CSRF_TRUSTED_ORIGINS: list[str] = [PUBLIC_URL]
 SESSION_COOKIE_SECURE: bool = PUBLIC_URL.startswith("https:")
 CSRF_COOKIE_SECURE: bool = SESSION_COOKIE_SECURE
@@ -111,7 +112,7 @@ STATIC_URL: str = "/static/"
 WHITENOISE_USE_FINDERS: bool = True  # static files are served from the installed packages: no collectstatic step
 
 INSTALLED_APPS: list[str] = [
-    "unfold",  # the theme; before the admin, whose templates it replaces
+    "unfold",  # the theme; must precede the admin, whose templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -164,7 +165,7 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(env.required("DATABASE_URL"), conn_max_age=None, conn_health_checks=True)
 }
-# Off for a pooler that gives each transaction another connection.
+# Must be off behind a pooler in transaction mode.
 PREPARED_STATEMENTS: bool = env.switch("BROWSA_PREPARED_STATEMENTS", default=True)
 REDIS_URL: str = redis_address(env.required("REDIS_URL"))
 CELERY_BROKER_URL: str = celery_broker(REDIS_URL)
@@ -173,13 +174,13 @@ CELERY_TASK_DEFAULT_QUEUE: str = "default"
 # --- The API -----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apps.accounts.authentication.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": [],  # the authentication itself refuses whoever has no key
+    "DEFAULT_PERMISSION_CLASSES": [],  # the authentication itself refuses requests without a key
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["apps.core.parsers.StrictJSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.negotiation.AlwaysJSON",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.core.parsers.AlwaysJSON",
     "DEFAULT_METADATA_CLASS": None,  # no OPTIONS
     "DEFAULT_SCHEMA_CLASS": "apps.core.openapi.Schema",
-    "EXCEPTION_HANDLER": "apps.core.exception_handler.answer",
+    "EXCEPTION_HANDLER": "apps.core.exception_handler.handle",
     "UNAUTHENTICATED_USER": None,
 }
 
@@ -200,22 +201,22 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "JobStatusName": "apps.jobs.models.Job.Status",
         "JobKind": "apps.jobs.models.Job.Kind",
         "CheckoutStatus": "apps.billing.models.Checkout.Status",
-        "WebhookEventType": "apps.webhooks.catalogue.TYPES",
+        "WebhookEventType": "apps.webhooks.models.EVENT_TYPES",
         "WebhookStatus": "apps.webhooks.serializers.STATUSES",
         "DeliveryStatus": "apps.webhooks.models.Delivery.Status",
     },
     "TAGS": [
         {"name": "Agents", "description": "Cloud browser identities."},
-        {"name": "Quick calls", "description": "Pages in one call, or many as one job."},
-        {"name": "Tasks", "description": "Work in plain English, done by an agent with your own model."},
-        {"name": "Jobs", "description": "Work in the background: wait for it, follow it, cancel it."},
-        {"name": "Webhooks", "description": "Be told, signed, instead of asking."},
+        {"name": "Quick calls", "description": "Load a page in one call, or many pages as one job."},
+        {"name": "Tasks", "description": "Describe work in plain English; an agent does it with your own model."},
+        {"name": "Jobs", "description": "Work in the background: wait for it, follow it or cancel it."},
+        {"name": "Webhooks", "description": "Receive signed events instead of polling."},
         {"name": "Credits", "description": "Balance, prices and the ledger."},
         {"name": "API keys", "description": "Mint, list and revoke keys."},
     ],
 }
 
-# --- Mail to the owners of workspaces. Without a server none is sent. ----------------------------------------------
+# --- Mail to the owners of workspaces. Without a server no mail is sent. ----------------------------------------------
 EMAIL_BACKEND: str = f"django.core.mail.backends.{'smtp' if env.text('BROWSA_SMTP_URL') else 'dummy'}.EmailBackend"
 _smtp = smtp_server(env.text("BROWSA_SMTP_URL"))
 EMAIL_HOST: str = _smtp.host
@@ -227,7 +228,7 @@ EMAIL_USE_TLS: bool = bool(_smtp.user) and not _smtp.tls  # STARTTLS: a password
 EMAIL_TIMEOUT: int = 10
 DEFAULT_FROM_EMAIL: str = env.text("BROWSA_MAIL_FROM", "browsa@localhost")
 
-# --- Logs: one JSON object a line, on stderr ---------------------------------------------------------------------
+# --- Logs: one JSON object per line, on stderr ---------------------------------------------------------------------
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -237,7 +238,7 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        # Our own access line says the same of every 4xx, once, and of every 503 (/readyz, a database that is away).
+        # The access log already has a line for every 4xx and every 503 (/readyz, an unreachable database).
         "django.request": {"level": "ERROR", "filters": ["except_unavailable"]},
         "httpx": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},

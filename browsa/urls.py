@@ -1,4 +1,4 @@
-"""The whole HTTP surface."""
+"""All URLs of the API process."""
 
 from django.contrib import admin
 from django.urls import include, path

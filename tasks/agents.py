@@ -1,4 +1,4 @@
-"""Beat's ticks over agents."""
+"""Beat's ticks for agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beat's ticks over money."""
+"""Beat's ticks for billing."""
 
 from __future__ import annotations
 

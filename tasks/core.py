@@ -1,4 +1,4 @@
-"""Beat's ticks over what every app shares."""
+"""Beat's ticks for core."""
 
 from __future__ import annotations
 

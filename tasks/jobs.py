@@ -1,4 +1,4 @@
-"""Runs jobs, and beat's ticks over them."""
+"""The task that runs a job, and beat's ticks for jobs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def purge_expired_pages() -> None:
 
 
 @worker_init.connect
-def _begin(**kwargs: Any) -> None:
-    """Before the first jobs come, several at once."""
+def _create_worker(**kwargs: Any) -> None:
+    """Creates the worker before several first jobs could do so at once."""
     this_worker()
 
 
 @worker_shutting_down.connect
-def _stop(how: str = "Warm", **kwargs: Any) -> None:
+def _stop_worker(how: str = "Warm", **kwargs: Any) -> None:
     this_worker().stop(at_once=how == "Cold")

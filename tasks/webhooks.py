@@ -1,4 +1,4 @@
-"""Begins and ends a worker's deliverer, and beat's ticks over webhooks. Deliveries themselves need no task."""
+"""Starts and stops a worker's deliverer, and beat's ticks for webhooks. Deliveries themselves are not tasks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from apps.core.ticks import run_tick
 from apps.webhooks.deliverer import this_deliverer
 from apps.webhooks.services import owner_notices, retention
 
-# What is in the air when a worker is told to stop may take as long as an attempt may.
+# A warm shutdown waits for running attempts: longer than the timeout of one.
 _GRACE_SECONDS = 16.0
-# One that is told to end at once lives for two seconds.
+# A worker ends two seconds after a cold shutdown begins.
 _COLD_GRACE_SECONDS = 1.0
 
 
@@ -30,18 +30,18 @@ def purge() -> None:
 
 
 @worker_ready.connect
-def _start(sender: Any, **kwargs: Any) -> None:
-    """Only where ticks are done too: a worker for batches alone has other things to do."""
+def _start_deliverer(sender: Any, **kwargs: Any) -> None:
+    """Only in workers that also run ticks: a worker for batches alone delivers no webhooks."""
     if settings.CELERY_TASK_DEFAULT_QUEUE in sender.app.amqp.queues.consume_from:
         allow_many_sockets()
         this_deliverer().start()
 
 
 @worker_shutting_down.connect
-def _claim_no_more(how: str = "Warm", **kwargs: Any) -> None:
+def _stop_claiming(how: str = "Warm", **kwargs: Any) -> None:
     this_deliverer().stop(grace=_COLD_GRACE_SECONDS if how == "Cold" else 0)
 
 
 @worker_shutdown.connect
-def _let_land(**kwargs: Any) -> None:
+def _finish_attempts(**kwargs: Any) -> None:
     this_deliverer().stop(grace=_GRACE_SECONDS)

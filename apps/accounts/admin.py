@@ -76,7 +76,7 @@ class WorkspaceAdmin(ModelAdmin[Workspace]):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ModelAdmin[ApiKey]):
-    """Keys are minted over the API or with `manage.py mint_key`, where their secret can be shown once."""
+    """Keys are minted through the API or with `manage.py mint_key`, which show the secret once."""
 
     list_display = ["name", "prefix", "workspace", "created_at", "last_used_at", "revoked_at"]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
@@ -94,7 +94,7 @@ class ApiKeyAdmin(ModelAdmin[ApiKey]):
         return False
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Nobody edits a key here, so the permission to change keys is the permission to revoke them."""
+        """Keys can't be edited here, so the change permission means the permission to revoke them."""
         return bool(request.user.has_perm("accounts.change_apikey"))
 
     @admin.action(description="Revoke", permissions=["revoke"])

@@ -1,4 +1,4 @@
-"""Who calls: an API key in `X-API-Key` or in `Authorization: Bearer`."""
+"""Authentication by an API key in `X-API-Key` or in `Authorization: Bearer`."""
 
 from __future__ import annotations
 
@@ -14,35 +14,30 @@ from apps.accounts import selectors, services
 from apps.accounts.selectors import Caller
 from apps.core.errors import InvalidApiKey, Unauthorized
 
-_REMEMBERED = "_browsa_caller"
+_CACHE_ATTRIBUTE = "_browsa_caller"
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Sets `request.auth` to the Caller. There is no anonymous access: no key at all is refused here."""
+    """Sets `request.auth` to the Caller. There is no anonymous access: a request without a key is refused."""
 
     def authenticate(self, request: Request) -> tuple[None, Caller]:
         return None, caller_of(request._request)
 
 
 def caller_of(request: HttpRequest) -> Caller:
-    """Who calls: looked up at the first question (`apps.accounts.admission` asks it), and remembered for the rest of
-    the request, so that asynchronous views may ask too. Raises Unauthorized or InvalidApiKey.
+    """The caller, read from the database once per request (by `apps.accounts.admission`) and kept on the request, so
+    that asynchronous views can call this too. Raises Unauthorized or InvalidApiKey.
     """
-    caller: Caller | None = getattr(request, _REMEMBERED, None)
+    caller: Caller | None = getattr(request, _CACHE_ATTRIBUTE, None)
     if caller is None:
-        caller = _identify(request)
-        setattr(request, _REMEMBERED, caller)
-    return caller
-
-
-def _identify(request: HttpRequest) -> Caller:
-    secret = presented_secret(request)
-    if not secret:
-        raise Unauthorized
-    caller = selectors.caller(secret)
-    if caller is None:
-        raise InvalidApiKey
-    services.note_use(caller=caller, now=timezone.now())
+        secret = presented_secret(request)
+        if not secret:
+            raise Unauthorized
+        caller = selectors.caller(secret)
+        if caller is None:
+            raise InvalidApiKey
+        services.record_use(caller=caller, now=timezone.now())
+        setattr(request, _CACHE_ATTRIBUTE, caller)
     return caller
 
 
@@ -61,7 +56,7 @@ def workspace_of(request: Request) -> uuid.UUID:
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Both ways of sending the key, for the OpenAPI document."""
+    """The two ways of sending the key, for the OpenAPI document."""
 
     target_class = ApiKeyAuthentication
     name = ["ApiKey", "Bearer"]

@@ -1,4 +1,4 @@
-"""Who uses this installation: users, workspaces, memberships, and the API keys of a workspace."""
+"""Users, workspaces, memberships, and the API keys of a workspace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. Logs in with an e-mail address, which is kept in lower case."""
+    """A person, who logs in with an e-mail address. It is stored in lower case."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = models.EmailField(unique=True)
@@ -62,7 +62,7 @@ def check_rate_limits(overrides: object) -> None:
 
 
 class Workspace(models.Model):
-    """What owns agents, credits and keys."""
+    """The owner of agents, jobs, webhooks, credits and keys."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100)
@@ -104,7 +104,7 @@ class Membership(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key of a workspace. The secret itself is shown once and never kept."""
+    """A key of a workspace. The secret is shown once and never stored."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="keys")

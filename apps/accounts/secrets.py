@@ -1,4 +1,4 @@
-"""The form of an API key, and what is kept of it. Pure."""
+"""The format of an API key, its hash and its display prefix. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def well_formed(secret: str) -> bool:
 
 
 def digest(secret: str) -> str:
-    """What is stored. The secret has 128 random bits, so a plain hash can't be searched."""
+    """The hash that is stored. No salt is needed: a search over 128 random bits is impossible."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def display_prefix(secret: str) -> str:
-    """What lists show: `agt_live_` and five digits."""
+    """The part that lists show: `agt_live_` and five digits."""
     return secret[: len(PREFIX) + 5]

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from apps.accounts import secrets
 from apps.accounts.models import ApiKey, Workspace
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.core.prepared import Prepared
 
 _CALLER = Prepared(
@@ -25,7 +25,7 @@ _CALLER = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a key that is active, and the workspace that it opens. `rate_limits` is JSON."""
+    """An active API key and its workspace. `rate_limits` is JSON."""
 
     key_id: uuid.UUID
     workspace_id: uuid.UUID
@@ -37,14 +37,14 @@ def caller(secret: str) -> Caller | None:
     """The active key with that secret; None when it is malformed, unknown or revoked."""
     if not secrets.well_formed(secret):
         return None
-    # Every request asks this. Through the ORM it costs 1 ms, most of which is making the SQL.
+    # Every request runs this. The ORM would take 1 ms, mostly to build the SQL.
     with connection.cursor() as cursor:
         _CALLER.execute(cursor, [secrets.digest(secret)])
         row = cursor.fetchone()
     return None if row is None else Caller(*row)
 
 
-def keys(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[ApiKey]:
+def keys(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[ApiKey]:
     return paginate(ApiKey.objects.filter(workspace_id=workspace_id), page, by=("created_at", "id"))
 
 
@@ -62,6 +62,6 @@ def find_workspace(text: str) -> Workspace | None:
 
 
 def burner_cap(*, workspace_id: uuid.UUID) -> int:
-    """How many burners the workspace may have at once."""
+    """How many burners the workspace may run at once."""
     own: int | None = Workspace.objects.values_list("max_burners", flat=True).get(id=workspace_id)
     return settings.MAX_BURNERS if own is None else own

@@ -1,4 +1,4 @@
-"""API keys on the wire."""
+"""Request and response bodies of API keys."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rest_framework import serializers
 from apps.accounts.models import ApiKey
 from apps.accounts.services import MintedKey
 from apps.core.fields import StrictCharField
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 
 
 class MintKeySerializer(serializers.Serializer[Any]):
-    name = StrictCharField(min_length=1, max_length=100, help_text="What the key is for.")
+    name = StrictCharField(min_length=1, max_length=100, help_text="The purpose of the key.")
 
 
 class _LinkSerializer(serializers.Serializer[Any]):
@@ -31,13 +31,13 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     prefix = serializers.CharField(help_text="`agt_live_` and the first five digits.")
     created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="Exact to the minute.")
     revoked_at = serializers.DateTimeField(allow_null=True)
     _links = _LinksSerializer(required=False, help_text="Only on active keys.")
 
 
 class MintedKeySerializer(ApiKeySerializer):
-    secret = serializers.CharField(help_text="The key itself. It is shown this once.")
+    secret = serializers.CharField(help_text="The key itself. It is shown only once.")
 
 
 class ApiKeysSerializer(serializers.Serializer[Any]):
@@ -63,5 +63,5 @@ def minted_body(minted: MintedKey) -> dict[str, Any]:
     return {**key_body(minted.key), "secret": minted.secret}
 
 
-def keys_body(page: Page[ApiKey]) -> dict[str, Any]:
+def keys_body(page: CursorPage[ApiKey]) -> dict[str, Any]:
     return {"keys": [key_body(key) for key in page.rows], "next_cursor": page.next_cursor}

@@ -17,13 +17,13 @@ from apps.accounts.selectors import Caller
 from apps.accounts.signals import workspace_created
 from apps.core.errors import NotFound
 
-# A key in constant use is written to once in this time.
+# `last_used_at` is written at most once in this time.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class MintedKey:
-    """A new key and, this once, its secret."""
+    """A new key with its secret, which is not stored."""
 
     key: ApiKey
     secret: str
@@ -31,21 +31,18 @@ class MintedKey:
 
 @transaction.atomic
 def create_workspace(*, name: str, owner: User | None = None, slug: str = "") -> Workspace:
-    """Creates it with all that belongs to it: who listens to `workspace_created` adds its part (billing: the
+    """Creates a workspace. Receivers of `workspace_created` add their own rows in the same transaction (billing: the
     account).
     """
-    workspace = Workspace.objects.create(name=name, slug=slug or _free_slug(name))
+    if not slug:
+        slug = slugify(name)[:80] or "workspace"
+        if Workspace.objects.filter(slug=slug).exists():
+            slug = f"{slug}-{uuid.uuid4().hex[:8]}"
+    workspace = Workspace.objects.create(name=name, slug=slug)
     if owner is not None:
         Membership.objects.create(workspace=workspace, user=owner, role=Membership.Role.OWNER)
     workspace_created.send(sender=Workspace, workspace=workspace)
     return workspace
-
-
-def _free_slug(name: str) -> str:
-    slug = slugify(name)[:80] or "workspace"
-    if not Workspace.objects.filter(slug=slug).exists():
-        return slug
-    return f"{slug}-{uuid.uuid4().hex[:8]}"
 
 
 def mint_key(*, workspace_id: uuid.UUID, name: str) -> MintedKey:
@@ -66,9 +63,9 @@ def revoke_key(*, workspace_id: uuid.UUID, key_id: uuid.UUID) -> None:
         raise NotFound("There is no such API key in this workspace.")
 
 
-def note_use(*, caller: Caller, now: datetime) -> None:
-    """Moves `last_used_at`, at most once a minute, so that reads stay reads."""
+def record_use(*, caller: Caller, now: datetime) -> None:
+    """Updates `last_used_at`, at most once a minute, so that most reads write nothing."""
     stale = now - LAST_USED_RESOLUTION
     if caller.last_used_at is None or caller.last_used_at < stale:
-        unmoved = Q(last_used_at=None) | Q(last_used_at__lt=stale)
-        ApiKey.objects.filter(unmoved, id=caller.key_id).update(last_used_at=now)
+        unchanged = Q(last_used_at=None) | Q(last_used_at__lt=stale)
+        ApiKey.objects.filter(unchanged, id=caller.key_id).update(last_used_at=now)

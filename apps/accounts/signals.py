@@ -1,4 +1,4 @@
-"""What other apps may want to know about accounts. They subscribe; accounts imports none of them."""
+"""Signals for other apps, so that accounts imports none of them."""
 
 from django.dispatch import Signal
 

@@ -9,15 +9,15 @@ from rest_framework.response import Response
 from apps.accounts import selectors, serializers, services
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
-from apps.core.pagination import PageRequest
-from apps.core.validation import checked
+from apps.core.pagination import CursorQuery
 
 
 @takes_key(atomic=True)
-class KeysView(Endpoint):
+class KeysView(ApiView):
     @extend_schema(
         operation_id="list_keys",
         summary="List API keys",
@@ -26,7 +26,7 @@ class KeysView(Endpoint):
         responses={200: serializers.ApiKeysSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
-        page = selectors.keys(workspace_id=workspace_of(request), page=PageRequest.from_query(request.query_params))
+        page = selectors.keys(workspace_id=workspace_of(request), page=CursorQuery.from_query(request.query_params))
         return Response(serializers.keys_body(page))
 
     @extend_schema(
@@ -42,7 +42,7 @@ class KeysView(Endpoint):
         return Response(serializers.minted_body(minted), status=201)
 
 
-class KeyView(Endpoint):
+class KeyView(ApiView):
     @extend_schema(
         operation_id="revoke_key",
         summary="Revoke an API key",

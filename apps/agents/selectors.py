@@ -9,9 +9,9 @@ from django.db.models import Count, Q
 
 from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
-from apps.billing.hold_owners import Fate
+from apps.billing.hold_owners import WorkState
 from apps.core.errors import AgentNotRunning, NotFound
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 
 
 def agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
@@ -43,7 +43,9 @@ def by_live_capability(*, capability: str) -> Agent | None:
     return next(iter(holding.order_by()[:1]), None)
 
 
-def agents(*, workspace_id: uuid.UUID, mode: str | None, page: PageRequest, with_quick: bool = False) -> Page[Agent]:
+def agents(
+    *, workspace_id: uuid.UUID, mode: str | None, page: CursorQuery, with_quick: bool = False
+) -> CursorPage[Agent]:
     """`with_quick`: include the agents of quick pages."""
     rows = Agent.objects.filter(workspace_id=workspace_id)
     if not with_quick:
@@ -90,12 +92,12 @@ def of_job(*, job_id: uuid.UUID) -> list[Agent]:
     return list(Agent.objects.filter(job_id=job_id).order_by("-created_at", "-id"))
 
 
-def fate(agent_id: str) -> Fate:
+def work_state(agent_id: str) -> WorkState:
     """Whether the agent that a hold pays for is still live. A resolver for `apps.billing.hold_owners`."""
     status = Agent.objects.filter(id=agent_id).values_list("status", flat=True).first()
     if status is None:
-        return Fate.UNKNOWN
-    return Fate.ALIVE if status in LIVE else Fate.OVER
+        return WorkState.UNKNOWN
+    return WorkState.RUNNING if status in LIVE else WorkState.ENDED
 
 
 def due_for_renewal(*, now: datetime) -> list[str]:

@@ -12,7 +12,7 @@ from apps.agents.fields import DEFAULT_TTL_SECONDS, CountryField, OsTypeField, W
 from apps.agents.models import Agent
 from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339_or_none
 
 WARMUP_RECIPES = ["amazon", "google", "social"]
@@ -136,7 +136,7 @@ def agent_body(agent: Agent) -> dict[str, Any]:
     }
 
 
-def agents_body(page: Page[Agent]) -> dict[str, Any]:
+def agents_body(page: CursorPage[Agent]) -> dict[str, Any]:
     return {"agents": [agent_body(agent) for agent in page.rows], "next_cursor": page.next_cursor}
 
 

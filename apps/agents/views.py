@@ -19,18 +19,18 @@ from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, sweeps, termination
 from apps.core import errors, openapi
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_agent_id
-from apps.core.pagination import PageRequest
-from apps.core.validation import checked
+from apps.core.pagination import CursorQuery
 
 _TAG = ["Agents"]
 _MISSING = (errors.InvalidId, errors.NotFound)
 
 
 @takes_key(binds="agent")
-class AgentsView(Endpoint):
+class AgentsView(ApiView):
     waiting_methods = frozenset({"POST"})
 
     @extend_schema(
@@ -53,7 +53,7 @@ class AgentsView(Endpoint):
         page = selectors.agents(
             workspace_id=workspace_of(request),
             mode=mode,
-            page=PageRequest.from_query(request.query_params),
+            page=CursorQuery.from_query(request.query_params),
             with_quick=include == "quick",
         )
         return Response(serializers.agents_body(page))
@@ -88,7 +88,7 @@ class AgentsView(Endpoint):
         return Response(serializers.agent_body(agent), status=HTTPStatus.CREATED)
 
 
-class AgentView(Endpoint):
+class AgentView(ApiView):
     waiting_methods = frozenset({"DELETE"})
 
     @extend_schema(
@@ -114,7 +114,7 @@ class AgentView(Endpoint):
         return Response(status=HTTPStatus.NO_CONTENT)
 
 
-class CdpView(Endpoint):
+class CdpView(ApiView):
     @extend_schema(
         operation_id="get_agent_cdp",
         summary="Get CDP URLs",
@@ -129,7 +129,7 @@ class CdpView(Endpoint):
         return Response(serializers.cdp_body(agent))
 
 
-class LiveView(Endpoint):
+class LiveView(ApiView):
     @extend_schema(
         operation_id="get_agent_live",
         summary="Get live view links",
@@ -146,7 +146,7 @@ class LiveView(Endpoint):
 
 
 @takes_key(atomic=True)
-class SessionsView(Endpoint):
+class SessionsView(ApiView):
     @extend_schema(
         operation_id="open_session",
         summary="Open a session on a persistent identity",

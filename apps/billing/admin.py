@@ -52,7 +52,7 @@ class CreditAccountAdmin(ReadOnlyAdmin[CreditAccount]):
         return format_html('<a href="{}">Top up, adjust or refund</a>', _page("move_credits", account.workspace_id))
 
     def move_credits(self, request: HttpRequest, workspace_id: Any) -> HttpResponse:
-        """Nobody edits an account, so the permission to change accounts is the permission to move credits."""
+        """Accounts can't be edited, so the change permission means the permission to move credits."""
         if not request.user.has_perm("billing.change_creditaccount"):
             raise PermissionDenied
         account = get_object_or_404(CreditAccount.objects.select_related("workspace"), workspace_id=workspace_id)
@@ -68,7 +68,7 @@ class CreditAccountAdmin(ReadOnlyAdmin[CreditAccount]):
 
 
 class _OfAWorkspace(ReadOnlyAdmin[Any]):
-    """Rows that a link from the workspace's account narrows down."""
+    """Lists that the account page links to, filtered by workspace."""
 
     list_select_related = ["workspace"]
 
@@ -105,7 +105,7 @@ class HoldAdmin(_OfAWorkspace):
 
 @admin.register(Checkout)
 class CheckoutAdmin(_OfAWorkspace):
-    """Those in `review` were paid otherwise than was asked for: settle them with Stripe, or by hand with a top-up."""
+    """Checkouts in `review` were paid with another amount or session: settle them in Stripe, or with a top-up."""
 
     list_display = ["workspace", "status", "credits", "amount", "currency", "owed_credits", "problem", "created_at"]
     list_filter = ["status"]
@@ -119,7 +119,7 @@ class PriceAdmin(ModelAdmin[Price]):
     list_display = ["key", "credits"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Price | None = None) -> list[str]:
-        return ["key"] if obj else []  # another key would be another price, and this one would stay
+        return ["key"] if obj else []  # a changed key would create another row and leave this one
 
 
 admin.site.unregister(Workspace)
@@ -127,7 +127,7 @@ admin.site.unregister(Workspace)
 
 @admin.register(Workspace)
 class WorkspaceWithCreditsAdmin(WorkspaceAdmin):
-    """The page of `apps.accounts`, which knows nothing of money, with what the workspace has."""
+    """The workspace page of `apps.accounts` with balances: that app does not import billing."""
 
     list_display = [*WorkspaceAdmin.list_display, "balance"]
     list_select_related = ["credit_account"]

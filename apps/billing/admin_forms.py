@@ -1,4 +1,4 @@
-"""What an operator fills in to move a workspace's credits. What comes of it is an entry like any other."""
+"""The form with which an operator moves a workspace's credits. It appends an ordinary ledger entry."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from django import forms
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.billing import services
-from apps.billing.management.amounts import LONGEST_REASON, MOST
+from apps.billing.management.amounts import MAX_CREDITS, MAX_REASON_LENGTH
 from apps.billing.models import LedgerEntry
 from apps.core.errors import InsufficientCredit
 
-_LONGEST_EMAIL = 254
+_MAX_EMAIL_LENGTH = 254
 
 
 class MoveCreditsForm(forms.Form):
@@ -26,17 +26,17 @@ class MoveCreditsForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
     credits = forms.IntegerField(
-        min_value=-MOST,
-        max_value=MOST,
+        min_value=-MAX_CREDITS,
+        max_value=MAX_CREDITS,
         help_text="Only an adjustment may be negative.",
         widget=UnfoldAdminIntegerFieldWidget,
     )
     reason = forms.CharField(
-        max_length=LONGEST_REASON - _LONGEST_EMAIL,
-        help_text="The workspace reads it.",
+        max_length=MAX_REASON_LENGTH - _MAX_EMAIL_LENGTH,
+        help_text="The workspace sees it.",
         widget=UnfoldAdminTextInputWidget,
     )
-    # Made with the page: a form that is sent twice moves credits once.
+    # Created with the page: a form that is sent twice moves credits once.
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
     def clean(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class MoveCreditsForm(forms.Form):
         return values
 
     def apply(self, *, workspace_id: uuid.UUID, operator: str) -> LedgerEntry | None:
-        """None, and an error on the form, when it would take more than is available."""
+        """Returns None, with an error on the form, when it would take more credits than are available."""
         values = self.cleaned_data
         move = {"top_up": services.top_up, "adjustment": services.adjust, "refund": services.refund}[values["kind"]]
         try:

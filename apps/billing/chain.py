@@ -1,4 +1,4 @@
-"""The law of the ledger as pure functions: how one entry follows the one before it, and what its hash covers."""
+"""The rules of the ledger: how an entry follows the one before it, and what its hash covers. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ GENESIS = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """Where a workspace's ledger stands. `held` is the part of `balance` that open holds reserve."""
+class LedgerHead:
+    """The current end of a workspace's ledger. `held` is the part of `balance` that open holds reserve."""
 
     seq: int = 0
     balance: int = 0
@@ -27,7 +27,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What an entry says, without its place in the chain. `amount` changes the balance, `held_change` what is held."""
+    """An entry without its place in the chain. `amount` changes the balance, `held_change` the held credits."""
 
     workspace_id: uuid.UUID
     kind: str
@@ -40,16 +40,16 @@ class Line:
     created_at: datetime
 
 
-def follow(head: Head, line: Line) -> Head:
-    """The head after `line`. Raises ValueError when balances would break the law: 0 <= held <= balance."""
+def follow(head: LedgerHead, line: Line) -> LedgerHead:
+    """The head after `line`. Raises ValueError unless 0 <= held <= balance afterwards."""
     seq, balance, held = head.seq + 1, head.balance + line.amount, head.held + line.held_change
     if not 0 <= held <= balance:
         raise ValueError(f"entry {seq} would leave balance {balance} and held {held}")
-    return Head(seq=seq, balance=balance, held=held, hash=digest(head.hash, line, seq, balance, held))
+    return LedgerHead(seq=seq, balance=balance, held=held, hash=digest(head.hash, line, seq, balance, held))
 
 
 def digest(previous: str, line: Line, seq: int, balance_after: int, held_after: int) -> str:
-    """SHA-256 over the entry as JSON with sorted keys, the hash of the entry before it included."""
+    """SHA-256 over the entry and the previous hash, as JSON with sorted keys."""
     content = {
         "workspace": str(line.workspace_id),
         "seq": seq,

@@ -1,6 +1,6 @@
-"""What became of the work that a hold was made for. The apps that do the work know; billing imports none of them.
+"""The state of the work that a hold pays for. The apps that do the work register a resolver; billing imports none.
 
-A hold's reference says who to ask: of `agent:agt_…` the app that registered `agent`.
+The prefix of a hold's reference selects the resolver: for `agent:agt_…` the one registered for `agent`.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from collections.abc import Callable
 from enum import Enum
 
 
-class Fate(Enum):
-    ALIVE = "alive"
-    OVER = "over"
+class WorkState(Enum):
+    RUNNING = "running"
+    ENDED = "ended"
     UNKNOWN = "unknown"
 
 
-Resolver = Callable[[str], Fate]
+Resolver = Callable[[str], WorkState]
 
 _resolvers: dict[str, Resolver] = {}
 
 
 def register(kind: str, resolve: Resolver) -> None:
-    """`resolve` gets what stands behind `kind:` in a reference. It is asked while the workspace's account is locked.
+    """`resolve` gets the part of a reference after `kind:`. It is called while the workspace's account is locked.
 
-    Whoever ends work and settles its hold does both in one transaction: then what is OVER has no open hold.
+    An app must end its work and settle the hold in one transaction, so that ENDED work has no open hold.
     """
     _resolvers[kind] = resolve
 
 
-def fate(reference: str) -> Fate:
+def work_state(reference: str) -> WorkState:
     kind, _, subject = reference.partition(":")
     resolve = _resolvers.get(kind)
-    return Fate.UNKNOWN if resolve is None else resolve(subject)
+    return WorkState.UNKNOWN if resolve is None else resolve(subject)

@@ -1,4 +1,4 @@
-"""What became of the checkout that a request with an Idempotency-Key began, told as that request's answer."""
+"""Builds the response to a repeated checkout request from the checkout that the first request created."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from rest_framework.renderers import JSONRenderer
 
 from apps.billing import serializers
 from apps.billing.models import Checkout
-from apps.core import errors, request_ids
-from apps.core.idempotency import Answer, Unsettled
+from apps.core import errors, tracing
+from apps.core.idempotency import StoredResponse, Unresolved
 
 
-def outcome(checkout_id: str) -> Answer | Unsettled:
-    """A resolver for `apps.core.idempotency`. One whose process died is settled by `reconciliation`."""
+def outcome(checkout_id: str) -> StoredResponse | Unresolved:
+    """A resolver for `apps.core.idempotency`. `reconciliation` settles a checkout whose process died."""
     checkout = Checkout.objects.filter(id=checkout_id).first()
     if checkout is None:
-        return Unsettled.NOTHING_BEGAN
+        return Unresolved.NOT_STARTED
     if checkout.status == Checkout.Status.STARTING:
-        return Unsettled.RUNNING
+        return Unresolved.RUNNING
     if not checkout.session_id:
         error = errors.UpstreamUnavailable(checkout.problem)
-        return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
+        return _answer(error.status, errors.envelope(error, request_id=tracing.request_id()))
     return _answer(HTTPStatus.CREATED, serializers.checkout_body(checkout))
 
 
-def _answer(status: int, body: object) -> Answer:
-    return Answer(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))
+def _answer(status: int, body: object) -> StoredResponse:
+    return StoredResponse(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))

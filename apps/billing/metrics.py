@@ -1,4 +1,4 @@
-"""Money's part of `/metrics`."""
+"""What `/metrics` reports about holds."""
 
 from __future__ import annotations
 

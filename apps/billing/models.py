@@ -1,4 +1,4 @@
-"""Money: the append-only ledger, its locked projection for each workspace, holds, and the price table."""
+"""The append-only ledger, the account of each workspace, holds, checkouts, and the price table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LedgerEntry(models.Model):
         ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # The unique constraints begin with it. An index on it alone would cost every insert, and planners would take it.
+    # No index of its own: the unique constraints begin with this column, and a second index would slow every insert.
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+", db_index=False)
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=12, choices=Kind)
@@ -59,7 +59,7 @@ class LedgerEntry(models.Model):
         return f"{self.workspace_id} #{self.seq} {self.kind} {self.amount:+d}"
 
     def line(self) -> chain.Line:
-        """What this entry says, for recomputing its hash."""
+        """The entry's content, to recompute its hash."""
         return chain.Line(
             workspace_id=self.workspace_id,
             kind=self.kind,
@@ -74,7 +74,7 @@ class LedgerEntry(models.Model):
 
 
 class CreditAccount(models.Model):
-    """The head of a workspace's ledger. Its row lock is the workspace's lock for everything that costs.
+    """The head of a workspace's ledger. Its row lock serialises all spending in the workspace.
 
     Triggers reject DELETE and TRUNCATE.
     """
@@ -97,14 +97,15 @@ class CreditAccount(models.Model):
     def __str__(self) -> str:
         return f"{self.workspace_id}: {self.balance} ({self.held} held)"
 
-    def head(self) -> chain.Head:
-        return chain.Head(seq=self.seq, balance=self.balance, held=self.held, hash=self.head_hash)
+    def head(self) -> chain.LedgerHead:
+        return chain.LedgerHead(seq=self.seq, balance=self.balance, held=self.held, hash=self.head_hash)
 
 
 class Hold(models.Model):
-    """Credits set aside for work that runs. Settled once: what was used is captured, the rest released.
+    """Credits reserved for running work. Settled once: used credits are captured, the rest is released.
 
-    Triggers reject DELETE and TRUNCATE, any change of a settled hold, and of an open one any but its end and expiry.
+    Triggers reject DELETE and TRUNCATE, changes of a settled hold, and changes of an open hold's other columns than
+    those that settle or extend it.
     """
 
     class Status(models.TextChoices):
@@ -140,9 +141,9 @@ class Hold(models.Model):
 
 
 class Checkout(models.Model):
-    """Credits that somebody wants to buy. Recorded before Stripe hears of it; what Stripe says later only moves this.
+    """A purchase of credits. Written before the call to Stripe; events from Stripe then move its status.
 
-    What is granted, and for how much, is what stands here: an event that says otherwise goes to REVIEW.
+    This row decides how many credits are granted and for which amount: a payment that differs moves it to REVIEW.
     """
 
     class Status(models.TextChoices):
@@ -151,7 +152,7 @@ class Checkout(models.Model):
         PAID = "paid"
         EXPIRED = "expired"
         FAILED = "failed"
-        REVIEW = "review"  # was paid otherwise than was asked for: nothing granted, an operator decides
+        REVIEW = "review"  # the payment differs from the row: nothing is granted, an operator decides
         REFUNDED = "refunded"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -191,13 +192,13 @@ class Checkout(models.Model):
 
 
 def check_known(key: str) -> None:
-    """A typo would be a price that nothing ever charges."""
+    """A mistyped key would be a price that is never charged."""
     if key not in DEFAULT_PRICES:
         raise ValidationError(f"There is no such price; there are: {', '.join(DEFAULT_PRICES)}.")
 
 
 class Price(models.Model):
-    """The operator's price of one thing, in credits. Without a row the default of `apps.billing.pricing` holds."""
+    """The operator's price for one key, in credits. Without a row the default in `apps.billing.pricing` applies."""
 
     key = models.CharField(max_length=50, primary_key=True, validators=[check_known])
     credits = models.PositiveIntegerField(validators=[MaxValueValidator(1_000_000)])

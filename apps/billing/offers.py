@@ -1,4 +1,4 @@
-"""What credits cost in money. Pure functions over values; the figures are the operator's settings."""
+"""The price of credits in money. Pure; the operator's settings give the numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
-MOST_CREDITS = 10_000_000
-MOST_AMOUNT = 99_999_999  # Stripe takes eight digits
+MAX_CREDITS = 10_000_000
+MAX_AMOUNT = 99_999_999  # Stripe takes eight digits
 _PACK_NAME = re.compile(r"[a-z0-9_-]{1,40}")
 
 # Currencies whose smallest unit is not a hundredth (https://docs.stripe.com/currencies).
@@ -31,21 +31,21 @@ class Offer:
 
 
 def offer_for(credits: int, *, price: Decimal) -> Offer:
-    """So many credits at `price` smallest units each, rounded up. Raises ValueError for more than can be paid."""
+    """The amount for `credits` at `price` smallest units each, rounded up. Raises ValueError above MAX_AMOUNT."""
     amount = int((credits * price).to_integral_value(ROUND_CEILING))
-    if amount > MOST_AMOUNT:
-        raise ValueError("more than can be paid at once")
+    if amount > MAX_AMOUNT:
+        raise ValueError("costs more than one payment allows; buy fewer credits")
     return Offer(credits, amount)
 
 
-def shown(amount: int, currency: str) -> str:
+def format_amount(amount: int, currency: str) -> str:
     """`10.00 USD`, `500 JPY`."""
     places = 0 if currency in _WHOLE else 3 if currency in _THOUSANDTHS else 2
     return f"{Decimal(amount).scaleb(-places):.{places}f} {currency.upper()}"
 
 
-def share(part: int, *, of: int, credits: int) -> int:
-    """The credits that a part of the price has bought, in the customer's favour: rounded down."""
+def credits_for_part(part: int, *, of: int, credits: int) -> int:
+    """How many of `credits` a part of the price has bought, rounded down in the customer's favour."""
     return credits * min(part, of) // of
 
 
@@ -68,16 +68,13 @@ def parse_packs(text: str) -> Mapping[str, Offer]:
     packs = json.loads(text)
     if not isinstance(packs, dict):
         raise ValueError('must be a JSON object like {"small": {"credits": 1000, "amount": 900}}')
-    return {name: _pack(name, pack) for name, pack in packs.items()}
-
-
-def _pack(name: str, pack: object) -> Offer:
-    if not _PACK_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name: lower-case letters, digits, - and _, up to 40")
-    if not isinstance(pack, dict) or pack.keys() != {"credits", "amount"}:
-        raise ValueError(f"{name!r} must have credits and amount")
-    for field, most in (("credits", MOST_CREDITS), ("amount", MOST_AMOUNT)):
-        value = pack[field]
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise ValueError(f"{name}.{field} must be a whole number from 1 to {most}, not {value!r}")
-    return Offer(**pack)
+    for name, pack in packs.items():
+        if not _PACK_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a valid name: use 1 to 40 lower-case letters, digits, - and _")
+        if not isinstance(pack, dict) or pack.keys() != {"credits", "amount"}:
+            raise ValueError(f"{name!r} must have credits and amount")
+        for field, most in (("credits", MAX_CREDITS), ("amount", MAX_AMOUNT)):
+            value = pack[field]
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise ValueError(f"{name}.{field} must be a whole number from 1 to {most}, not {value!r}")
+    return {name: Offer(**pack) for name, pack in packs.items()}

@@ -1,4 +1,4 @@
-"""What things cost, in whole credits. Pure functions over values; the figures are the operator's price table."""
+"""Prices in whole credits. Pure; the operator's price table gives the numbers."""
 
 from __future__ import annotations
 
@@ -22,40 +22,35 @@ STEPS_PER_CREDIT = 3
 
 @dataclass(frozen=True, slots=True)
 class BurnerRate:
-    """`per_period` for each ten minutes, and `surcharge` once, for a country other than the default."""
+    """`per_period`: for each ten minutes. `surcharge`: once, for a country other than the default."""
 
     per_period: int
     surcharge: int
 
 
 def burner_maximum(rate: BurnerRate, *, ttl: timedelta) -> int:
-    """The most that a burner with this TTL can cost: what is held when it starts."""
+    """The most that a burner with this TTL can cost: the amount of its hold."""
     return _started(ttl) * rate.per_period + rate.surcharge
 
 
 def burner_cost(rate: BurnerRate, *, ran: timedelta, our_fault: bool) -> int:
-    """What a burner that ran so long has cost.
+    """The cost of a burner that ran for `ran`.
 
-    Each started period counts. When it ended through our fault only the periods that were delivered in full count,
-    and the surcharge is waived.
+    Every started period counts. After a failure of the service only complete periods count, without the surcharge.
     """
     if our_fault:
-        return _full(ran) * rate.per_period
+        return max(ran, timedelta()) // PERIOD * rate.per_period
     return max(1, _started(ran)) * rate.per_period + rate.surcharge
 
 
 def task_maximum(per_3_steps: int, *, max_steps: int) -> int:
-    """The most that a task can cost: what is held when it starts."""
+    """The most that a task can cost: the amount of its hold."""
     return -(-max_steps // STEPS_PER_CREDIT) * per_3_steps
 
 
 def step_cost(per_3_steps: int, *, number: int) -> int:
-    """What step `number` (from 1) adds to the price: the first of every three costs, the others are paid with it."""
+    """The cost of step `number` (from 1): the first of every three steps pays for all three."""
     return per_3_steps if number % STEPS_PER_CREDIT == 1 else 0
-
-
-def _full(span: timedelta) -> int:
-    return max(span, timedelta()) // PERIOD
 
 
 def _started(span: timedelta) -> int:

@@ -1,4 +1,4 @@
-"""Reads of money."""
+"""Reads of accounts, the ledger, holds, checkouts and prices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models import Count, F, Q, Sum
 from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry, Price
 from apps.billing.pricing import DEFAULT_PRICES
 from apps.core.errors import NotFound
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.core.prepared import Prepared
 
 _PRICE = Prepared("read_price", "SELECT credits FROM billing_price WHERE key = %s")
@@ -26,7 +26,7 @@ def prices() -> dict[str, int]:
 
 
 def price(key: str) -> int:
-    """One of them, for calls that are in a hurry. Raises KeyError."""
+    """One price, in one prepared statement. Raises KeyError."""
     with connection.cursor() as cursor:
         _PRICE.execute(cursor, [key])
         row = cursor.fetchone()
@@ -34,18 +34,18 @@ def price(key: str) -> int:
 
 
 def account(*, workspace_id: uuid.UUID) -> CreditAccount:
-    """The workspace's balances; an unsaved empty account for one that never had any."""
+    """The workspace's account; an unsaved, empty one when there is none yet."""
     found = CreditAccount.objects.filter(workspace_id=workspace_id).first()
     return found or CreditAccount(workspace_id=workspace_id)
 
 
-def ledger(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[LedgerEntry]:
+def ledger(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[LedgerEntry]:
     return paginate(LedgerEntry.objects.filter(workspace_id=workspace_id), page, by=("seq",))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenHolds:
-    """`overdue`: how many are past their expiry. A sweep looks into them within minutes."""
+    """`overdue`: how many are past their expiry. A sweep checks them within minutes."""
 
     count: int
     credits: int
@@ -53,7 +53,7 @@ class OpenHolds:
 
 
 def open_holds(*, now: datetime) -> OpenHolds:
-    """All workspaces' together."""
+    """Of all workspaces together."""
     total = Hold.objects.filter(status=Hold.Status.OPEN).aggregate(
         count=Count("id"), credits=Sum("amount", default=0), overdue=Count("id", filter=Q(expires_at__lt=now))
     )
@@ -77,7 +77,7 @@ def checkout(*, workspace_id: uuid.UUID, checkout_id: uuid.UUID) -> Checkout:
 def undecided_checkouts(
     *, starting_before: datetime, pending_before: datetime, checked_before: datetime, limit: int
 ) -> list[Checkout]:
-    """Those that nobody has told the end of, the longest unasked first."""
+    """Checkouts without a final status, the one checked longest ago first."""
     stale = Q(status=Checkout.Status.STARTING, created_at__lt=starting_before) | Q(
         status=Checkout.Status.PENDING, created_at__lt=pending_before
     )

@@ -1,4 +1,4 @@
-"""Credits on the wire."""
+"""Request and response bodies of credits."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 from rest_framework import serializers
 
 from apps.billing.models import Checkout, CreditAccount, LedgerEntry
-from apps.billing.offers import MOST_CREDITS, Offer
+from apps.billing.offers import MAX_CREDITS, Offer
 from apps.core.fields import StrictCharField, StrictIntegerField
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 
 
 class CreditsSerializer(serializers.Serializer[Any]):
     balance = serializers.IntegerField()
-    held = serializers.IntegerField(help_text="Set aside for what runs now.")
+    held = serializers.IntegerField(help_text="Reserved for running work.")
     available = serializers.IntegerField(help_text="`balance - held`.")
-    prices = serializers.DictField(child=serializers.IntegerField(), help_text="Price of each thing, in credits.")
+    prices = serializers.DictField(child=serializers.IntegerField(), help_text="Prices by key, in credits.")
 
 
 class LedgerEntrySerializer(serializers.Serializer[Any]):
@@ -28,7 +28,7 @@ class LedgerEntrySerializer(serializers.Serializer[Any]):
     seq = serializers.IntegerField(help_text="Counts up by one within the workspace.")
     kind = serializers.ChoiceField(choices=LedgerEntry.Kind.choices)
     amount = serializers.IntegerField(help_text="Change of the balance: 0 for a hold and its release.")
-    held_change = serializers.IntegerField(help_text="Change of what is held.")
+    held_change = serializers.IntegerField(help_text="Change of the held credits.")
     balance_after = serializers.IntegerField()
     held_after = serializers.IntegerField()
     reference = serializers.CharField()
@@ -44,14 +44,14 @@ class LedgerSerializer(serializers.Serializer[Any]):
 
 
 class StartCheckoutSerializer(serializers.Serializer[Any]):
-    credits = StrictIntegerField(min_value=1, max_value=MOST_CREDITS, required=False, help_text="How many to buy.")
-    pack = StrictCharField(required=False, max_length=40, help_text="Or one of the operator's packs, by its name.")
+    credits = StrictIntegerField(min_value=1, max_value=MAX_CREDITS, required=False, help_text="How many to buy.")
+    pack = StrictCharField(required=False, max_length=40, help_text="Or the name of one of the operator's packs.")
     success_url = StrictCharField(
         required=False,
         max_length=2048,
-        help_text="Where the payer comes after the payment. Stripe fills `{CHECKOUT_SESSION_ID}` in.",
+        help_text="Where Stripe sends the payer after the payment. Stripe replaces `{CHECKOUT_SESSION_ID}`.",
     )
-    cancel_url = StrictCharField(required=False, max_length=2048, help_text="Where the payer comes who turns back.")
+    cancel_url = StrictCharField(required=False, max_length=2048, help_text="Where Stripe sends a payer who cancels.")
 
     def validate_success_url(self, value: str) -> str:
         return _web_address(value)
@@ -61,7 +61,7 @@ class StartCheckoutSerializer(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("credits" in attrs) == ("pack" in attrs):
-            raise serializers.ValidationError({"credits": ["give either credits or a pack"]})
+            raise serializers.ValidationError({"credits": ["send exactly one of credits and pack"]})
         return attrs
 
 
@@ -79,8 +79,8 @@ def _web_address(value: str) -> str:
 class CheckoutSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=Checkout.Status.choices)
-    checkout_url = serializers.CharField(help_text="Where to pay. Empty when there is nothing to pay any more.")
-    session_id = serializers.CharField(help_text="Stripe's id of it.")
+    checkout_url = serializers.CharField(help_text="Where to pay. Empty unless `status` is `pending`.")
+    session_id = serializers.CharField(help_text="Stripe's id of the session.")
     credits = serializers.IntegerField()
     amount = serializers.IntegerField(help_text="In the currency's smallest unit.")
     currency = serializers.CharField()
@@ -96,7 +96,7 @@ class PackSerializer(serializers.Serializer[Any]):
 
 class OffersSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField()
-    price = serializers.CharField(help_text="Of one credit, in the currency's smallest unit: a decimal number.")
+    price = serializers.CharField(help_text="Of one credit, in the currency's smallest unit; a decimal number.")
     packs = PackSerializer(many=True)
 
 
@@ -126,7 +126,7 @@ def entry_body(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def ledger_body(page: Page[LedgerEntry]) -> dict[str, Any]:
+def ledger_body(page: CursorPage[LedgerEntry]) -> dict[str, Any]:
     return {"entries": [entry_body(entry) for entry in page.rows], "next_cursor": page.next_cursor}
 
 

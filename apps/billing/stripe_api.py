@@ -1,13 +1,13 @@
-"""The only module that speaks to Stripe, through Stripe's own library.
+"""The only module that calls Stripe, through Stripe's own library.
 
-The library is imported where it is used: it takes most of a second, which nobody who doesn't buy should wait for.
+The library is imported where it is used: importing it takes most of a second.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ _SIGNATURE_SECONDS = 300
 
 
 class Rejected(Exception):
-    """Stripe understood, and won't. Nothing was made. `code` is Stripe's."""
+    """Stripe refused the request and created nothing. `code` is Stripe's error code."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -34,7 +34,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Everything a session is made from: the same for every attempt, as an idempotency key wants it."""
+    """The parameters of a session: equal in every attempt, as its idempotency key requires."""
 
     checkout_id: uuid.UUID
     workspace_id: uuid.UUID
@@ -48,13 +48,27 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class StripeApi:
-    """Its methods raise Rejected, and UpstreamUnavailable when nobody knows what has become of the call."""
+    """Its methods raise Rejected, and UpstreamUnavailable when the result of the call is unknown."""
 
     secret_key: str
     base: str
 
     def create_session(self, order: Order) -> SessionFact:
-        return self._ask(lambda sessions: sessions.create(_params(order), {"idempotency_key": order.idempotency_key}))
+        metadata = {"checkout_id": str(order.checkout_id), "workspace_id": str(order.workspace_id)}
+        product = {"name": f"{order.credits} credits"}
+        price = {"currency": order.currency, "unit_amount": order.amount, "product_data": product}
+        params = {
+            "mode": "payment",
+            "line_items": [{"quantity": 1, "price_data": price}],
+            "client_reference_id": str(order.checkout_id),
+            "metadata": metadata,
+            # Stripe copies it to the charge, so that a refund names its checkout.
+            "payment_intent_data": {"metadata": metadata},
+            "adaptive_pricing": {"enabled": False},  # the payment must have exactly this currency and amount
+            "success_url": order.success_url,
+            "cancel_url": order.cancel_url,
+        }
+        return self._ask(lambda sessions: sessions.create(params, {"idempotency_key": order.idempotency_key}))
 
     def session(self, session_id: str) -> SessionFact:
         return self._ask(lambda sessions: sessions.retrieve(session_id))
@@ -75,8 +89,8 @@ class StripeApi:
             except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
                 raise Rejected(error.code or type(error).__name__, str(error)) from error
             except (stripe.StripeError, ValueError) as error:
-                # The key's owner must hear of a wrong key; its text names the key only in part.
-                log.error("Stripe can't be used", extra={"cause": type(error).__name__, "said": str(error)[:300]})
+                # The operator must see that a key is wrong; Stripe's text shows only a part of the key.
+                log.error("a call to Stripe failed", extra={"cause": type(error).__name__, "said": str(error)[:300]})
                 raise UpstreamUnavailable("Stripe can't be reached. Nothing was charged; try again.") from error
 
 
@@ -99,20 +113,3 @@ def check_signature(raw: bytes, header: str) -> None:
         stripe.WebhookSignature.verify_header(raw, header, settings.STRIPE_WEBHOOK_SECRET, _SIGNATURE_SECONDS)
     except (stripe.SignatureVerificationError, ValueError) as error:
         raise BadRequest("The Stripe-Signature header doesn't fit the body, or is too old.") from error
-
-
-def _params(order: Order) -> Mapping[str, Any]:
-    metadata = {"checkout_id": str(order.checkout_id), "workspace_id": str(order.workspace_id)}
-    product = {"name": f"{order.credits} credits"}
-    price = {"currency": order.currency, "unit_amount": order.amount, "product_data": product}
-    return {
-        "mode": "payment",
-        "line_items": [{"quantity": 1, "price_data": price}],
-        "client_reference_id": str(order.checkout_id),
-        "metadata": metadata,
-        # Stripe copies it to the charge, so that a refund says which checkout it is about.
-        "payment_intent_data": {"metadata": metadata},
-        "adaptive_pricing": {"enabled": False},  # what is paid must be what was asked for
-        "success_url": order.success_url,
-        "cancel_url": order.cancel_url,
-    }

@@ -1,4 +1,4 @@
-"""What Stripe says of a payment, read from its JSON into values. Pure; believes no type it has not looked at."""
+"""Reads Stripe's JSON about payments into values. Pure; checks the type of every field it uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REFUNDED = "charge.refunded"
 
 @dataclass(frozen=True, slots=True)
 class SessionFact:
-    """A Checkout Session as it is. `checkout_id`: the row of ours that it says it is for."""
+    """The state of a Checkout Session. `checkout_id`: the checkout that the session names."""
 
     session_id: str
     checkout_id: uuid.UUID | None
@@ -46,7 +46,7 @@ class SessionFact:
 
 @dataclass(frozen=True, slots=True)
 class RefundFact:
-    """A charge of which `refunded` was paid back so far, in all: such facts can come in any order."""
+    """The state of a refunded charge. `refunded` is the total so far, so facts can come in any order."""
 
     checkout_id: uuid.UUID | None
     payment_intent: str
@@ -59,12 +59,20 @@ Fact = SessionFact | RefundFact
 
 
 def fact_of_event(raw: bytes) -> Fact | None:
-    """What an event says; None for a type that means nothing here. Raises ValueError for what is no event."""
+    """The fact in an event; None for an event type that is not used. Raises ValueError when `raw` is not an event."""
     event = json.loads(raw)
     kind, about = _get(event, "type", str), _get(_get(event, "data", dict), "object", dict)
     if kind in _OF_SESSIONS:
         return session_fact(about, payment_failed=kind == _FAILED)
-    return _refund_fact(about) if kind == _REFUNDED else None
+    if kind != _REFUNDED:
+        return None
+    return RefundFact(
+        checkout_id=_checkout_id(about),
+        payment_intent=_id(about.get("payment_intent")),
+        amount=_get(about, "amount", int),
+        refunded=_get(about, "amount_refunded", int),
+        currency=_get(about, "currency", str),
+    )
 
 
 def session_fact(session: Mapping[str, Any], *, payment_failed: bool = False) -> SessionFact:
@@ -83,16 +91,6 @@ def session_fact(session: Mapping[str, Any], *, payment_failed: bool = False) ->
     )
 
 
-def _refund_fact(charge: Mapping[str, Any]) -> RefundFact:
-    return RefundFact(
-        checkout_id=_checkout_id(charge),
-        payment_intent=_id(charge.get("payment_intent")),
-        amount=_get(charge, "amount", int),
-        refunded=_get(charge, "amount_refunded", int),
-        currency=_get(charge, "currency", str),
-    )
-
-
 def _checkout_id(about: Mapping[str, Any]) -> uuid.UUID | None:
     metadata = about.get("metadata")
     return _uuid(metadata.get("checkout_id")) if isinstance(metadata, dict) else None
@@ -101,7 +99,7 @@ def _checkout_id(about: Mapping[str, Any]) -> uuid.UUID | None:
 def _get(about: object, name: str, kind: type[Any]) -> Any:
     value = about.get(name) if isinstance(about, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name} must be there, as {kind.__name__}")
+        raise ValueError(f"{name} is missing or is not of type {kind.__name__}")
     return value
 
 
@@ -110,7 +108,7 @@ def _text(value: object) -> str:
 
 
 def _id(value: object) -> str:
-    """Of what may be an id, or the object itself where somebody asked Stripe to expand it."""
+    """The id in a field that holds an id or, when Stripe expanded it, the object."""
     return _text(value.get("id") if isinstance(value, dict) else value)
 
 

@@ -1,17 +1,16 @@
-"""Adds the whole ledger up again and finds the first row that is wrong."""
+"""Recomputes the whole ledger and finds the first wrong row of each workspace."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 from django.db import connection
 
 from apps.billing import chain
 from apps.billing.models import CreditAccount, LedgerEntry
-from apps.core.snapshots import one_snapshot
+from apps.core.database import read_snapshot
 
-# The first hold that its entries don't bear out: one `:hold` entry, and a capture and a release as its end says.
+# The first hold that does not match its entries: `:hold`, and the capture and release that its status requires.
 _WRONG_HOLD = """
     SELECT hold.reference, hold.amount, hold.status, coalesce(hold.captured, 0),
            opening.held_change, coalesce(-capture.amount, 0), coalesce(-release.held_change, 0)
@@ -32,7 +31,7 @@ _WRONG_HOLD = """
     )
     ORDER BY hold.created_at, hold.id LIMIT 1
 """
-# The first entry about a hold that is not there.
+# The first entry whose hold does not exist.
 _WITHOUT_HOLD = """
     SELECT entry.id, entry.seq, entry.reference FROM billing_ledgerentry entry
     WHERE entry.workspace_id = %s AND entry.kind IN ('hold', 'capture', 'release') AND NOT EXISTS (
@@ -44,11 +43,11 @@ _WITHOUT_HOLD = """
 
 
 def problems() -> Iterator[str]:
-    """One sentence for each workspace whose books don't add up: the first thing wrong with it.
+    """One sentence for each workspace whose ledger is wrong: its first problem.
 
-    Reads one snapshot of the database, so that it can run while credits move.
+    Reads one snapshot of the database, so it can run while credits move.
     """
-    with one_snapshot():
+    with read_snapshot():
         for account in CreditAccount.objects.order_by("workspace_id").iterator():
             problem = _problem_with(account)
             if problem is not None:
@@ -61,28 +60,24 @@ def problems() -> Iterator[str]:
 
 
 def _problem_with(account: CreditAccount) -> str | None:
-    head = chain.Head()
+    head = chain.LedgerHead()
     for entry in LedgerEntry.objects.filter(workspace_id=account.workspace_id).order_by("seq").iterator():
         try:
             after = chain.follow(head, entry.line())
         except ValueError as error:
             return f"entry {entry.id} (seq {entry.seq}): {error}"
-        stated = chain.Head(seq=entry.seq, balance=entry.balance_after, held=entry.held_after, hash=entry.hash)
+        stated = chain.LedgerHead(seq=entry.seq, balance=entry.balance_after, held=entry.held_after, hash=entry.hash)
         if entry.prev_hash != head.hash or stated != after:
             return f"entry {entry.id} (seq {entry.seq}) should be {after}, preceded by {head.hash}"
         head = after
     if account.head() != head:
         return f"its account says {account.head()}, its ledger {head}"
-    return _problem_with_holds(account.workspace_id)
-
-
-def _problem_with_holds(workspace_id: uuid.UUID) -> str | None:
     with connection.cursor() as cursor:
-        cursor.execute(_WITHOUT_HOLD, [workspace_id])
+        cursor.execute(_WITHOUT_HOLD, [account.workspace_id])
         if row := cursor.fetchone():
             entry_id, seq, reference = row
             return f"entry {entry_id} (seq {seq}) is about {reference}, and there is no such hold"
-        cursor.execute(_WRONG_HOLD, [workspace_id])
+        cursor.execute(_WRONG_HOLD, [account.workspace_id])
         if row := cursor.fetchone():
             reference, amount, status, captured, held, booked, released = row
             return (

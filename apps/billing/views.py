@@ -1,4 +1,4 @@
-"""`/v1/credits`, and where Stripe reports payments."""
+"""`/v1/credits`, and the webhook for Stripe's events."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from apps.accounts.authentication import workspace_of
 from apps.billing import offers, selectors, serializers, stripe_api, stripe_facts
 from apps.billing.services import checkouts, payments
 from apps.core import errors, openapi
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
-from apps.core.pagination import PageRequest
-from apps.core.validation import checked
+from apps.core.pagination import CursorQuery
 
 
-class CreditsView(Endpoint):
+class CreditsView(ApiView):
     @extend_schema(
         operation_id="get_credits",
         summary="Balance and prices",
@@ -34,27 +34,27 @@ class CreditsView(Endpoint):
         return Response(serializers.credits_body(account, selectors.prices()))
 
 
-class LedgerView(Endpoint):
+class LedgerView(ApiView):
     @extend_schema(
         operation_id="list_ledger_entries",
         summary="Ledger",
-        description="What was spent, when and why, with the running balance. Newest first.",
+        description="Every change of the credits, with its reason and the balance after it. Newest first.",
         tags=["Credits"],
         parameters=openapi.PAGING,
         responses={200: serializers.LedgerSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
-        page = PageRequest.from_query(request.query_params)
+        page = CursorQuery.from_query(request.query_params)
         return Response(serializers.ledger_body(selectors.ledger(workspace_id=workspace_of(request), page=page)))
 
 
 @takes_key(binds="checkout")
-class CheckoutsView(Endpoint):
+class CheckoutsView(ApiView):
     waiting_methods = frozenset({"POST"})
 
     @extend_schema(
         operation_id="get_offers",
-        summary="What credits cost",
+        summary="Prices of credits",
         tags=["Credits"],
         responses={200: serializers.OffersSerializer, **openapi.failures()},
     )
@@ -68,7 +68,7 @@ class CheckoutsView(Endpoint):
     @extend_schema(
         operation_id="start_checkout",
         summary="Buy credits",
-        description="Answers with the address of a page of Stripe's. The credits come when it has been paid.",
+        description="Returns the URL of a payment page at Stripe. The credits are added after the payment.",
         tags=["Credits"],
         request=serializers.StartCheckoutSerializer,
         responses={
@@ -101,7 +101,7 @@ def _offer(values: dict[str, Any]) -> offers.Offer:
         raise errors.ValidationFailed({"credits": [str(error)]}) from error
 
 
-class CheckoutView(Endpoint):
+class CheckoutView(ApiView):
     @extend_schema(
         operation_id="get_checkout",
         summary="Get a checkout",
@@ -115,8 +115,8 @@ class CheckoutView(Endpoint):
         return Response(serializers.checkout_body(checkout))
 
 
-class StripeWebhookView(Endpoint):
-    """Stripe's own key to this door is its signature. Not part of the public surface."""
+class StripeWebhookView(ApiView):
+    """Stripe authenticates with its signature instead of an API key. Not part of the public API."""
 
     authentication_classes = ()
 
@@ -127,14 +127,14 @@ class StripeWebhookView(Endpoint):
         try:
             fact = stripe_facts.fact_of_event(raw)
         except ValueError as error:
-            raise errors.BadRequest(f"This is no event of Stripe's: {error}.") from error
+            raise errors.BadRequest(f"This is not a Stripe event: {error}.") from error
         if fact is not None:
-            payments.take(fact)
+            payments.apply_fact(fact)
         return Response({"received": True})
 
 
 @require_safe
 def after_checkout(request: HttpRequest, outcome: str) -> HttpResponse:
-    """Where Stripe sends payers whose client named no page of its own."""
+    """The page for payers when the checkout request named no URL of its own."""
     text = "Thank you. The credits arrive within a minute." if outcome == "paid" else "Nothing was paid."
     return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8")

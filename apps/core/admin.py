@@ -1,4 +1,4 @@
-"""The theme of the operators' pages, and what they may look at and nobody may change."""
+"""Base classes of the operators' pages, and the read-only pages of core's models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from apps.core.models import BeatTick, IdempotencyKey
 
-if TYPE_CHECKING:  # the theme has no types of its own, and stands in for these
+if TYPE_CHECKING:  # the theme has no type hints; Django's classes have the same interface
     from django.contrib.admin import ModelAdmin as ModelAdmin
     from django.contrib.admin import TabularInline as TabularInline
 else:
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=Model)
 
 
 class ReadOnlyAdmin(ModelAdmin[M]):
-    """Its pages have no buttons that would be refused."""
+    """Shows rows without buttons to add, change or delete them."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -43,4 +43,4 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin[IdempotencyKey]):
     list_display = ["path", "workspace_id", "status", "subject_kind", "subject_id", "created_at"]
     ordering = ["-created_at"]
     search_fields = ["subject_id"]
-    exclude = ["body", "fingerprint"]  # answers may hold what pages said, and capabilities
+    exclude = ["body", "fingerprint"]  # responses may hold page content and capabilities

@@ -1,4 +1,4 @@
-"""What every endpoint of the API is."""
+"""The base classes of all API views."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Any, ClassVar, NoReturn
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.renderers import JSONRenderer
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core.errors import MethodNotAllowed
 
 
-class Endpoint(APIView):
-    """`waiting_methods` name the calls that wait for a runner: they run on threads of their own (`browsa.serving`)."""
+class ApiView(APIView):
+    """`waiting_methods`: the methods that wait for a runner. They run on separate threads (`browsa.serving`)."""
 
     waiting_methods: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        return {}  # DRF's own would put `Allow` on every answer
+        return {}  # DRF would add `Allow` to every response
 
     @property
     def allowed_methods(self) -> list[str]:
@@ -31,11 +30,11 @@ class Endpoint(APIView):
         raise MethodNotAllowed(headers={"Allow": ", ".join(self.allowed_methods)})
 
 
-class AsyncEndpoint(Endpoint):
-    """An endpoint whose handlers are coroutines and wait on the event loop, holding no thread.
+class AsyncApiView(ApiView):
+    """A view whose handlers are coroutines: they wait on the event loop and occupy no thread.
 
-    The key was read on a thread before (`apps.accounts.admission`); what handlers want of the database goes to the
-    API's threads too (`sync_to_async`). They return Django responses; what they raise becomes the envelope.
+    `apps.accounts.admission` has read the key on a thread; handlers run their queries on the API's threads
+    (`sync_to_async`). They return Django responses; an exception becomes the error envelope.
     """
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
@@ -50,16 +49,13 @@ class AsyncEndpoint(Endpoint):
                 self.http_method_not_allowed(request)
             response: HttpResponseBase = await handler(self.request, *args, **kwargs)
         except Exception as raised:
-            response = _plain(self.handle_exception(raised))
+            error = self.handle_exception(raised)
+            headers = {name: value for name, value in error.items() if name != "Content-Type"}
+            response = json_response(error.data, status=error.status_code, headers=headers)
         return response
 
 
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """`body` as every endpoint writes JSON, rendered here and now."""
+    """A rendered JSON response, with the same renderer as DRF's."""
     content = JSONRenderer().render(body)
     return HttpResponse(content, status=status, headers=dict(headers or {}), content_type="application/json")
-
-
-def _plain(response: Response) -> HttpResponse:
-    headers = {name: value for name, value in response.items() if name != "Content-Type"}
-    return json_response(response.data, status=response.status_code, headers=headers)

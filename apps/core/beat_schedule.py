@@ -1,4 +1,4 @@
-"""The beat table: how often each tick comes. Every tick is a task of the same name, and safe to run twice."""
+"""The period of each tick of beat. Every tick is a task of the same name and safe to run twice."""
 
 from __future__ import annotations
 

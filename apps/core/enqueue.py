@@ -1,7 +1,7 @@
-"""Hands work to the workers once the transaction that asked for it has committed.
+"""Enqueues tasks for the workers after the current transaction commits.
 
-A message is a hint (Postgres is the truth): when the broker is away the request succeeds all the same, and the next
-sweep does the work.
+A message is a hint (PostgreSQL is the truth): when the broker can't be reached the request still succeeds, and the
+next sweep does the work.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 def on_commit(task: str, *ids: str, queue: str | None = None) -> None:
-    """Sends `task` by name, with nothing but ids, after the commit (at once when there is no transaction)."""
-    transaction.on_commit(lambda: _send(task, ids, queue))
+    """Sends `task` by name with ids only, after the commit (at once when there is no transaction)."""
 
+    def send() -> None:
+        try:
+            _producer().send_task(task, args=ids, queue=queue, ignore_result=True, retry=False)
+        except (OperationalError, OSError) as error:
+            log.warning("not enqueued, a sweep will do it: %s", task, extra={"task": task, "cause": str(error)})
 
-def _send(task: str, ids: tuple[str, ...], queue: str | None) -> None:
-    try:
-        _producer().send_task(task, args=ids, queue=queue, ignore_result=True, retry=False)
-    except (OperationalError, OSError) as error:
-        log.warning("not enqueued, a sweep will do it: %s", task, extra={"task": task, "cause": str(error)})
+    transaction.on_commit(send)
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def _producer() -> Celery:
         broker_transport_options={
             "socket_connect_timeout": 2,
             "socket_timeout": 5,
-            # The request that enqueues does not wait for a broker to come back; by default it would for six seconds.
+            # The request does not wait for an unreachable broker; the default would wait for six seconds.
             "max_retries": 0,
             "interval_start": 0,
             "interval_step": 0,

@@ -1,4 +1,4 @@
-"""Every failure the API can name, one class each.
+"""The errors of the API, one class for each error code.
 
     ApiError
     ├── BadRequest 400 (ValidationFailed adds `fields`)      InvalidId 400        UrlNotAllowed 400
@@ -47,7 +47,7 @@ class BadRequest(ApiError):
 
 
 class ValidationFailed(BadRequest):
-    """A field is not valid. `fields` maps each bad field to what is wrong with it."""
+    """A field is not valid. `fields` maps each invalid field to its messages."""
 
     def __init__(self, fields: Mapping[str, Sequence[str]]) -> None:
         self._fields = {name: list(messages) for name, messages in fields.items()}
@@ -114,7 +114,7 @@ class NotFound(ApiError):
 
 
 class MethodNotAllowed(ApiError):
-    """This path does not answer to that method."""
+    """This path does not support that method."""
 
     status = 405
     code = "METHOD_NOT_ALLOWED"
@@ -173,7 +173,7 @@ class UnsupportedMediaType(ApiError):
 
 
 class IdempotencyKeyReused(ApiError):
-    """This Idempotency-Key came before with another body. Use a new key for each logical request."""
+    """This Idempotency-Key was used with another body. Use a new key for each logical request."""
 
     status = 422
     code = "IDEMPOTENCY_KEY_REUSED"
@@ -190,7 +190,7 @@ class TooManyRequests(ApiError):
 
 
 class InternalError(ApiError):
-    """Something went wrong on our side. Quote the request id to support."""
+    """An internal error occurred. Quote the request id to support."""
 
 
 class UpstreamUnavailable(ApiError):
@@ -200,8 +200,8 @@ class UpstreamUnavailable(ApiError):
     code = "UPSTREAM_UNAVAILABLE"
 
 
-class DatabaseAway(UpstreamUnavailable):
-    """The database can't be reached right now. Try again in a second."""
+class DatabaseUnreachable(UpstreamUnavailable):
+    """The database can't be reached. Try again in a second."""
 
     status = 503
 
@@ -210,14 +210,14 @@ class DatabaseAway(UpstreamUnavailable):
 
 
 class NotReady(ApiError):
-    """A part of this installation isn't working."""
+    """A part of this installation is not working."""
 
     status = 503
     code = "NOT_READY"
 
 
 class NotConfigured(ApiError):
-    """This installation does not offer that: its operator has not set it up."""
+    """The operator of this installation has not configured this feature."""
 
     status = 503
     code = "NOT_CONFIGURED"
@@ -251,7 +251,7 @@ BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def for_status(status: int, *, path: str) -> ApiError:
-    """The error that names an HTTP status which came without a name (Django's own 404, 400, 500 …)."""
+    """The API error for a response that has only an HTTP status (Django's own 404, 400, 500 …)."""
     if status == NotFound.status:
         return NotFound(f"There is nothing at {path[:200]}")
     kind = BY_STATUS.get(status) or (InternalError if status >= 500 else BadRequest)
@@ -259,7 +259,7 @@ def for_status(status: int, *, path: str) -> ApiError:
 
 
 def envelope(error: ApiError, *, request_id: str) -> dict[str, object]:
-    """The body of every non-2xx answer."""
+    """The body of every error response."""
     body: dict[str, object] = {"error": error.message, "code": error.code, "request_id": request_id}
     if error.fields is not None:
         body["fields"] = error.fields

@@ -1,4 +1,4 @@
-"""Turns whatever a view raised into the API's error envelope."""
+"""Converts exceptions of views into the API's error envelope."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from apps.core import database, errors, request_ids
+from apps.core import database, errors, tracing
 
 log = logging.getLogger(__name__)
 
 
-def answer(raised: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception hook. What nobody foresaw is logged with its traceback and answered 500 without details."""
+def handle(raised: Exception, context: dict[str, Any]) -> Response:
+    """DRF's exception hook. An unexpected exception is logged with its traceback and becomes a 500 without details."""
     set_rollback()
-    error = name(raised)
+    error = to_api_error(raised)
     if error is None:
         log.error("unhandled exception", exc_info=raised)
         error = errors.InternalError()
-    say_if_away(error, raised)
-    body = errors.envelope(error, request_id=request_ids.current())
+    log_if_unreachable(error, raised)
+    body = errors.envelope(error, request_id=tracing.request_id())
     return Response(body, status=error.status, headers=error.headers)
 
 
-def name(raised: Exception) -> errors.ApiError | None:
-    """The API's name for an exception of ours, of DRF's or of Django's; None for a bug."""
+def to_api_error(raised: Exception) -> errors.ApiError | None:
+    """The API error for an exception of the API, DRF or Django; None for any other exception, which is a bug."""
     match raised:
         case errors.ApiError():
             return raised
@@ -46,14 +46,14 @@ def name(raised: Exception) -> errors.ApiError | None:
             return errors.NotFound()
         case PermissionDenied() | exceptions.PermissionDenied():
             return errors.Forbidden()
-        case OperationalError() | InterfaceError() if database.is_away(raised):
-            return errors.DatabaseAway()
+        case OperationalError() | InterfaceError() if database.is_unreachable(raised):
+            return errors.DatabaseUnreachable()
     return None
 
 
-def say_if_away(error: errors.ApiError, raised: BaseException) -> None:
-    """One line without a traceback: nothing is wrong with the call."""
-    if isinstance(error, errors.DatabaseAway):
+def log_if_unreachable(error: errors.ApiError, raised: BaseException) -> None:
+    """Logs one line without a traceback: the request itself is not at fault."""
+    if isinstance(error, errors.DatabaseUnreachable):
         log.warning("the database can't be reached", extra={"cause": type(raised.__cause__ or raised).__name__})
 
 

@@ -1,20 +1,25 @@
-"""Serializer fields that take exactly the JSON type they name: `"5"` is no integer, `1` is no string, `true`
-is neither.
+"""Validation of request bodies: strict serializer fields, and `checked`.
+
+A strict field accepts exactly its JSON type: `"5"` is not an integer, `1` is not a string, `true` is neither.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rest_framework import serializers
+from rest_framework.request import Request
+
+from apps.core.errors import ValidationFailed
 
 V = TypeVar("V")
 R = TypeVar("R")
 
 
 def checked_by(check: Callable[[V], R], value: V) -> R:
-    """What `check` makes of the value; a ValueError of its says what is wrong with the field."""
+    """Returns `check(value)`. A ValueError becomes the error message of the field."""
     try:
         return check(value)
     except ValueError as error:
@@ -28,7 +33,7 @@ class StrictCharField(serializers.CharField):
         return super().to_internal_value(data)
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        # DRF turns values into text before it looks at them; that would make 0 and false pass as strings.
+        # DRF converts values to text before validation, which would accept 0 and false as strings.
         if data is not serializers.empty and data is not None and not isinstance(data, str):
             raise serializers.ValidationError("must be a string")
         return super().run_validation(data)
@@ -42,7 +47,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 
 class StrictChoiceField(serializers.ChoiceField):
-    """One of a few words, spelled exactly so."""
+    """Accepts exactly one of the choices, in the same spelling."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
@@ -65,3 +70,20 @@ class StrictBooleanField(serializers.BooleanField):
         if not isinstance(data, bool):
             raise serializers.ValidationError("must be true or false")
         return data
+
+
+def checked(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The validated known fields of the body. null counts as absent, no body as `{}`. Raises ValidationFailed."""
+    data = request.data
+    if not isinstance(data, dict):
+        raise ValidationFailed({"body": ["must be a JSON object"]})
+    values: dict[str, Any] = _instance(serializer).run_validation(
+        {name: value for name, value in data.items() if value is not None}
+    )
+    return values
+
+
+@functools.cache
+def _instance(serializer: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """Made once: creating a serializer copies all its fields, and validation does not change it."""
+    return serializer()

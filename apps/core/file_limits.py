@@ -1,4 +1,4 @@
-"""What the kernel allows a process."""
+"""The limit of open files of this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SOCKETS = 65536
 
 
 def allow_many_sockets() -> None:
-    """As many as the hard limit permits: the usual soft limit is 1,024, and each long-poll and delivery holds one."""
+    """Raises the soft limit (usually 1,024) towards the hard limit: each long-poll and delivery holds a socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
     if soft != resource.RLIM_INFINITY and soft < possible:

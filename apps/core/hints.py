@@ -1,4 +1,4 @@
-"""Short messages on Redis that say "look at the database now". Losing one costs the time until the next look."""
+"""Messages on Redis that tell a process to read the database now. A lost message costs the time to the next poll."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 
-# While Redis is away, not every commit waits for it.
+# After a failure no commit tries Redis for this time.
 _MUTE_SECONDS = 1.0
 _RECONNECT_SECONDS = 1.0
 
 
 def publish_on_commit(channel: str, message: str) -> None:
-    """After the commit, or at once when there is no transaction. The message holds ids and nothing else."""
+    """Publishes after the commit, or at once when there is no transaction. The message holds only ids."""
     transaction.on_commit(lambda: _publisher().publish(channel, message))
 
 
@@ -42,7 +42,7 @@ class _Publisher:
             self._redis.publish(channel, message)
         except (redis.RedisError, OSError) as error:
             self._muted_until = time.monotonic() + _MUTE_SECONDS
-            log.warning("no hint was published", extra={"channel": channel, "cause": str(error)})
+            log.warning("a hint was not published", extra={"channel": channel, "cause": str(error)})
 
 
 @functools.cache
@@ -50,28 +50,25 @@ def _publisher() -> _Publisher:
     return _Publisher()
 
 
-async def listen(channel: str, hear: Callable[[bytes], None], *, subscribed: asyncio.Event | None = None) -> NoReturn:
-    """Calls `hear` with every message until it is cancelled; `subscribed` is set while none can be missed."""
+async def listen(
+    channel: str, on_message: Callable[[bytes], None], *, subscribed: asyncio.Event | None = None
+) -> NoReturn:
+    """Calls `on_message` with every message, until cancelled. `subscribed` is set while the subscription is active."""
     subscribed = subscribed or asyncio.Event()
     while True:
         try:
             async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as messages:
                 await messages.subscribe(channel)
-                _end_if_cancelled()
+                # The library writes with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes as
+                # the write ends. Without this check the task would not end.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError
                 subscribed.set()
                 async for message in messages.listen():
                     if message["type"] == "message" and isinstance(message["data"], bytes):
-                        hear(message["data"])
+                        on_message(message["data"])
         except (redis.RedisError, OSError) as error:
             log.warning("no hints from Redis, polling", extra={"channel": channel, "cause": str(error)})
         subscribed.clear()
         await asyncio.sleep(_RECONNECT_SECONDS)
-
-
-def _end_if_cancelled() -> None:
-    """The Redis library writes with `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that comes as the
-    write ends; a task that then listened on would never end.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

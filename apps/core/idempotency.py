@@ -1,20 +1,20 @@
-"""Idempotency keys, as a view and a service see them. What is kept, and how, is in `idempotency_records`.
+"""Idempotency keys, as views and services use them. `idempotency_records` stores the keys and the responses.
 
-A view takes the key when it says how its work and the key's record stay together:
+A view declares how its work and the record of the key stay consistent:
 
-    @takes_key(atomic=True)     its work is one database transaction and nothing else. The answer is kept in that very
-    class KeysView(Endpoint):   transaction. For synchronous views.
+    @takes_key(atomic=True)    The work is one database transaction and nothing else. The response is stored in that
+    class KeysView(ApiView):   same transaction. For synchronous views.
 
-    @takes_key(binds="agent")   its work goes on outside of the database. Its service calls `bind("agent", agent.id)`
-    class AgentsView(Endpoint): in the transaction that creates the agent: from then on the agent says what became of
-                                the request, whoever dies. A resolver (see `register`) tells that story as an answer.
+    @takes_key(binds="agent")  The work continues outside of the database. The service calls `bind("agent", agent.id)`
+    class AgentsView(ApiView): in the transaction that creates the agent. From then on the agent shows the result of
+                               the request, also when a process dies. A resolver (see `register`) builds the response.
 
-Either way nothing has begun before that transaction commits: whatever is answered without it (400, 401, 402, 413,
-415, 429 …) isn't kept, and a repeat executes. The rest is done by `apps.accounts.admission`.
+In both cases no work starts before that transaction commits: a response without it (400, 401, 402, 413, 415, 429 …)
+is not stored, and a repeat executes again. `apps.accounts.admission` does the rest.
 
-A service that creates what a POST may have asked for calls `bind` whether or not there is a key; without one (in a
-worker, or for a request without the header) it costs nothing. A request is about one subject: a later `bind` in the
-same request changes nothing, so whoever creates the job binds before what the job creates in its turn.
+A service that creates a possible subject of a POST calls `bind` with or without a key; without one (in a worker, or
+for a request without the header) the call does nothing. A request has one subject: a second `bind` in the same request
+changes nothing, so a service that creates a job binds it before the job creates other subjects.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Keyed:
-    """How a view takes the key. `binds`: the kind of its subject; empty when it is atomic."""
+class KeyPolicy:
+    """How a view uses the key. `binds`: the kind of its subject; empty when the view is atomic."""
 
     binds: str = ""
 
@@ -50,79 +50,79 @@ class Keyed:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer as it is kept: the headers that matter and the body's exact bytes."""
+class StoredResponse:
+    """An HTTP response as it is stored: the relevant headers and the exact bytes of the body."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
 
 
-class Unsettled(Enum):
-    """What a resolver says when there is no answer (yet)."""
+class Unresolved(Enum):
+    """A resolver's result when there is no response (yet)."""
 
     RUNNING = "running"
-    NOTHING_BEGAN = "nothing began"
+    NOT_STARTED = "not started"
 
 
 @dataclass(slots=True)
-class Attempt:
-    """One execution under a key. Its `token` is what entitles it to write the key's record.
+class KeyedExecution:
+    """One execution of a request under a key. Only the execution with the record's `token` may write the record.
 
-    `overtaken`: another process goes on with its subject, so that an error of this one isn't the outcome.
+    `taken_over`: another process continues the work, so an error of this one is not the result.
     """
 
     record_id: str
     token: uuid.UUID
     bound: bool = False
-    overtaken: bool = False
+    taken_over: bool = False
 
 
-Resolver = Callable[[str], Answer | Unsettled]
+Resolver = Callable[[str], StoredResponse | Unresolved]
 
-_current: ContextVar[Attempt | None] = ContextVar("idempotent_attempt", default=None)
+_current: ContextVar[KeyedExecution | None] = ContextVar("keyed_execution", default=None)
 _resolvers: dict[str, Resolver] = {}
 
 
 def takes_key(*, atomic: bool = False, binds: str = "") -> Callable[[V], V]:
-    """Marks a view, class or function: its POST takes an Idempotency-Key. Exactly one of the two must be given."""
+    """Marks a view (class or function): its POST takes an Idempotency-Key. Give exactly one of the arguments."""
     if atomic == bool(binds):
-        raise ValueError("a view that takes a key is either atomic or binds a subject")
+        raise ValueError("a view that takes a key must be atomic or bind a subject, not both")
 
     def mark(view: V) -> V:
-        setattr(view, _ATTRIBUTE, Keyed(binds=binds))
+        setattr(view, _ATTRIBUTE, KeyPolicy(binds=binds))
         return view
 
     return mark
 
 
-def keyed(view: object) -> Keyed | None:
-    """How a view (a class, or what a URL resolves to) takes the key; None when it doesn't."""
+def key_policy(view: object) -> KeyPolicy | None:
+    """The policy of a view (a class, or the function that a URL resolves to); None when it takes no key."""
     found = getattr(getattr(view, "view_class", view), _ATTRIBUTE, None)
-    return found if isinstance(found, Keyed) else None
+    return found if isinstance(found, KeyPolicy) else None
 
 
 def register(kind: str, resolve: Resolver) -> None:
-    """`resolve` gets a subject's id and builds the answer from what the subject is now.
+    """`resolve` gets a subject's id and builds the response from the subject's current state.
 
-    RUNNING: ask again. It must say so too while the process that works on the subject may yet store the better answer
-    (a result that is kept nowhere else). NOTHING_BEGAN: there is no such subject, the request may execute.
+    RUNNING: there is no result yet; also while the process that works on the subject may still store a better response
+    (a result that is stored nowhere else). NOT_STARTED: there is no such subject, so the request may execute.
     """
     _resolvers[kind] = resolve
 
 
-def resolve(kind: str, subject_id: str) -> Answer | Unsettled:
+def resolve(kind: str, subject_id: str) -> StoredResponse | Unresolved:
     return _resolvers[kind](subject_id)
 
 
 def bind(kind: str, subject_id: str) -> None:
-    """Ties the request's key, if it has one, to the work it begins. Call it in the transaction that creates the work.
+    """Binds the request's key, if it has one, to a subject. Call it in the transaction that creates the subject.
 
-    Raises IdempotencyInProgress when this request took so long to begin that a repeat has overtaken it: the
+    Raises IdempotencyInProgress when a repeat has taken the record over because this request was slow to start: the
     transaction must roll back.
     """
-    attempt = _current.get()
-    if attempt is None:
+    execution = _current.get()
+    if execution is None:
         return
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("a key is bound in the transaction that creates its subject")
@@ -131,29 +131,29 @@ def bind(kind: str, subject_id: str) -> None:
             "UPDATE core_idempotencykey SET subject_kind = COALESCE(NULLIF(subject_kind, ''), %s),"
             " subject_id = COALESCE(NULLIF(subject_id, ''), %s)"
             " WHERE id = %s AND attempt = %s AND status IS NULL",
-            [kind, subject_id, attempt.record_id, attempt.token],
+            [kind, subject_id, execution.record_id, execution.token],
         )
         if cursor.rowcount != 1:
             raise IdempotencyInProgress
-    attempt.bound = True
+    execution.bound = True
 
 
-def overtaken() -> None:
-    """Another process goes on with what this request began: if this one answers with an error, that isn't kept."""
-    attempt = _current.get()
-    if attempt is not None:
-        attempt.overtaken = True
+def mark_taken_over() -> None:
+    """Another process continues the work of this request: an error response of this one is not stored."""
+    execution = _current.get()
+    if execution is not None:
+        execution.taken_over = True
 
 
 def is_keyed() -> bool:
-    """Whether a repeat may ask for what this request brings: then the result must outlive the process."""
+    """Whether the request has a key: then a repeat may ask for its result, which must outlive the process."""
     return _current.get() is not None
 
 
 @contextmanager
-def attempting(attempt: Attempt) -> Iterator[None]:
-    """`bind` within the block is about this attempt, also in threads that the block's coroutines hand work to."""
-    previous = _current.set(attempt)
+def executing(execution: KeyedExecution) -> Iterator[None]:
+    """`bind` in this block writes for this execution, also in threads that its coroutines start."""
+    previous = _current.set(execution)
     try:
         yield
     finally:

@@ -1,9 +1,9 @@
-"""The records behind idempotency keys: who may execute, and what was answered. One SQL statement each.
+"""The records of idempotency keys: who may execute a request, and the stored response. One SQL statement each.
 
-A record has no answer while its request is being executed. Who inserted it holds it for LEASE, for the time before
-anything has begun; after that a repeat may take it over, and the late one finds itself unable to begin (`bind`
-and `keep` write only for the attempt that holds the record). Once a subject is bound the lease no longer matters: the
-subject tells the outcome.
+A record has no response while its request executes. The execution that inserted it has a claim for CLAIM_TIME, in which
+it must start its work. After that a repeat may take the record over, and the late execution can no longer start or
+store anything (`bind` and `store` write only for the execution that has the record). Once a subject is bound the claim
+no longer matters: the subject shows the result.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from django.utils.crypto import salted_hmac
 
 from apps.core import idempotency
 from apps.core.errors import IdempotencyInProgress, IdempotencyKeyReused
-from apps.core.idempotency import Answer, Attempt, Unsettled
+from apps.core.idempotency import KeyedExecution, StoredResponse, Unresolved
 from apps.core.models import IdempotencyKey
 
 log = logging.getLogger(__name__)
 
-KEPT_FOR = timedelta(hours=24)
-LEASE = timedelta(seconds=15)
-# A larger body isn't kept: a repeat gets it from its subject, as that then is.
-MAX_KEPT_BYTES = 32 * 1024 * 1024
-_ROUNDS = 3
-_PURGED_AT_ONCE = 1000
+RETENTION = timedelta(hours=24)
+CLAIM_TIME = timedelta(seconds=15)
+# A larger body is not stored: a repeat gets a response that is built from the subject.
+MAX_STORED_BYTES = 32 * 1024 * 1024
+_CLAIM_TRIES = 3
+_PURGE_BATCH = 1000
 
 _CLAIM = """
 INSERT INTO core_idempotencykey AS held
@@ -49,7 +49,7 @@ WHERE held.created_at < %(expired)s
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Within which a key means one request."""
+    """The scope in which a key identifies one request."""
 
     workspace_id: uuid.UUID
     method: str
@@ -63,39 +63,39 @@ class Scope:
 
 
 def fingerprint(body: bytes) -> str:
-    """Tells two bodies apart without keeping either: keyed, so that a guessed body can't be confirmed from a dump."""
+    """A keyed hash of a body, to compare bodies without storing them. A database dump can't confirm a guessed body."""
     return salted_hmac("apps.core.idempotency", body, algorithm="sha256").hexdigest()
 
 
-def begin(scope: Scope, body: bytes, *, now: datetime | None = None) -> Attempt | Answer:
-    """Leave to execute, or what was answered before. Raises IdempotencyInProgress and IdempotencyKeyReused."""
+def begin(scope: Scope, body: bytes, *, now: datetime | None = None) -> KeyedExecution | StoredResponse:
+    """Claims the key, or returns the stored response. Raises IdempotencyInProgress and IdempotencyKeyReused."""
     now = now or timezone.now()
-    attempt = Attempt(scope.digest, uuid.uuid4())
-    print_ = fingerprint(body)
-    for _ in range(_ROUNDS):
-        if _claim(attempt, scope, print_, now):
-            return attempt
-        record = IdempotencyKey.objects.filter(id=attempt.record_id).first()
+    execution = KeyedExecution(scope.digest, uuid.uuid4())
+    body_hash = fingerprint(body)
+    for _ in range(_CLAIM_TRIES):
+        if _claim(execution, scope, body_hash, now):
+            return execution
+        record = IdempotencyKey.objects.filter(id=execution.record_id).first()
         if record is None:
-            continue  # it was forgotten in between
-        if record.fingerprint != print_:
+            continue  # it was deleted in between
+        if record.fingerprint != body_hash:
             raise IdempotencyKeyReused
-        answer = _outcome(record)
+        answer = _stored_or_resolved(record)
         if answer is not None:
             return answer
     raise IdempotencyInProgress
 
 
-def _claim(attempt: Attempt, scope: Scope, print_: str, now: datetime) -> bool:
+def _claim(execution: KeyedExecution, scope: Scope, body_hash: str, now: datetime) -> bool:
     values: dict[str, Any] = {
-        "id": attempt.record_id,
+        "id": execution.record_id,
         "workspace": scope.workspace_id,
         "path": scope.path[:200].replace("\x00", ""),
-        "fingerprint": print_,
-        "attempt": attempt.token,
-        "lease": now + LEASE,
+        "fingerprint": body_hash,
+        "attempt": execution.token,
+        "lease": now + CLAIM_TIME,
         "now": now,
-        "expired": now - KEPT_FOR,
+        "expired": now - RETENTION,
     }
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
@@ -103,30 +103,30 @@ def _claim(attempt: Attempt, scope: Scope, print_: str, now: datetime) -> bool:
     return claimed
 
 
-def _outcome(record: IdempotencyKey) -> Answer | None:
-    """What to answer a repeat; None when it may try to execute. Raises IdempotencyInProgress."""
+def _stored_or_resolved(record: IdempotencyKey) -> StoredResponse | None:
+    """The response to a repeat; None when the repeat may try to execute. Raises IdempotencyInProgress."""
     if record.status is not None:
-        return _unpacked(record)
+        return _response_of(record)
     if not record.subject_kind:
         raise IdempotencyInProgress
-    told = idempotency.resolve(record.subject_kind, record.subject_id)
-    if told is Unsettled.RUNNING:
+    resolved = idempotency.resolve(record.subject_kind, record.subject_id)
+    if resolved is Unresolved.RUNNING:
         raise IdempotencyInProgress
-    if told is Unsettled.NOTHING_BEGAN:
+    if resolved is Unresolved.NOT_STARTED:
         IdempotencyKey.objects.filter(id=record.id, attempt=record.attempt, status=None).delete()
         return None
-    kept = keep(Attempt(record.id, record.attempt, bound=True), told)
-    if kept is None:
+    stored = store(KeyedExecution(record.id, record.attempt, bound=True), resolved)
+    if stored is None:
         raise IdempotencyInProgress
-    return kept
+    return stored
 
 
-def keep(attempt: Attempt, answer: Answer) -> Answer | None:
-    """Stores the answer, unless there is one already; returns the one that counts: everybody gets the same bytes.
+def store(execution: KeyedExecution, answer: StoredResponse) -> StoredResponse | None:
+    """Stores the response unless one is stored already. Returns the stored one: all callers get the same bytes.
 
-    None: the record is no longer this attempt's.
+    Returns None when another execution has taken the record over.
     """
-    if attempt.bound and len(answer.content) > MAX_KEPT_BYTES:
+    if execution.bound and len(answer.content) > MAX_STORED_BYTES:
         return answer
     with connection.cursor() as cursor:
         cursor.execute(
@@ -136,38 +136,38 @@ def keep(attempt: Attempt, answer: Answer) -> Answer | None:
                 answer.status,
                 json.dumps(dict(answer.headers)),
                 zlib.compress(answer.content, level=1),
-                attempt.record_id,
-                attempt.token,
+                execution.record_id,
+                execution.token,
             ],
         )
         if cursor.rowcount == 1:
             return answer
-    kept = IdempotencyKey.objects.filter(id=attempt.record_id, attempt=attempt.token).first()
-    return _unpacked(kept) if kept and kept.status is not None else None
+    stored = IdempotencyKey.objects.filter(id=execution.record_id, attempt=execution.token).first()
+    return _response_of(stored) if stored and stored.status is not None else None
 
 
-def forget(attempt: Attempt) -> bool:
-    """Lets a repeat execute. Returns False, and does nothing, when a subject was bound: then something has begun."""
+def discard(execution: KeyedExecution) -> bool:
+    """Deletes the record so that a repeat executes. Returns False, without effect, when a subject is bound."""
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM core_idempotencykey WHERE id = %s AND attempt = %s AND subject_kind = '' AND status IS NULL",
-            [attempt.record_id, attempt.token],
+            [execution.record_id, execution.token],
         )
         forgotten: bool = cursor.rowcount == 1
     return forgotten
 
 
 def purge(*, now: datetime | None = None) -> int:
-    """Removes records past their time. Returns how many."""
-    expired = (now or timezone.now()) - KEPT_FOR
+    """Deletes records older than RETENTION. Returns how many."""
+    expired = (now or timezone.now()) - RETENTION
     removed = 0
     while True:
-        ids = IdempotencyKey.objects.filter(created_at__lt=expired).values_list("id", flat=True)[:_PURGED_AT_ONCE]
+        ids = IdempotencyKey.objects.filter(created_at__lt=expired).values_list("id", flat=True)[:_PURGE_BATCH]
         batch, _ = IdempotencyKey.objects.filter(id__in=list(ids), created_at__lt=expired).delete()
         removed += batch
-        if batch < _PURGED_AT_ONCE:
+        if batch < _PURGE_BATCH:
             return removed
 
 
-def _unpacked(record: IdempotencyKey) -> Answer:
-    return Answer(record.status or 0, record.headers or {}, zlib.decompress(record.body or b""))
+def _response_of(record: IdempotencyKey) -> StoredResponse:
+    return StoredResponse(record.status or 0, record.headers or {}, zlib.decompress(record.body or b""))

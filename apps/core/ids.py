@@ -1,4 +1,4 @@
-"""Ids as the contract has them: a readable prefix and random hex, or a UUID."""
+"""The formats of ids: a readable prefix with random hex, or a UUID."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Log lines as JSON objects that carry the ids of the request, the workspace and the job.
 
-Secrets never reach a log: they are never handed to one. But a caller may ask the wrong port for a `cdp_url`, and a
-library may log one: the capability in it is left out. So is that of a live view, which is part of its page's path.
+The code never passes a secret to a log. But a caller may send a `cdp_url` to the wrong port, and a library may log one:
+the capability in it is redacted, and so is the capability in the path of a live view.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import re
 from datetime import UTC, datetime
 
-from apps.core import request_ids, trace
+from apps.core import tracing
 
 _BEFORE = re.compile(r"/api/v1/cdp/|/live/")
 _CAPABILITY = re.compile(rf'({_BEFORE.pattern})[^\s"\\]+')
@@ -25,21 +25,21 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 
-def loggable(path: str) -> str:
-    """A request's path, as far as it may be logged."""
+def redacted_path(path: str) -> str:
+    """A request's path without a capability."""
     found = _BEFORE.search(path)
     return path[: found.end()] + _REDACTED if found else path
 
 
 class ExceptUnavailable(logging.Filter):
-    """For `django.request`: whoever answers 503 says why, and the access line says that. A third line is noise."""
+    """For `django.request`: a 503 already has a line with its reason and an access line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != 503
 
 
 class JSONFormatter(logging.Formatter):
-    """`{"time", "level", "logger", "message", "request_id", …}` and whatever `extra=` brought."""
+    """`{"time", "level", "logger", "message", "request_id", …}` and the fields of `extra=`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -48,9 +48,9 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if request_id := request_ids.current():
+        if request_id := tracing.request_id():
             line["request_id"] = request_id
-        line.update(trace.current())
+        line.update(tracing.ids())
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

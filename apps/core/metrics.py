@@ -1,7 +1,7 @@
-"""What `/metrics` tells Prometheus: what this process has counted, and what the database and the runner say just now.
+"""The metrics of `/metrics`: the counts of this process, and values read from the database and the runner.
 
-Counters and histograms are of this API process, since it started; add them up over the processes. Gauges are of the
-whole installation: every process says the same. Apps register their own parts, so that core imports none of them.
+Counters and histograms count in this API process since its start; sum them over the processes. Gauges describe the
+whole installation: every process returns the same values. Apps register their own parts, so that core imports no app.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.http import HttpRequest
@@ -31,7 +32,7 @@ from apps.core.beat_schedule import PERIODS
 
 log = logging.getLogger(__name__)
 
-# They would be a second series beside each counter, for a format that nobody asks for here.
+# They would add a second series to each counter, for a format that is not served here.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 registry = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=registry)
@@ -39,10 +40,10 @@ PlatformCollector(registry=registry)
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-_requests = Counter("browsa_http_requests", "Answers given.", ["method", "route", "status"], registry=registry)
+_requests = Counter("browsa_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
 _duration = Histogram(
     "browsa_http_request_duration_seconds",
-    "From a request's arrival in Django to its answer. Long-polls and event streams wait on purpose.",
+    "From a request's arrival in Django to its response. Long-polls and event streams wait on purpose.",
     ["method", "route"],
     buckets=_SECONDS,
     registry=registry,
@@ -50,33 +51,27 @@ _duration = Histogram(
 _failures = Counter("browsa_scrape_failures", "Parts of this page that could not be read.", ["part"], registry=registry)
 
 Counts = Mapping[tuple[str, ...], int]
-# A row may be committed some time after the moment that it carries.
+# A row may be committed some time after its timestamp.
 _SETTLING_TIME = timedelta(seconds=30)
 
-# Anybody may send any method; only these are words of ours.
+# A client may send any method; only these become label values.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def count_request(request: HttpRequest, status: int, seconds: float) -> None:
-    """By the pattern of the path, never the path: that would make a series for each id."""
-    route = _route(request)
+    """Counts by the route's pattern, not by the path: the path would create a series for each id."""
+    match = request.resolver_match
+    if match is None:  # refused before it was routed
+        with suppress(Resolver404):
+            match = resolve(request.path_info)
+    route = "unknown" if match is None else f"/{match.route}"
     method = request.method if request.method in _METHODS else "other"
     _requests.labels(method, route, status).inc()
     _duration.labels(method, route).observe(seconds)
 
 
-def _route(request: HttpRequest) -> str:
-    match = request.resolver_match
-    if match is None:  # refused before it was routed
-        try:
-            match = resolve(request.path_info)
-        except Resolver404:
-            return "unknown"
-    return f"/{match.route}"
-
-
 def histogram(name: str, help: str, labels: Iterable[str] = (), buckets: tuple[float, ...] = _SECONDS) -> Histogram:
-    """One that apps observe themselves."""
+    """A histogram that the app observes itself."""
     return Histogram(name, help, list(labels), buckets=buckets, registry=registry)
 
 
@@ -84,7 +79,7 @@ Read = Callable[[], Iterable[Metric]]
 
 
 def register(part: str, read: Read) -> None:
-    """`read` is called at each scrape. When it raises, its part is missing and `browsa_scrape_failures` counts it."""
+    """`read` is called at each scrape. If it raises, its part is missing and `browsa_scrape_failures` counts it."""
     registry.register(_Part(part, read))
 
 
@@ -94,12 +89,12 @@ class _Part(Collector):
         self._read = read
 
     def describe(self) -> list[Metric]:
-        return []  # nothing is read before somebody asks
+        return []  # nothing is read at registration
 
     def collect(self) -> Iterator[Metric]:
         try:
             yield from list(self._read())
-        except Exception as error:  # whatever is wrong with one part, the others must still be told
+        except Exception as error:  # one failing part must not hide the others
             _failures.labels(self._name).inc()
             log.warning("a part of the metrics can't be read", extra={"part": self._name, "cause": str(error)[:200]})
 
@@ -111,10 +106,10 @@ def gauge(name: str, help: str, values: Iterable[tuple[tuple[str, ...], float]],
     return family
 
 
-class Tally:
-    """Counts rows that come to be, from when this process is first asked: each scrape looks only at the newest.
+class NewRowCounter:
+    """Counts the rows created since this process started; each scrape reads only the new ones.
 
-    `count` says how many there are, by their labels, from one moment until just before another.
+    `count` returns the number of rows by labels from a first time (included) to a second (excluded).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The outermost layer: request ids on every answer, the JSON envelope on every error, one access line in the log."""
+"""The outermost middleware: request ids on responses, the JSON envelope on errors, one access line in the log."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from apps.core import errors, metrics, request_ids, trace
-from apps.core.logs import loggable
+from apps.core import errors, metrics, tracing
+from apps.core.logs import redacted_path
 
 access_log = logging.getLogger("browsa.access")
 
 BODY_TOO_LARGE = "browsa.body_too_large"
-_PAGES_FOR_PEOPLE = ("/admin", "/docs", "/live", "/static")
+_HTML_PATHS = ("/admin", "/docs", "/live", "/static")
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
 class EnvelopeMiddleware:
-    """Works in the synchronous and in the asynchronous chain without a change of thread."""
+    """Runs in the synchronous and in the asynchronous chain without a change of thread."""
 
     sync_capable = True
     async_capable = True
@@ -38,28 +38,34 @@ class EnvelopeMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self._call_async(request)
-        started, request_id = self._open(request)
-        response = refusal(request) or cast(HttpResponseBase, self.get_response(request))
-        return self._close(request, response, request_id, started)
+        started, request_id = self._begin(request)
+        response = too_large_response(request) or cast(HttpResponseBase, self.get_response(request))
+        return self._finish(request, response, request_id, started)
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        started, request_id = self._open(request)
-        response = refusal(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
-        return self._close(request, response, request_id, started)
+        started, request_id = self._begin(request)
+        response = too_large_response(request) or await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        return self._finish(request, response, request_id, started)
 
-    def _open(self, request: HttpRequest) -> tuple[float, str]:
-        request_id = request_ids.choose(request.headers.get(request_ids.HEADER))
-        request_ids.bind(request_id)
-        trace.begin()
+    def _begin(self, request: HttpRequest) -> tuple[float, str]:
+        request_id = tracing.choose_request_id(request.headers.get(tracing.REQUEST_ID_HEADER))
+        tracing.bind_request_id(request_id)
+        tracing.clear()
         return time.perf_counter(), request_id
 
-    def _close(
+    def _finish(
         self, request: HttpRequest, response: HttpResponseBase, request_id: str, started: float
     ) -> HttpResponseBase:
-        if response.status_code >= 400 and not _is_json(response) and not _for_people(request):
-            response = _enveloped(response, request_id, request.path)
-        response[request_ids.HEADER] = request_id
-        path = loggable(request.path)
+        if response.status_code >= 400:
+            is_json = str(response.get("Content-Type", "")).startswith("application/json")
+            is_html = any(request.path == page or request.path.startswith(page + "/") for page in _HTML_PATHS)
+            if not is_json and not is_html:
+                error = errors.for_status(response.status_code, path=request.path)
+                kept = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
+                body = errors.envelope(error, request_id=request_id)
+                response = JsonResponse(body, status=response.status_code, headers={**error.headers, **kept})
+        response[tracing.REQUEST_ID_HEADER] = request_id
+        path = redacted_path(request.path)
         seconds = time.perf_counter() - started
         metrics.count_request(request, response.status_code, seconds)
         access_log.info(
@@ -77,30 +83,15 @@ class EnvelopeMiddleware:
         return response
 
 
-def refusal(request: HttpRequest) -> HttpResponseBase | None:
-    """413 for a body over the limit: found while it was read, or announced by its length."""
+def too_large_response(request: HttpRequest) -> HttpResponseBase | None:
+    """The 413 response to a body over the limit, found while reading it or from its Content-Length; else None."""
     announced = request.META.get("CONTENT_LENGTH") or "0"
     too_large = announced.isdigit() and int(announced) > settings.MAX_BODY_BYTES
     if not too_large and not request.META.get(BODY_TOO_LARGE):
         return None
-    return error_response(errors.PayloadTooLarge(headers={"Connection": "close"}), request_ids.current())
+    return error_response(errors.PayloadTooLarge(headers={"Connection": "close"}), tracing.request_id())
 
 
 def error_response(error: errors.ApiError, request_id: str) -> JsonResponse:
     body = errors.envelope(error, request_id=request_id)
     return JsonResponse(body, status=error.status, headers=error.headers)
-
-
-def _enveloped(response: HttpResponseBase, request_id: str, path: str) -> JsonResponse:
-    error = errors.for_status(response.status_code, path=path)
-    body = errors.envelope(error, request_id=request_id)
-    kept = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
-    return JsonResponse(body, status=response.status_code, headers={**error.headers, **kept})
-
-
-def _is_json(response: HttpResponseBase) -> bool:
-    return str(response.get("Content-Type", "")).startswith("application/json")
-
-
-def _for_people(request: HttpRequest) -> bool:
-    return any(request.path == page or request.path.startswith(page + "/") for page in _PAGES_FOR_PEOPLE)

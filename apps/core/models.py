@@ -1,6 +1,4 @@
-"""When each beat tick last ran (readiness and `beat_status` read it), and what was answered under which
-Idempotency-Key.
-"""
+"""The last run of each beat tick (for readiness and `beat_status`), and the records of idempotency keys."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from django.db import models
 
 
 class BeatTick(models.Model):
-    """One row for each tick of the beat table. A tick that raised keeps its old `finished_at` and says why."""
+    """One row for each tick. A tick that raised keeps its old `finished_at` and stores the name of its error."""
 
     name = models.CharField(max_length=100, primary_key=True)
     started_at = models.DateTimeField()
@@ -20,9 +18,9 @@ class BeatTick(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A request with an Idempotency-Key: being executed while it has no `status`, then its answer.
+    """A request with an Idempotency-Key: without `status` while it executes, then with its response.
 
-    Only `idempotency` and `idempotency_records` read and write it. The request's body is not kept.
+    Only `idempotency` and `idempotency_records` read and write it. The request's body is not stored.
     """
 
     id = models.CharField(max_length=64, primary_key=True, help_text="SHA-256 of workspace, method, path and key.")

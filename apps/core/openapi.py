@@ -1,4 +1,4 @@
-"""What the views' OpenAPI descriptions share: the error envelope, paging parameters, rate limits, Idempotency-Key."""
+"""Shared parts of the OpenAPI document: the error envelope, paging, rate limits, Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from apps.core import errors, idempotency
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
-    error = serializers.CharField(help_text="What is wrong, in words.")
-    code = serializers.CharField(help_text="What is wrong, for programs.")
+    error = serializers.CharField(help_text="The error as a sentence.")
+    code = serializers.CharField(help_text="The error as a code for programs.")
     request_id = serializers.CharField(help_text="Quote it to support. Also in the X-Request-Id header.")
     fields = serializers.DictField(  # type: ignore[assignment]  # Serializer.fields, until the metaclass takes it
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
-        help_text="On validation errors: each bad field and what is wrong with it.",
+        help_text="On validation errors: the messages for each invalid field.",
     )
 
 
-_ALWAYS: tuple[type[errors.ApiError], ...] = (errors.Unauthorized, errors.InvalidApiKey, errors.TooManyRequests)
-_KEYED: tuple[type[errors.ApiError], ...] = (errors.IdempotencyInProgress, errors.IdempotencyKeyReused)
+_COMMON_ERRORS: tuple[type[errors.ApiError], ...] = (errors.Unauthorized, errors.InvalidApiKey, errors.TooManyRequests)
+_KEY_ERRORS: tuple[type[errors.ApiError], ...] = (errors.IdempotencyInProgress, errors.IdempotencyKeyReused)
 
 
 def failures(*kinds: type[errors.ApiError]) -> dict[int, OpenApiResponse]:
-    """The error answers of a call, besides those that every authenticated call has."""
+    """The error responses of a call, together with those of every authenticated call."""
     named: dict[int, list[type[errors.ApiError]]] = {}
-    for kind in dict.fromkeys((*_ALWAYS, *kinds)):
+    for kind in dict.fromkeys((*_COMMON_ERRORS, *kinds)):
         named.setdefault(kind.status, []).append(kind)
     return {status: _response(group) for status, group in named.items()}
 
@@ -63,38 +63,38 @@ _RATE_LIMIT_HEADERS = [
         str,
         OpenApiParameter.HEADER,
         response=True,
-        description='The limit that the call counts against: `"create";q=20;w=20` is 20 at once, back in 20 seconds.',
+        description='The limit of this call: `"create";q=20;w=20` means 20 calls at once, refilled in 20 seconds.',
     ),
     OpenApiParameter(
         "RateLimit",
         str,
         OpenApiParameter.HEADER,
         response=True,
-        description='What is left of it: `"create";r=19;t=1` is 19 calls now, and one more in 1 second.',
+        description='The rest of the limit: `"create";r=19;t=1` means 19 calls now, and one more in 1 second.',
     ),
 ]
 
 
 class Schema(AutoSchema):
-    """Adds to each call what admission does: rate limits to all, the key to those that take it."""
+    """Adds the effects of admission: rate limit headers to all calls, the key to calls that take it."""
 
     def get_override_parameters(self) -> list[Any]:
         return [*_RATE_LIMIT_HEADERS, *([IDEMPOTENCY_KEY] if self._keyed() else [])]
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        for kind in _KEYED if self._keyed() else ():
+        for kind in _KEY_ERRORS if self._keyed() else ():
             code = str(kind.status)
             body = self._get_response_for_code(_response([kind]), code)  # type: ignore[no-untyped-call]
-            bodies[code] = _merged(bodies[code], body) if code in bodies else body
+            bodies[code] = _merge_responses(bodies[code], body) if code in bodies else body
         return bodies
 
     def _keyed(self) -> bool:
-        return self.method == "POST" and idempotency.keyed(type(self.view)) is not None
+        return self.method == "POST" and idempotency.key_policy(type(self.view)) is not None
 
 
-def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Two answers with the same status as one."""
+def _merge_responses(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Merges two responses with the same status."""
     examples = {
         **one["content"]["application/json"]["examples"],
         **other["content"]["application/json"]["examples"],
@@ -105,5 +105,5 @@ def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 PAGING = [
     OpenApiParameter("limit", int, description="1 to 200, default 50."),
-    OpenApiParameter("cursor", str, description="`next_cursor` of the page before."),
+    OpenApiParameter("cursor", str, description="The `next_cursor` of the previous page."),
 ]

@@ -1,13 +1,16 @@
-"""A JSON parser that lets through only what every layer behind it can hold."""
+"""JSON bodies: a parser that accepts only values that PostgreSQL can store, and content negotiation."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 from apps.core.errors import BadRequest
 
@@ -17,8 +20,8 @@ MAX_DEPTH = 64
 class StrictJSONParser(BaseParser):
     """`application/json` in UTF-8.
 
-    Refuses with 400, beyond what isn't JSON at all: NaN and infinities (RFC 8259 section 6 has none), NUL characters
-    and lone surrogates in strings (PostgreSQL's text holds neither), nesting deeper than MAX_DEPTH.
+    Rejects with 400, besides invalid JSON: NaN and infinities (RFC 8259 section 6 forbids them), NUL characters
+    and lone surrogates in strings (PostgreSQL's text can't store them), nesting deeper than MAX_DEPTH.
     """
 
     media_type = "application/json"
@@ -31,28 +34,30 @@ class StrictJSONParser(BaseParser):
 
 def loads(raw: bytes) -> Any:
     """Raises BadRequest."""
+
+    def refuse_constant(name: str) -> Any:
+        raise ValueError(f"{name} is not a JSON number")
+
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is not valid JSON: {_reason(error)}.") from error
+        value = json.loads(raw.decode("utf-8"), parse_constant=refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BadRequest("The body is not valid JSON: it is not UTF-8.") from error
+    except RecursionError as error:
+        raise BadRequest("The body is not valid JSON: it is nested too deeply.") from error
+    except ValueError as error:
+        raise BadRequest(f"The body is not valid JSON: {str(error).rstrip('.')}.") from error
     for leaf in _leaves(value):
         if isinstance(leaf, str):
-            _check_text(leaf)
+            if "\x00" in leaf:
+                raise BadRequest("The body contains a NUL character.")
+            if not leaf.isascii():
+                try:
+                    leaf.encode("utf-8")
+                except UnicodeEncodeError as error:
+                    raise BadRequest("The body contains half of a surrogate pair.") from error
         elif isinstance(leaf, float) and not math.isfinite(leaf):
             raise BadRequest("The body is not valid JSON: a number is too large.")
     return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return str(error).rstrip(".")
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -71,11 +76,11 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield item
 
 
-def _check_text(text: str) -> None:
-    if "\x00" in text:
-        raise BadRequest("The body holds a NUL character.")
-    if not text.isascii():
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise BadRequest("The body holds half of a surrogate pair.") from error
+class AlwaysJSON(DefaultContentNegotiation):
+    """Ignores `Accept`: the API has one media type, and a 406 would help no client."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> Any:
+        first = next(iter(renderers))
+        return first, first.media_type

@@ -1,6 +1,6 @@
-"""Where the buckets are: in Redis, for all API processes together; in this process while Redis is away.
+"""Stores the buckets in Redis, shared by all API processes, or in this process while Redis can't be reached.
 
-One round trip for each request. Redis' own clock counts, so that the API machines' clocks don't have to agree.
+Each request costs one round trip. The clock of Redis counts, so the clocks of the API machines may differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from apps.core import ratelimits
-from apps.core.ratelimits import MICROSECONDS, Limit, Taken
+from apps.core.ratelimits import MICROSECONDS, Limit, TakeResult
 
 log = logging.getLogger(__name__)
 
@@ -39,75 +39,69 @@ return {allowed, backlog, now}
 """
 
 _TIMEOUT_SECONDS = 0.5
-# While Redis is away one request in this time tries it, and the others don't wait for it.
+# While Redis can't be reached, one request in this time tries it; the others do not wait.
 PROBE_SECONDS = 1.0
-_MOST_LOCAL_BUCKETS = 10_000
+_MAX_LOCAL_BUCKETS = 10_000
 
 
 class Unavailable(Exception):
-    """Redis can't be asked now."""
+    """Redis can't be reached now."""
 
 
 class SharedBuckets:
-    """The buckets in Redis. Threads may share one. `clock` is in seconds."""
+    """The buckets in Redis. Thread-safe. `clock` is in seconds."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = redis.Redis.from_url(
             url,
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
-            # A kept connection that a restarted Redis has closed is worth a second try; a timeout isn't.
+            # Retry once after a restarted Redis closed an idle connection, but not after a timeout.
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
         self._script = self._client.register_script(SCRIPT)
         self._clock = clock
         self._lock = threading.Lock()
-        self._away_until: float | None = None
+        self._unavailable_until: float | None = None
 
     def close(self) -> None:
         self._client.close()
 
-    def take(self, key: str, limit: Limit) -> Taken:
+    def take(self, key: str, limit: Limit) -> TakeResult:
         """Raises Unavailable."""
-        self._pass_or_raise()
+        if self._unavailable_until is not None:
+            with self._lock:
+                now = self._clock()
+                if self._unavailable_until is not None and now < self._unavailable_until:
+                    raise Unavailable
+                self._unavailable_until = now + PROBE_SECONDS  # this request is the probe
         try:
             allowed, backlog, _ = cast(list[int], self._script(keys=[key], args=[limit.interval, limit.capacity]))
         except (redis.RedisError, OSError) as error:
-            self._note_failure(error)
+            if self._unavailable_until is None:
+                cause = {"cause": type(error).__name__}
+                log.warning("Redis can't be reached: rate limits count in this process alone", extra=cause)
+            self._unavailable_until = self._clock() + PROBE_SECONDS
             raise Unavailable from error
-        if self._away_until is not None:
-            log.warning("Redis is back: rate limits count for all processes again")
-            self._away_until = None
-        return Taken(bool(allowed), backlog)
-
-    def _pass_or_raise(self) -> None:
-        if self._away_until is None:
-            return
-        with self._lock:
-            now = self._clock()
-            if self._away_until is not None and now < self._away_until:
-                raise Unavailable
-            self._away_until = now + PROBE_SECONDS  # this request is the probe
-
-    def _note_failure(self, error: Exception) -> None:
-        if self._away_until is None:
-            log.warning("Redis is away: rate limits count in this process alone", extra={"cause": type(error).__name__})
-        self._away_until = self._clock() + PROBE_SECONDS
+        if self._unavailable_until is not None:
+            log.warning("Redis is reachable again: rate limits count for all processes")
+            self._unavailable_until = None
+        return TakeResult(bool(allowed), backlog)
 
 
 class LocalBuckets:
-    """The same in this process' memory. `clock` is in seconds."""
+    """Buckets in this process's memory. `clock` is in seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._full_at: dict[str, int] = {}
 
-    def take(self, key: str, limit: Limit) -> Taken:
+    def take(self, key: str, limit: Limit) -> TakeResult:
         with self._lock:
             now = int(self._clock() * MICROSECONDS)
             taken = ratelimits.take(self._full_at.get(key, 0), now, limit)
-            if len(self._full_at) >= _MOST_LOCAL_BUCKETS:
+            if len(self._full_at) >= _MAX_LOCAL_BUCKETS:
                 self._full_at = {name: full_at for name, full_at in self._full_at.items() if full_at > now}
             self._full_at[key] = now + taken.backlog
             return taken
@@ -123,10 +117,10 @@ def _local() -> LocalBuckets:
     return LocalBuckets()
 
 
-def take(workspace: str, name: str, limit: Limit) -> Taken:
-    """One request of the workspace against its bucket of the route class `name`.
+def take(workspace: str, name: str, limit: Limit) -> TakeResult:
+    """Takes one token from the workspace's bucket of the route class `name`.
 
-    Raises Unavailable for a strict class while Redis is away; the others are then counted in this process.
+    While Redis can't be reached it raises Unavailable for strict classes and counts the others in this process.
     """
     key = f"ratelimit:{workspace}:{name}"
     try:

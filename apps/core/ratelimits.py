@@ -1,8 +1,8 @@
-"""How many requests a workspace may make: the table, which row a request counts against, the bucket's arithmetic. Pure.
+"""Rate limits of workspaces: the table of limits, the class of a request, and the bucket's arithmetic. Pure.
 
-A bucket is one number: the moment at which it will be full again, in microseconds. Each request moves that moment by
-one token's worth; a request that would move it further ahead than a whole bucket is refused (the token bucket in the
-form that ATM networks know as the generic cell rate algorithm).
+A bucket is one number: the time at which it will be full again, in microseconds. Each request moves that time forward
+by one token; a request that would move it by more than a whole bucket is refused. This form of the token bucket is the
+generic cell rate algorithm (GCRA).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MICROSECONDS = 1_000_000
-_MOST = 1_000_000
+_MAX_NUMBER = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Limit:
 
     @property
     def interval(self) -> int:
-        """Microseconds in which one token comes back."""
+        """Microseconds to refill one token."""
         return 60 * MICROSECONDS // self.per_minute
 
     @property
     def capacity(self) -> int:
-        """Microseconds in which an empty bucket fills."""
+        """Microseconds to refill an empty bucket."""
         return self.burst * self.interval
 
 
@@ -45,7 +45,7 @@ TABLE: Table = {
     "checkout": Limit(5, burst=2),
     "other": Limit(300, burst=50),
 }
-# What is refused, rather than counted by this process alone, while nobody can count for all of them.
+# While Redis can't be reached, these classes are refused instead of counted in this process alone.
 STRICT = frozenset({"create", "checkout"})
 
 # Method (empty: any), path, class; the first that matches counts.
@@ -66,34 +66,34 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 
 
 def route_class(method: str, path: str) -> str:
-    """The row of the table that a request counts against."""
+    """The class of a request, which selects its row of the table."""
     method = "GET" if method == "HEAD" else method
     return next(name for wanted, pattern, name in _ROUTES if wanted in ("", method) and pattern.fullmatch(path))
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What a request did to its bucket. `backlog`: microseconds until it is full again."""
+class TakeResult:
+    """The result of a request for a token. `backlog`: microseconds until the bucket is full again."""
 
     allowed: bool
     backlog: int
 
 
-def take(full_at: int, now: int, limit: Limit) -> Taken:
-    """One request at `now` from a bucket that is full at `full_at`. The Lua script does the same inside Redis.
+def take(full_at: int, now: int, limit: Limit) -> TakeResult:
+    """Takes one token at `now` from a bucket that is full at `full_at`. The Lua script does the same inside Redis.
 
-    A bucket is never emptier than empty: a clock that went back, or a limit that was lowered, delays nobody for longer
-    than it takes to fill.
+    The backlog is at most one whole bucket: after a clock that went back, or a lowered limit, a request waits at most
+    the time of a refill.
     """
     backlog = min(max(full_at - now, 0), limit.capacity)
     if backlog + limit.interval > limit.capacity:
-        return Taken(False, backlog)
-    return Taken(True, backlog + limit.interval)
+        return TakeResult(False, backlog)
+    return TakeResult(True, backlog + limit.interval)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`wait`: whole seconds, rounded up, until one more request is allowed than now."""
+    """`wait`: seconds, rounded up, until one more request is allowed than now."""
 
     allowed: bool
     name: str
@@ -103,8 +103,8 @@ class Decision:
 
     @property
     def headers(self) -> dict[str, str]:
-        """draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4: the quota is the burst, its window the time in
-        which it refills; `t` points at the same moment as `Retry-After`.
+        """draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4: the quota is the burst, the window is the
+        time to refill it, and `t` is the same time as `Retry-After`.
         """
         window = _rounded_up(self.limit.capacity)
         return {
@@ -113,7 +113,7 @@ class Decision:
         }
 
 
-def decide(name: str, limit: Limit, taken: Taken) -> Decision:
+def decide(name: str, limit: Limit, taken: TakeResult) -> Decision:
     remaining = (limit.capacity - taken.backlog) // limit.interval
     wait = taken.backlog - (limit.capacity - (remaining + 1) * limit.interval)
     return Decision(taken.allowed, name, limit, remaining, max(1, _rounded_up(wait)))
@@ -124,32 +124,32 @@ def _rounded_up(microseconds: int) -> int:
 
 
 def overridden(table: Table, overrides: object) -> Table:
-    """`table` with `{"create": {"per_minute": 600, "burst": 100}, "read": "off"}` over it; what is left out of a row
-    stays as it was. Raises ValueError.
+    """`table` changed by `{"create": {"per_minute": 600, "burst": 100}, "read": "off"}`. Values that a row leaves out
+    stay unchanged. Raises ValueError.
     """
     if not isinstance(overrides, dict):
         raise ValueError('must be a JSON object like {"create": {"per_minute": 600, "burst": 100}}')
     unknown = sorted(set(overrides) - set(TABLE))
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no route class; there are: {', '.join(TABLE)}")
-    return {**table, **{name: _row(name, table[name], row) for name, row in overrides.items()}}
+        raise ValueError(f"{unknown[0]!r} is not a route class; use one of: {', '.join(TABLE)}")
+    return {**table, **{name: _overridden_limit(name, table[name], row) for name, row in overrides.items()}}
 
 
-def _row(name: str, before: Limit | None, row: object) -> Limit | None:
+def _overridden_limit(name: str, before: Limit | None, row: object) -> Limit | None:
     if row == "off":
         return None
     if not isinstance(row, dict) or not row.keys() <= {"per_minute", "burst"}:
         raise ValueError(f'{name!r} must be "off" or an object with per_minute and burst')
-    usual = before or TABLE[name] or Limit(_MOST, _MOST)
+    usual = before or TABLE[name] or Limit(_MAX_NUMBER, _MAX_NUMBER)
     values = {"per_minute": usual.per_minute, "burst": usual.burst, **row}
     for field, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
-            raise ValueError(f"{name}.{field} must be a whole number from 1 to {_MOST}, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_NUMBER:
+            raise ValueError(f"{name}.{field} must be a whole number from 1 to {_MAX_NUMBER}, not {value!r}")
     return Limit(**values)
 
 
 def parse(text: str) -> Table | None:
-    """`BROWSA_RATE_LIMITS`: empty for the table as it is, `off` (None) or overrides as JSON. Raises ValueError."""
+    """Parses `BROWSA_RATE_LIMITS`: empty (the default table), `off` (None) or overrides as JSON. Raises ValueError."""
     if text == "off":
         return None
     return overridden(TABLE, json.loads(text)) if text else TABLE

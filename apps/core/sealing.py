@@ -1,7 +1,7 @@
-"""Secrets at rest: AES-256-GCM under the newest master key, tied to what they belong to.
+"""Encryption of secrets at rest: AES-256-GCM under the newest master key, bound to a context.
 
-A sealed value is `version:nonce‖ciphertext`. The context (whose secret it is, and for what) is authenticated with it: a
-row that is copied to another workspace does not open there. Without BROWSA_MASTER_KEYS the key is derived from
+A sealed value is `version:nonce‖ciphertext`. The context (the owner and the purpose of the secret) is authenticated: a
+row that is copied to another workspace can't be opened there. Without BROWSA_MASTER_KEYS the key is derived from
 BROWSA_SECRET_KEY (HKDF, RFC 5869).
 """
 
@@ -22,7 +22,7 @@ _DERIVED = "derived"
 
 
 class Unreadable(Exception):
-    """The sealed value was made with a key that is no longer there, for something else, or was damaged."""
+    """The value was sealed with an unknown key or for another context, or it is damaged."""
 
 
 def seal(secret: bytes, *, context: str) -> bytes:
@@ -36,15 +36,15 @@ def unseal(sealed: bytes, *, context: str) -> bytes:
     version, _, rest = sealed.partition(b":")
     key = _keys().get(version.decode("ascii", "replace"))
     if key is None:
-        raise Unreadable(f"{context} was sealed with a master key that is not there")
+        raise Unreadable(f"{context} was sealed with a master key that is not configured")
     try:
         return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], context.encode())
     except (InvalidTag, ValueError) as error:
-        raise Unreadable(f"{context} does not open with its master key") from error
+        raise Unreadable(f"{context} can't be opened with its master key") from error
 
 
 def _keys() -> Mapping[str, AESGCM]:
-    """By version, the newest first."""
+    """The ciphers by version, the newest first."""
     return _ciphers(tuple(settings.MASTER_KEYS.items()), settings.SECRET_KEY)
 
 

@@ -1,4 +1,4 @@
-"""Runs one beat tick: at most one at a time over all workers, and written down so that lateness shows."""
+"""Runs beat ticks, each at most once at a time over all workers, and records them to show late ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from django.utils import timezone
 
 from apps.core.models import BeatTick
 
-_LOCK_CLASS = 0x62_72  # "br": keeps our advisory locks apart from others in the same database
+_LOCK_CLASS = 0x62_72  # "br": separates these advisory locks from others in the same database
 
 
 def run_tick(name: str, work: Callable[[], object]) -> bool:
-    """Returns False when another worker is in the middle of the same tick. What `work` raises passes through."""
-    with _only_one(name) as alone:
-        if not alone:
+    """Returns False when another worker runs the same tick. Raises what `work` raises."""
+    with _tick_lock(name) as locked:
+        if not locked:
             return False
         BeatTick.objects.update_or_create(name=name, defaults={"started_at": timezone.now()})
         try:
@@ -33,7 +33,7 @@ def run_tick(name: str, work: Callable[[], object]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TickState:
-    """How a tick of the beat table is doing. One that never ran has no times."""
+    """The last run of a tick. A tick that never ran has no times."""
 
     name: str
     period: timedelta
@@ -42,7 +42,7 @@ class TickState:
     error: str
 
     def late_by(self, now: datetime) -> timedelta:
-        """Nothing until a whole period more than its own has passed: a tick waits for its turn among the others."""
+        """Counts from two periods after the last run: a tick may wait for others in the queue."""
         last = self.finished_at or self.started_at
         return timedelta() if last is None else max(timedelta(), now - last - 2 * self.period)
 
@@ -50,29 +50,30 @@ class TickState:
 def states(periods: Mapping[str, timedelta]) -> list[TickState]:
     """In the order of the table."""
     rows = BeatTick.objects.in_bulk(list(periods))
-    return [_state(name, period, rows.get(name)) for name, period in periods.items()]
-
-
-def _state(name: str, period: timedelta, row: BeatTick | None) -> TickState:
-    if row is None:
-        return TickState(name, period, None, None, "")
-    return TickState(name, period, row.started_at, row.finished_at, row.error)
+    found = []
+    for name, period in periods.items():
+        row = rows.get(name)
+        if row is None:
+            found.append(TickState(name, period, None, None, ""))
+        else:
+            found.append(TickState(name, period, row.started_at, row.finished_at, row.error))
+    return found
 
 
 def last_finished(name: str) -> datetime | None:
-    """When the tick last did its work without an error."""
+    """When the tick last finished without an error."""
     return BeatTick.objects.filter(name=name).values_list("finished_at", flat=True).first()
 
 
 @contextmanager
-def _only_one(name: str) -> Iterator[bool]:
-    """An advisory lock of the session: a worker that dies lets go of it at once."""
+def _tick_lock(name: str) -> Iterator[bool]:
+    """A session-level advisory lock: PostgreSQL releases it at once when the worker dies."""
     key = zlib.crc32(name.encode()) - 2**31
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, key])
-        (alone,) = cursor.fetchone()
+        (locked,) = cursor.fetchone()
         try:
-            yield alone
+            yield locked
         finally:
-            if alone:
+            if locked:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_LOCK_CLASS, key])

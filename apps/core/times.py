@@ -1,4 +1,4 @@
-"""Times as the API writes them: RFC 3339, UTC, `Z`."""
+"""Times in the API's format: RFC 3339, UTC, `Z`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def rfc3339(moment: datetime) -> str:
-    """Whole seconds, like every resource in the specification: `2026-06-06T15:32:00Z`."""
+    """With whole seconds, as in the specification: `2026-06-06T15:32:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -15,7 +15,7 @@ def rfc3339_or_none(moment: datetime | None) -> str | None:
 
 
 def from_rfc3339(text: str) -> datetime:
-    """What `rfc3339` wrote."""
+    """The inverse of `rfc3339`."""
     return datetime.fromisoformat(text)
 
 

@@ -24,5 +24,5 @@ class JobsConfig(AppConfig):
         results.BUILDERS.update(BUILDERS)
         END_HOOKS["task"] = end_hook
         idempotency.register("job", outcome)
-        hold_owners.register("job", selectors.fate)
+        hold_owners.register("job", selectors.work_state)
         metrics.register("jobs", read)

@@ -7,8 +7,8 @@ from typing import Any
 
 from rest_framework.renderers import JSONRenderer
 
-from apps.core import errors, request_ids
-from apps.core.idempotency import Answer, Unsettled
+from apps.core import errors, tracing
+from apps.core.idempotency import StoredResponse, Unresolved
 from apps.jobs import results
 from apps.jobs.models import Job
 from apps.jobs.serializers import accepted_body
@@ -19,11 +19,11 @@ _FAILURES = {
 }
 
 
-def outcome(job_id: str) -> Answer | Unsettled:
+def outcome(job_id: str) -> StoredResponse | Unresolved:
     """A resolver for `apps.core.idempotency`. A synchronous job with a key has its result stored when it ends."""
     job = Job.objects.filter(id=job_id).first()
     if job is None:
-        return Unsettled.NOTHING_BEGAN
+        return Unresolved.NOT_STARTED
     if not job.sync:
         return _answer(HTTPStatus.ACCEPTED, accepted_body(job))
     match job.status:
@@ -31,13 +31,13 @@ def outcome(job_id: str) -> Answer | Unsettled:
             return _answer(HTTPStatus.OK, results.of(job))
         case Job.Status.FAILED:
             error = _FAILURES.get(job.error_code, errors.InternalError)(job.error_message)
-            return _answer(error.status, errors.envelope(error, request_id=request_ids.current()))
+            return _answer(error.status, errors.envelope(error, request_id=tracing.request_id()))
         case Job.Status.CANCELLED:
             return (
-                Unsettled.NOTHING_BEGAN
+                Unresolved.NOT_STARTED
             )  # its client disconnected and nothing was charged: the repeated call starts afresh
-    return Unsettled.RUNNING
+    return Unresolved.RUNNING
 
 
-def _answer(status: int, body: dict[str, Any]) -> Answer:
-    return Answer(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))
+def _answer(status: int, body: dict[str, Any]) -> StoredResponse:
+    return StoredResponse(int(status), {"Content-Type": "application/json"}, JSONRenderer().render(body))

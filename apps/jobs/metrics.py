@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from django.utils import timezone
 from prometheus_client.metrics_core import Metric
 
-from apps.core.metrics import Tally, gauge
+from apps.core.metrics import NewRowCounter, gauge
 from apps.jobs import selectors
 from apps.jobs.kinds import KINDS, LANES
 
-_ended = Tally(
+_ended = NewRowCounter(
     "browsa_jobs_ended",
     "Jobs that ended.",
     ["state", "kind"],

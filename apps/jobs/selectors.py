@@ -11,9 +11,9 @@ from typing import cast
 from django.db import connection
 from django.db.models import Count, Min, Q, Sum
 
-from apps.billing.hold_owners import Fate
+from apps.billing.hold_owners import WorkState
 from apps.core.errors import NotFound
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.jobs.kinds import Kind, Lane
 from apps.jobs.lifecycle import TERMINAL
 from apps.jobs.models import Job, JobEvent, JobPage
@@ -62,7 +62,7 @@ def job(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     raise NotFound("There is no such job in this workspace.")
 
 
-def jobs(*, workspace_id: uuid.UUID, status: str | None, kind: str | None, page: PageRequest) -> Page[Job]:
+def jobs(*, workspace_id: uuid.UUID, status: str | None, kind: str | None, page: CursorQuery) -> CursorPage[Job]:
     rows = Job.objects.filter(workspace_id=workspace_id).defer("params")
     if status is not None:
         rows = rows.filter(status=status)
@@ -173,12 +173,12 @@ def ended_by_kind(*, since: datetime, until: datetime) -> dict[tuple[str, ...], 
     return {(status, kind): count for status, kind, count in counts}
 
 
-def fate(job_id: str) -> Fate:
+def work_state(job_id: str) -> WorkState:
     """Whether a job with a hold still runs. A resolver for `apps.billing.hold_owners`."""
     try:
         status = Job.objects.filter(id=uuid.UUID(job_id)).values_list("status", flat=True).first()
     except ValueError:  # not a job's id
-        return Fate.UNKNOWN
+        return WorkState.UNKNOWN
     if status is None:
-        return Fate.UNKNOWN
-    return Fate.OVER if status in TERMINAL else Fate.ALIVE
+        return WorkState.UNKNOWN
+    return WorkState.ENDED if status in TERMINAL else WorkState.RUNNING

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 from apps.jobs import results
 from apps.jobs.models import Job, JobEvent
@@ -110,7 +110,7 @@ def status_body(job: Job) -> dict[str, Any]:
     return {name: body[name] for name in ("id", "status", "kind", "progress_done", "progress_total")}
 
 
-def jobs_body(page: Page[Job]) -> dict[str, Any]:
+def jobs_body(page: CursorPage[Job]) -> dict[str, Any]:
     return {"jobs": [job_body(job) for job in page.rows], "next_cursor": page.next_cursor}
 
 

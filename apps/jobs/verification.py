@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.billing.models import Hold
-from apps.core.snapshots import one_snapshot
+from apps.core.database import read_snapshot
 from apps.jobs.lifecycle import TERMINAL, EventType, IllegalEvent
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.projection import FIELDS, Event, State, fold
@@ -23,7 +23,7 @@ _AT_ONCE = 500
 
 def problems() -> Iterator[str]:
     """One sentence for each job that has a problem, about the first one. Reads one snapshot of the database."""
-    with one_snapshot():
+    with read_snapshot():
         everything = Job.objects.order_by("id").defer("params", "metadata").iterator(chunk_size=_AT_ONCE)
         while jobs := list(islice(everything, _AT_ONCE)):
             events = _events(job.id for job in jobs)

@@ -16,9 +16,9 @@ from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
-from apps.core.api import AsyncEndpoint, Endpoint, json_response
+from apps.core.api import ApiView, AsyncApiView, json_response
 from apps.core.ids import check_uuid
-from apps.core.pagination import PageRequest
+from apps.core.pagination import CursorQuery
 from apps.jobs import results, selectors, serializers
 from apps.jobs.lifecycle import TERMINAL
 from apps.jobs.models import Job
@@ -30,7 +30,7 @@ _MISSING = (errors.InvalidId, errors.NotFound)
 MAX_WAIT = 120
 
 
-class JobsView(Endpoint):
+class JobsView(ApiView):
     @extend_schema(
         operation_id="list_jobs",
         summary="List jobs",
@@ -48,12 +48,12 @@ class JobsView(Endpoint):
             workspace_id=workspace_of(request),
             status=_one_of(request, "status", Job.Status.values),
             kind=_one_of(request, "kind", Job.Kind.values),
-            page=PageRequest.from_query(request.query_params),
+            page=CursorQuery.from_query(request.query_params),
         )
         return Response(serializers.jobs_body(page))
 
 
-class JobView(AsyncEndpoint):
+class JobView(AsyncApiView):
     @extend_schema(
         operation_id="get_job",
         summary="Get a job",
@@ -79,7 +79,7 @@ def _answer(workspace_id: uuid.UUID, job_id: uuid.UUID) -> HttpResponse:
     return json_response(serializers.full_body(job))
 
 
-class JobStatusView(Endpoint):
+class JobStatusView(ApiView):
     @extend_schema(
         operation_id="get_job_status",
         summary="Poll a job",
@@ -91,7 +91,7 @@ class JobStatusView(Endpoint):
         return Response(serializers.status_body(_job(request, job_id)))
 
 
-class JobResultView(Endpoint):
+class JobResultView(ApiView):
     @extend_schema(
         operation_id="get_job_result",
         summary="Get a job's result",
@@ -112,7 +112,7 @@ class JobResultView(Endpoint):
         return Response(result)
 
 
-class JobCancelView(Endpoint):
+class JobCancelView(ApiView):
     @extend_schema(
         operation_id="cancel_job",
         summary="Cancel a job",
@@ -127,7 +127,7 @@ class JobCancelView(Endpoint):
         return Response(serializers.full_body(_job(request, job_id)))
 
 
-class JobEventsView(AsyncEndpoint):
+class JobEventsView(AsyncApiView):
     @extend_schema(
         operation_id="list_job_events",
         summary="What happened to a job",
@@ -149,7 +149,7 @@ class JobEventsView(AsyncEndpoint):
     )
     async def get(self, request: Request, job_id: str) -> HttpResponseBase:
         after = _after(request)
-        limit = PageRequest.from_query(request.query_params).limit
+        limit = CursorQuery.from_query(request.query_params).limit
         wanted = check_uuid(job_id, "job")
         job = await sync_to_async(selectors.job)(workspace_id=workspace_of(request), job_id=wanted)
         if "text/event-stream" in request.headers.get("Accept", ""):

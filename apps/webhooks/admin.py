@@ -1,4 +1,4 @@
-"""Operators' pages for events, webhooks and their deliveries. No secret, no capability, and no whole URL is on them."""
+"""Operators' pages for events, webhooks and deliveries. They show no secret, no capability and no whole URL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OutboxEventAdmin(ReadOnlyAdmin[OutboxEvent]):
     list_select_related = ["workspace"]
     ordering = ["-created_at"]
     search_fields = ["id", "workspace__name", "workspace__slug"]
-    # It holds capabilities: operators look after events, they don't hold the keys of customers' browsers.
+    # It holds capabilities: operators must not get access to customers' browsers.
     exclude = ["data"]
 
 
@@ -53,7 +53,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         return delivery.event.type
 
     def has_redeliver_permission(self, request: HttpRequest) -> bool:
-        """Nobody edits a delivery here, so the permission to change them is the permission to send them again."""
+        """Deliveries can't be edited here, so the change permission means the permission to send them again."""
         return bool(request.user.has_perm("webhooks.change_delivery"))
 
     @admin.action(description="Send again", permissions=["redeliver"])
@@ -67,7 +67,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
             except ApiError as error:
                 self.message_user(request, f"{delivery}: {error.message}", messages.ERROR)
             else:
-                self.message_user(request, f"{delivery}: it is sent again.")
+                self.message_user(request, f"{delivery}: will be sent again.")
 
 
 @admin.register(Attempt)

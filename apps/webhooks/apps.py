@@ -7,8 +7,7 @@ class WebhooksConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.core import health, metrics
-        from apps.webhooks.metrics import read
-        from apps.webhooks.readiness import deliveries
+        from apps.webhooks.metrics import read, readiness
 
-        health.register("webhooks", deliveries)
+        health.register("webhooks", readiness)
         metrics.register("webhooks", read)

@@ -1,4 +1,4 @@
-"""One attempt: signed, sent, and judged by what came back."""
+"""One attempt to deliver: sign the event, send it, and derive the outcome from the response."""
 
 from __future__ import annotations
 
@@ -10,48 +10,51 @@ from django.utils import timezone
 
 from addresses.policy import AllowRule
 from apps.core.outgoing import urls
-from apps.core.outgoing.client import Answer, Channel, NoAnswer
+from apps.core.outgoing.client import Channel, OutgoingResponse, RequestFailed
 from apps.core.sealing import Unreadable
 from apps.webhooks import selectors, signing
 from apps.webhooks.schedule import next_attempt
-from apps.webhooks.services.delivery_claims import GONE, Claimed, Outcome
+from apps.webhooks.services.delivery_claims import GONE, AttemptOutcome, ClaimedDelivery
 
 TIMEOUT_SECONDS = 15.0
 USER_AGENT = "Browsa-Webhooks/1.0"
 
 
 async def attempt(
-    delivery: Claimed, channel: Channel, *, allow: tuple[AllowRule, ...], seconds: float = TIMEOUT_SECONDS
-) -> Outcome:
-    """Makes it. Whatever goes wrong is an outcome."""
+    delivery: ClaimedDelivery, channel: Channel, *, allow: tuple[AllowRule, ...], seconds: float = TIMEOUT_SECONDS
+) -> AttemptOutcome:
+    """Sends the delivery once. Every failure becomes an outcome."""
     begun, began_at = time.perf_counter(), timezone.now()
     try:
-        answer: Answer | NoAnswer = await _post(delivery, channel, allow=allow, at=began_at, seconds=seconds)
-    except NoAnswer as error:
-        answer = error
+        response: OutgoingResponse | RequestFailed = await _send(
+            delivery, channel, allow=allow, at=began_at, seconds=seconds
+        )
+    except RequestFailed as error:
+        response = error
     took = time.perf_counter() - begun
     return judge(
         delivery,
-        answer,
+        response,
         ended_at=began_at + timedelta(seconds=took),
         took=took,
         jitter=random.random(),  # noqa: S311
     )
 
 
-async def _post(
-    delivery: Claimed, channel: Channel, *, allow: tuple[AllowRule, ...], at: datetime, seconds: float
-) -> Answer:
+async def _send(
+    delivery: ClaimedDelivery, channel: Channel, *, allow: tuple[AllowRule, ...], at: datetime, seconds: float
+) -> OutgoingResponse:
+    """Raises RequestFailed, also when the URL or the secrets do not allow a request."""
     try:
         destination = urls.check(delivery.url, allow)
     except urls.BadUrl as error:
-        raise NoAnswer(f"the URL {error}") from error
+        raise RequestFailed(f"the URL {error}") from error
     try:
-        keys = selectors.opened(delivery.workspace_id, delivery.secrets)
+        keys = selectors.unsealed(delivery.workspace_id, delivery.secrets)
     except Unreadable as error:
-        raise NoAnswer(f"not sent: the {error}") from error
+        raise RequestFailed(f"not sent: the {error}") from error
     if not keys:
-        raise NoAnswer("not sent: the workspace has no signing secret")
+        raise RequestFailed("not sent: the workspace has no signing secret")
     content = signing.body(
         event_id=delivery.event_id,
         type=delivery.event_type,
@@ -68,30 +71,35 @@ async def _post(
     return await channel.post(destination, headers=headers, body=content, seconds=seconds)
 
 
-def judge(delivery: Claimed, answer: Answer | NoAnswer, *, ended_at: datetime, took: float, jitter: float) -> Outcome:
-    """2xx is success and everything else is not. Pure."""
-    status = answer.status if isinstance(answer, Answer) else None
+def judge(
+    delivery: ClaimedDelivery,
+    response: OutgoingResponse | RequestFailed,
+    *,
+    ended_at: datetime,
+    took: float,
+    jitter: float,
+) -> AttemptOutcome:
+    """A 2xx status is a success, everything else a failure. Pure."""
+    status = None if isinstance(response, RequestFailed) else response.status
     delivered = status is not None and 200 <= status < 300
-    retry_after = answer.retry_after if isinstance(answer, Answer) else ""
-    again = None
+    if isinstance(response, RequestFailed):
+        error = str(response).replace("\x00", "")[:300]  # PostgreSQL's text can't store NUL
+    elif 300 <= response.status < 400:
+        error = f"answered {status}: redirects are not followed"
+    elif status == GONE:
+        error = "answered 410: the webhook was disabled"
+    else:
+        error = "" if delivered else f"answered {status}"
+    due_at = None
     if not delivered and status != GONE:
-        again = next_attempt(made=delivery.made + 1, now=ended_at, jitter=jitter, retry_after=retry_after)
-    return Outcome(
+        retry_after = "" if isinstance(response, RequestFailed) else response.retry_after
+        due_at = next_attempt(made=delivery.made + 1, now=ended_at, jitter=jitter, retry_after=retry_after)
+    return AttemptOutcome(
         delivery=delivery,
         delivered=delivered,
         status_code=status,
-        error="" if delivered else _complaint(answer),
+        error=error,
         duration_ms=round(took * 1000),
         ended_at=ended_at,
-        due_at=again,
+        due_at=due_at,
     )
-
-
-def _complaint(answer: Answer | NoAnswer) -> str:
-    if isinstance(answer, NoAnswer):
-        return str(answer).replace("\x00", "")[:300]  # PostgreSQL's text can't hold it
-    if 300 <= answer.status < 400:
-        return f"answered {answer.status}: redirects are not followed"
-    if answer.status == GONE:
-        return "answered 410: the webhook was disabled"
-    return f"answered {answer.status}"

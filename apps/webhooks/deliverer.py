@@ -1,8 +1,8 @@
-"""The deliverer of a worker process: one event loop on a thread of its own, and two for the database.
+"""The deliverer of a worker process: one event loop on its own thread, and two threads for the database.
 
-Hints on Redis name endpoints that have something due; once a second it looks for itself, so without Redis (and
-without beat) deliveries are a second later. It claims and records as fast as the database answers: what lanes have
-room for is claimed together, and outcomes that came meanwhile are recorded together.
+Hints on Redis name endpoints that have due deliveries. Once a second the deliverer also polls the database, so without
+Redis (and without beat) deliveries are a second later. Claims and outcomes go to the database in batches: one claim
+for all lanes that have capacity, and one statement for the outcomes that have gathered.
 """
 
 from __future__ import annotations
@@ -24,114 +24,120 @@ from django.utils import timezone
 from apps.core.database_threads import DatabaseThreads
 from apps.core.hints import listen
 from apps.core.outgoing.client import Channel, OutgoingClient
-from apps.webhooks import hints, selectors
+from apps.webhooks import selectors
 from apps.webhooks.attempt import TIMEOUT_SECONDS, attempt
-from apps.webhooks.hints import Owned
-from apps.webhooks.lanes import Lane, Lanes, Standing
+from apps.webhooks.lanes import EndpointLane, EndpointLanes, Health
 from apps.webhooks.services import delivery_claims
-from apps.webhooks.services.delivery_claims import Claimed, Outcome
+from apps.webhooks.services.delivery_claims import AttemptOutcome, ClaimedDelivery
+from apps.webhooks.services.outbox import HINT_CHANNEL, EndpointRef, parse_hint
 
 log = logging.getLogger(__name__)
 
-DATABASE_THREADS = 2  # one records while another claims
-LOOK_SECONDS = 1.0
+DATABASE_THREADS = 2  # one records while the other claims
+POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
-# While every lane is busy outcomes may gather for so long: fewer, larger statements.
+# While every lane is busy, outcomes gather for this long: fewer, larger statements.
 GATHER_SECONDS = 0.01
-# Connections of an endpoint that has had nothing for so long are closed; that it was failing is remembered for longer.
-FORGET_SECONDS = 2.0
-FORGET_FAILING_SECONDS = 600.0
+# An endpoint's connections close after this long without a delivery. Its lane stays longer if it was failing.
+IDLE_SECONDS = 2.0
+IDLE_FAILING_SECONDS = 600.0
 
 T = TypeVar("T")
 
 
 class Deliverer:
-    """`start`, then `stop`. `seconds` is what an attempt may take."""
+    """`start`, then `stop`. `seconds` is the timeout of an attempt."""
 
     def __init__(self, *, seconds: float = TIMEOUT_SECONDS) -> None:
         self._seconds = seconds
         self._stopping = False
-        self._wake = asyncio.Event()  # something may be due, or a lane has room again
-        self._ended = asyncio.Event()  # an attempt has, or all is given back
+        self._wake = asyncio.Event()  # deliveries may be due, or a lane has capacity again
+        self._ended = asyncio.Event()  # an attempt has ended, or all unstarted claims are released
         self._threads = DatabaseThreads(DATABASE_THREADS, "deliverer-db")
-        self._thread = threading.Thread(target=self._serve, name="deliverer", daemon=True)
-        self._begin_anew()
+        self._thread = threading.Thread(target=self._thread_main, name="deliverer", daemon=True)
+        self._reset()
 
-    def _begin_anew(self) -> None:
-        """Forgets what was claimed: it is due again when the lease is over."""
-        self._lanes = Lanes()
-        self._channels: dict[Lane, Channel] = {}
-        self._outcomes: list[Outcome] = []
-        self._flights: set[asyncio.Task[None]] = set()
-        self._dropped: list[Claimed] = []
-        self._given_back = False
+    def _reset(self) -> None:
+        """Drops all claims. Their deliveries are due again when the claims expire."""
+        self._lanes = EndpointLanes()
+        self._channels: dict[EndpointLane, Channel] = {}
+        self._outcomes: list[AttemptOutcome] = []
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._unstarted: list[ClaimedDelivery] = []
+        self._released = False
 
     def start(self) -> None:
         self._loop = uvloop.new_event_loop()
         self._thread.start()
 
     def stop(self, *, grace: float) -> None:
-        """Claims nothing more, lets what flies land within `grace` seconds, records it, and ends."""
+        """Stops claiming, waits up to `grace` seconds for running attempts, records their outcomes, and ends."""
+
+        def request_stop() -> None:
+            self._stopping = True
+            self._wake.set()
+
         if self._thread.is_alive():
-            with suppress(RuntimeError):  # it has ended since
-                self._loop.call_soon_threadsafe(self._begin_to_stop)
+            with suppress(RuntimeError):  # the loop has ended since
+                self._loop.call_soon_threadsafe(request_stop)
             self._thread.join(grace)
 
-    def _begin_to_stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
-
-    def _serve(self) -> None:
+    def _thread_main(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             while not self._stopping:
                 try:
                     runner.run(self._run())
-                except Exception as error:  # a bug: deliveries must go on all the same
-                    log.error("the deliverer broke down and begins anew", exc_info=error)
-                    self._begin_anew()
+                except Exception as error:  # a bug: deliveries must continue
+                    log.error("the deliverer failed and restarts", exc_info=error)
+                    self._reset()
                     time.sleep(RETRY_SECONDS)
         self._threads.close()
 
     async def _run(self) -> None:
-        """Until it is told to stop. Raises what nobody foresaw."""
+        """Returns after `stop`. Raises unexpected errors of its loops."""
         self._client = OutgoingClient(allow=settings.ALLOW_ADDRESSES)
-        works = (self._keep_recording(), self._keep_claiming(), listen(hints.CHANNEL, self._hear), self._look())
-        tasks = [asyncio.create_task(work) for work in works]
+        loops = (
+            self._record_loop(),
+            self._claim_loop(),
+            listen(HINT_CHANNEL, lambda message: self._mark_due(list(parse_hint(message)))),
+            self._poll_loop(),
+        )
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in [*tasks, *self._flights]:
+            for task in [*tasks, *self._attempts]:
                 task.cancel()
-            await asyncio.gather(*tasks, *self._flights, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._attempts, return_exceptions=True)
             for channel in self._channels.values():
                 await channel.close()
             self._client.close()
 
-    async def _keep_recording(self) -> None:
-        """Until nothing is held any more. What comes while the database answers is recorded together."""
-        while not (self._given_back and not self._lanes.held and not self._outcomes):
+    async def _record_loop(self) -> None:
+        """Records outcomes until, after a stop, none can follow. One statement writes all that have gathered."""
+        while not (self._released and not self._lanes.claimed_count and not self._outcomes):
             await self._ended.wait()
             self._ended.clear()
-            if not await self._reached(self._record()):
+            if not await self._ran_on_database(self._record()):
                 self._ended.set()
             await asyncio.sleep(GATHER_SECONDS)
 
-    async def _keep_claiming(self) -> None:
-        """Apart from recording, so that outcomes never hold up what is due."""
+    async def _claim_loop(self) -> None:
+        """Separate from recording, so that outcomes never delay due deliveries."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not await self._reached(self._give_back() if self._stopping else self._claim()):
+            if not await self._ran_on_database(self._release_unstarted() if self._stopping else self._claim()):
                 self._wake.set()
             if not self._stopping:
-                self._take_off()
-                if not self._lanes.starving:
+                self._start_attempts()
+                if not self._lanes.has_starved_lane:
                     await asyncio.sleep(GATHER_SECONDS)
 
-    async def _reached(self, work: Awaitable[None]) -> bool:
-        """Whether the database could do it; if not, after a moment."""
+    async def _ran_on_database(self, work: Awaitable[None]) -> bool:
+        """Runs `work`. Returns False, after RETRY_SECONDS, when the database refused it."""
         try:
             await work
         except (DatabaseError, InterfaceError) as error:
@@ -141,7 +147,7 @@ class Deliverer:
         return True
 
     async def _record(self) -> None:
-        """Outcomes stay until they are written, or until their claims have run out and they would change nothing."""
+        """Keeps outcomes until they are written, or until their claims have expired and they would change no row."""
         if not self._outcomes:
             return
         batch, self._outcomes = self._outcomes, []
@@ -153,77 +159,73 @@ class Deliverer:
             raise
 
     async def _claim(self) -> None:
-        rooms = self._lanes.ask()
-        if not rooms:
+        limits = self._lanes.plan_claim()
+        if not limits:
             return
         try:
-            claimed = await self._in_thread(lambda: delivery_claims.claim(rooms))
+            claimed = await self._in_thread(lambda: delivery_claims.claim(limits))
         except BaseException:
-            self._lanes.unanswered(rooms)
+            self._lanes.claim_failed(limits)
             raise
-        self._lanes.answer(rooms, claimed, now=self._loop.time())
-        if self._lanes.starving or self._stopping:
+        self._lanes.add_claimed(limits, claimed, now=self._loop.time())
+        if self._lanes.has_starved_lane or self._stopping:
             self._wake.set()
 
-    async def _give_back(self) -> None:
-        """After the last claim, which may bring some more. What can't be given back now is kept for the next try."""
-        self._dropped += self._lanes.drop_waiting()
-        if self._dropped:
-            await self._in_thread(lambda: delivery_claims.give_back(self._dropped))
-            self._dropped.clear()
-        self._given_back = True
+    async def _release_unstarted(self) -> None:
+        """Runs after the last claim. What the database refuses stays in the list for the next try."""
+        self._unstarted += self._lanes.take_unstarted()
+        if self._unstarted:
+            await self._in_thread(lambda: delivery_claims.release(self._unstarted))
+            self._unstarted.clear()
+        self._released = True
         self._ended.set()
 
-    def _take_off(self) -> None:
-        for lane, claimed in self._lanes.take_off():
-            flight = self._loop.create_task(self._fly(lane, claimed))
-            self._flights.add(flight)
-            flight.add_done_callback(self._flights.discard)
+    def _start_attempts(self) -> None:
+        for lane, claimed in self._lanes.start_ready():
+            task = self._loop.create_task(self._deliver(lane, claimed))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
 
-    async def _fly(self, lane: Lane, claimed: Claimed) -> None:
-        standing = None
+    async def _deliver(self, lane: EndpointLane, claimed: ClaimedDelivery) -> None:
+        health = None
         try:
-            # What has waited for too long may become another's before it is done: it comes again.
-            if timezone.now() + delivery_claims.LEASE / 3 < claimed.until:
+            # A claim that expires before the attempt ends may go to another process: such a delivery is not sent here.
+            if timezone.now() + delivery_claims.CLAIM_TIME / 3 < claimed.until:
                 channel = self._channels.get(lane)
                 if channel is None:
                     channel = self._channels[lane] = self._client.channel()
                 outcome = await attempt(claimed, channel, allow=settings.ALLOW_ADDRESSES, seconds=self._seconds)
-                standing = Standing.WELL if outcome.delivered else Standing.FAILING
+                health = Health.HEALTHY if outcome.delivered else Health.FAILING
                 self._outcomes.append(outcome)
         except Exception as error:
-            # Nothing is recorded: it is due again when the lease is over.
-            log.error("an attempt broke down", extra={"delivery_id": claimed.id}, exc_info=error)
-            standing = Standing.FAILING
+            # Nothing is recorded: the delivery is due again when its claim expires.
+            log.error("an attempt failed with a bug", extra={"delivery_id": claimed.id}, exc_info=error)
+            health = Health.FAILING
         finally:
-            self._lanes.land(lane, standing, now=self._loop.time())
+            self._lanes.finish(lane, health, now=self._loop.time())
             self._ended.set()
             self._wake.set()
             if not self._stopping:
-                self._take_off()
+                self._start_attempts()
 
-    async def _look(self) -> None:
-        """Finds what no hint told of: retries, lost hints, what a dead worker had."""
+    async def _poll_loop(self) -> None:
+        """Finds due deliveries without a hint: retries, lost hints, claims of a dead worker. Closes idle channels."""
         while True:
             try:
-                self._tell([(endpoint, workspace) for endpoint, workspace, _ in await self._in_thread(selectors.due)])
+                due = await self._in_thread(selectors.due)
+                self._mark_due([(endpoint, workspace) for endpoint, workspace, _ in due])
             except (DatabaseError, InterfaceError) as error:
-                log.warning("due deliveries can't be looked up", extra={"cause": type(error).__name__})
-            await self._tidy(self._loop.time())
-            await asyncio.sleep(LOOK_SECONDS)
+                log.warning("due deliveries can't be read", extra={"cause": type(error).__name__})
+            now = self._loop.time()
+            idle_before = now - IDLE_SECONDS
+            self._lanes.drop_idle(before=idle_before, failing_before=now - IDLE_FAILING_SECONDS)
+            for lane in [lane for lane in self._channels if not lane.in_flight and lane.last_used < idle_before]:
+                await self._channels.pop(lane).close()
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _tidy(self, now: float) -> None:
-        quiet = now - FORGET_SECONDS
-        self._lanes.forget(before=quiet, failing_before=now - FORGET_FAILING_SECONDS)
-        for lane in [lane for lane in self._channels if not lane.flying and lane.touched < quiet]:
-            await self._channels.pop(lane).close()
-
-    def _hear(self, message: bytes) -> None:
-        self._tell(list(hints.read(message)))
-
-    def _tell(self, owned: list[Owned]) -> None:
-        if owned and not self._stopping:
-            self._lanes.tell(owned, now=self._loop.time())
+    def _mark_due(self, endpoints: list[EndpointRef]) -> None:
+        if endpoints and not self._stopping:
+            self._lanes.mark_due(endpoints, now=self._loop.time())
             self._wake.set()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -232,5 +234,5 @@ class Deliverer:
 
 @functools.cache
 def this_deliverer() -> Deliverer:
-    """The one of this process."""
+    """This process's deliverer."""
     return Deliverer()

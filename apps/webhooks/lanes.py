@@ -1,9 +1,9 @@
-"""Whose delivery goes next. Decisions only: no I/O, no clock of its own.
+"""Decides which delivery is sent next. Pure: no I/O, and the caller passes the time.
 
-Each endpoint has a lane. How many of its deliveries may fly at once depends on how its last one went: a receiver that
-has just accepted one gets LIMIT, one of which nothing is known yet or which failed FEW. All failing lanes together get
-half of the places, one workspace's lanes PER_WORKSPACE, and lanes take turns. So receivers that hang fill their
-own places and nobody else's.
+Each endpoint has a lane. The result of a lane's last delivery sets how many of its deliveries may be in flight at once:
+HEALTHY_LIMIT after a success, UNPROVEN_LIMIT after a failure or before the first result. All failing lanes together
+may use half of TOTAL_LIMIT, the lanes of one workspace WORKSPACE_LIMIT, and lanes are served in rotation. So receivers
+that hang delay only their own deliveries.
 """
 
 from __future__ import annotations
@@ -13,178 +13,180 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
 
-from apps.webhooks.hints import Owned
-from apps.webhooks.services.delivery_claims import Claimed
+from apps.webhooks.services.delivery_claims import ClaimedDelivery
+from apps.webhooks.services.outbox import EndpointRef
 
-LIMIT = 8
-FEW = 2
-AHEAD = 24  # claimed beforehand for a lane that is doing well, so that it never waits for the database
-PER_WORKSPACE = 64
-PLACES = 512
-HELD = 2000  # claimed and not finished, over all lanes
-ASKED_AT_ONCE = 64  # lanes in one question to the database
+HEALTHY_LIMIT = 8
+UNPROVEN_LIMIT = 2
+PREFETCH = 24  # claimed in advance for a healthy lane, so that it does not wait for the database
+WORKSPACE_LIMIT = 64
+TOTAL_LIMIT = 512
+MAX_CLAIMED = 2000  # claimed and not finished, over all lanes
+LANES_PER_CLAIM = 64  # lanes in one claim statement
 
 
-class Standing(Enum):
+class Health(Enum):
     UNKNOWN = "unknown"
-    WELL = "well"
+    HEALTHY = "healthy"
     FAILING = "failing"
 
 
-class Lane:
-    """One endpoint's deliveries in this process. `due`: there may be more in the database."""
+class EndpointLane:
+    """One endpoint's deliveries in this process. `due`: the database may have more of them."""
 
     def __init__(self, endpoint_id: uuid.UUID, workspace_id: uuid.UUID, *, now: float) -> None:
         self.endpoint_id = endpoint_id
         self.workspace_id = workspace_id
-        self.standing = Standing.UNKNOWN
-        self.waiting: deque[Claimed] = deque()
-        self.flying = 0
-        self.asked = 0
+        self.health = Health.UNKNOWN
+        self.waiting: deque[ClaimedDelivery] = deque()
+        self.in_flight = 0
+        self.requested = 0
         self.due = False
-        self.touched = now
+        self.last_used = now
 
     @property
     def limit(self) -> int:
-        return LIMIT if self.standing is Standing.WELL else FEW
+        return HEALTHY_LIMIT if self.health is Health.HEALTHY else UNPROVEN_LIMIT
 
     @property
     def idle(self) -> bool:
-        return not (self.waiting or self.flying or self.due)
+        return not (self.waiting or self.in_flight or self.due)
 
-    def room(self) -> int:
-        """How many to claim now: with a half-empty buffer enough to fill it."""
-        ahead = AHEAD if self.standing is Standing.WELL else 0
+    def capacity(self) -> int:
+        """How many deliveries to claim now: none until the buffer is half empty, then enough to fill it."""
+        ahead = PREFETCH if self.health is Health.HEALTHY else 0
         if len(self.waiting) > ahead // 2:
             return 0
-        return max(0, self.limit + ahead - self.flying - len(self.waiting))
+        return max(0, self.limit + ahead - self.in_flight - len(self.waiting))
 
 
-class Lanes:
+class EndpointLanes:
     """All lanes of a process."""
 
-    def __init__(self, *, places: int = PLACES, per_workspace: int = PER_WORKSPACE, held: int = HELD) -> None:
-        self._places = places
-        self._per_workspace = per_workspace
-        self._most_held = held
-        self._lanes: dict[uuid.UUID, Lane] = {}
-        self._hungry: dict[uuid.UUID, Lane] = {}  # those with something due in the database, in turn
-        self._ready: dict[uuid.UUID, Lane] = {}  # those with something claimed that may fly, in turn
-        self._of_workspace: Counter[uuid.UUID] = Counter()
-        self.flying = 0
-        self.held = 0
+    def __init__(
+        self,
+        *,
+        total_limit: int = TOTAL_LIMIT,
+        workspace_limit: int = WORKSPACE_LIMIT,
+        max_claimed: int = MAX_CLAIMED,
+    ) -> None:
+        self._total_limit = total_limit
+        self._workspace_limit = workspace_limit
+        self._max_claimed = max_claimed
+        self._lanes: dict[uuid.UUID, EndpointLane] = {}
+        # Both are queues: the first lane is served next.
+        self._due: dict[uuid.UUID, EndpointLane] = {}  # the database may have due deliveries
+        self._ready: dict[uuid.UUID, EndpointLane] = {}  # claimed deliveries may start
+        self._in_flight_of: Counter[uuid.UUID] = Counter()  # by workspace
+        self.in_flight = 0
+        self.claimed_count = 0
         self._failing = 0
 
-    def tell(self, owned: Iterable[Owned], *, now: float) -> None:
-        """These endpoints have something due."""
-        for endpoint_id, workspace_id in owned:
+    def mark_due(self, endpoints: Iterable[EndpointRef], *, now: float) -> None:
+        """These endpoints have due deliveries."""
+        for endpoint_id, workspace_id in endpoints:
             lane = self._lanes.get(endpoint_id)
             if lane is None:
-                lane = self._lanes[endpoint_id] = Lane(endpoint_id, workspace_id, now=now)
+                lane = self._lanes[endpoint_id] = EndpointLane(endpoint_id, workspace_id, now=now)
             lane.due = True
-            self._hungry.setdefault(endpoint_id, lane)
+            self._due.setdefault(endpoint_id, lane)
 
-    def ask(self) -> dict[uuid.UUID, int]:
-        """How many to claim for whom. `answer` must follow."""
-        rooms: dict[uuid.UUID, int] = {}
-        free = self._most_held - self.held
-        for endpoint_id, lane in list(self._hungry.items()):
-            if len(rooms) == ASKED_AT_ONCE or free <= 0:
+    def plan_claim(self) -> dict[uuid.UUID, int]:
+        """How many deliveries to claim for each endpoint. Call `add_claimed` or `claim_failed` with the result."""
+        limits: dict[uuid.UUID, int] = {}
+        free = self._max_claimed - self.claimed_count
+        for endpoint_id, lane in list(self._due.items()):
+            if len(limits) == LANES_PER_CLAIM or free <= 0:
                 break
-            room = min(lane.room(), free)
-            if room > 0:
-                rooms[endpoint_id] = lane.asked = room
-                free -= room
-                self._hungry[endpoint_id] = self._hungry.pop(endpoint_id)  # to the end of the queue
-                lane.due = False  # unless a hint comes in the meantime
-        return rooms
+            capacity = min(lane.capacity(), free)
+            if capacity > 0:
+                limits[endpoint_id] = lane.requested = capacity
+                free -= capacity
+                self._due[endpoint_id] = self._due.pop(endpoint_id)  # to the end of the queue
+                lane.due = False  # a hint during the claim sets it again
+        return limits
 
     @property
-    def starving(self) -> bool:
-        """Whether some lane does nothing, and may have something to do."""
-        return self.held < self._most_held and any(lane.flying == 0 for lane in self._hungry.values() if lane.room())
+    def has_starved_lane(self) -> bool:
+        """Whether a lane has nothing in flight although the database may have deliveries for it."""
+        idle = any(lane.in_flight == 0 for lane in self._due.values() if lane.capacity())
+        return self.claimed_count < self._max_claimed and idle
 
-    def answer(self, rooms: Iterable[uuid.UUID], claimed: Iterable[Claimed], *, now: float) -> None:
-        """What there was. A lane that got less than it asked for has nothing more, unless it was told so meanwhile."""
-        for one in claimed:
-            lane = self._lanes[one.endpoint_id]
-            lane.waiting.append(one)
-            lane.asked -= 1
-            lane.touched = now
-            self.held += 1
+    def add_claimed(self, limits: Iterable[uuid.UUID], claimed: Iterable[ClaimedDelivery], *, now: float) -> None:
+        """The result of a claim. A lane that got less than it requested has no more, unless a hint came during it."""
+        for delivery in claimed:
+            lane = self._lanes[delivery.endpoint_id]
+            lane.waiting.append(delivery)
+            lane.requested -= 1
+            lane.last_used = now
+            self.claimed_count += 1
             self._ready.setdefault(lane.endpoint_id, lane)
-        for endpoint_id in rooms:
+        for endpoint_id in limits:
             lane = self._lanes[endpoint_id]
-            lane.due = lane.due or lane.asked == 0
-            lane.asked = 0
+            lane.due = lane.due or lane.requested == 0
+            lane.requested = 0
             if not lane.due:
-                self._hungry.pop(endpoint_id, None)
+                self._due.pop(endpoint_id, None)
 
-    def unanswered(self, rooms: Iterable[uuid.UUID]) -> None:
-        """The database could not be asked: ask again."""
-        for endpoint_id in rooms:
+    def claim_failed(self, limits: Iterable[uuid.UUID]) -> None:
+        """The claim did not reach the database: the lanes stay due."""
+        for endpoint_id in limits:
             self._lanes[endpoint_id].due = True
-            self._lanes[endpoint_id].asked = 0
+            self._lanes[endpoint_id].requested = 0
 
-    def take_off(self) -> Iterator[tuple[Lane, Claimed]]:
-        """What may be sent now; each is counted as flying until `land`."""
-        for lane in self._turns():
-            claimed = lane.waiting.popleft()
-            lane.flying += 1
-            self.flying += 1
-            self._of_workspace[lane.workspace_id] += 1
-            self._failing += lane.standing is Standing.FAILING
-            yield lane, claimed
-
-    def _turns(self) -> Iterator[Lane]:
-        passed = 0
-        while self.flying < self._places and passed < len(self._ready):
+    def start_ready(self) -> Iterator[tuple[EndpointLane, ClaimedDelivery]]:
+        """The deliveries that may be sent now. Each counts as in flight until `finish`."""
+        skipped = 0
+        while self.in_flight < self._total_limit and skipped < len(self._ready):
             endpoint_id, lane = next(iter(self._ready.items()))
             del self._ready[endpoint_id]
-            if not lane.waiting or lane.flying >= lane.limit:
-                continue  # `land` or `answer` brings it back
-            self._ready[endpoint_id] = lane
-            if self._must_wait(lane):
-                passed += 1
+            if not lane.waiting or lane.in_flight >= lane.limit:
+                continue  # `finish` or `add_claimed` adds it again
+            self._ready[endpoint_id] = lane  # to the end of the queue
+            workspace_full = self._in_flight_of[lane.workspace_id] >= self._workspace_limit
+            failing_full = lane.health is Health.FAILING and self._failing >= self._total_limit // 2
+            if workspace_full or failing_full:
+                skipped += 1
                 continue
-            passed = 0
-            yield lane
+            skipped = 0
+            delivery = lane.waiting.popleft()
+            lane.in_flight += 1
+            self.in_flight += 1
+            self._in_flight_of[lane.workspace_id] += 1
+            self._failing += lane.health is Health.FAILING
+            yield lane, delivery
 
-    def _must_wait(self, lane: Lane) -> bool:
-        crowded = self._of_workspace[lane.workspace_id] >= self._per_workspace
-        return crowded or (lane.standing is Standing.FAILING and self._failing >= self._places // 2)
-
-    def land(self, lane: Lane, standing: Standing | None, *, now: float) -> None:
-        """One that flew is done. `standing`: how the receiver took it; None: it was not asked."""
-        if lane.standing is Standing.FAILING:
-            self._failing -= lane.flying
-        lane.flying -= 1
-        lane.standing = standing or lane.standing
-        if lane.standing is Standing.FAILING:
-            self._failing += lane.flying  # those still in the air count as what their lane has become
-        lane.touched = now
-        self.flying -= 1
-        self.held -= 1
-        self._of_workspace[lane.workspace_id] -= 1
-        if not self._of_workspace[lane.workspace_id]:
-            del self._of_workspace[lane.workspace_id]
+    def finish(self, lane: EndpointLane, health: Health | None, *, now: float) -> None:
+        """A delivery is no longer in flight. `health`: what its result shows; None: it was not sent."""
+        if lane.health is Health.FAILING:
+            self._failing -= lane.in_flight
+        lane.in_flight -= 1
+        lane.health = health or lane.health
+        if lane.health is Health.FAILING:
+            self._failing += lane.in_flight  # the lane's other deliveries count by its new health
+        lane.last_used = now
+        self.in_flight -= 1
+        self.claimed_count -= 1
+        self._in_flight_of[lane.workspace_id] -= 1
+        if not self._in_flight_of[lane.workspace_id]:
+            del self._in_flight_of[lane.workspace_id]
         if lane.waiting:
             self._ready.setdefault(lane.endpoint_id, lane)
 
-    def forget(self, *, before: float, failing_before: float) -> None:
-        """Drops lanes that have had nothing to do since; failing ones are remembered for longer."""
-        gone = [
+    def drop_idle(self, *, before: float, failing_before: float) -> None:
+        """Drops lanes that were last used before that time; failing lanes have their own, earlier limit."""
+        idle = [
             lane
             for lane in self._lanes.values()
-            if lane.idle and lane.touched < (failing_before if lane.standing is Standing.FAILING else before)
+            if lane.idle and lane.last_used < (failing_before if lane.health is Health.FAILING else before)
         ]
-        for lane in gone:
+        for lane in idle:
             del self._lanes[lane.endpoint_id]
 
-    def drop_waiting(self) -> list[Claimed]:
-        """What was claimed and is not begun: it is to be given back."""
-        dropped = [claimed for lane in self._lanes.values() for claimed in lane.waiting]
+    def take_unstarted(self) -> list[ClaimedDelivery]:
+        """Removes and returns the deliveries that were claimed but not started, so that the claims can be released."""
+        unstarted = [delivery for lane in self._lanes.values() for delivery in lane.waiting]
         for lane in self._lanes.values():
-            self.held -= len(lane.waiting)
+            self.claimed_count -= len(lane.waiting)
             lane.waiting.clear()
-        return dropped
+        return unstarted

@@ -1,17 +1,18 @@
-"""The webhooks' part of `/metrics`."""
+"""What `/metrics` and `/readyz` report about webhooks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
-from apps.core.metrics import Tally, gauge
+from apps.core.metrics import NewRowCounter, gauge
 from apps.webhooks import selectors
 
-_attempts = Tally(
+_attempts = NewRowCounter(
     "browsa_webhook_attempts",
-    "Attempts to deliver, by what became of them.",
+    "Attempts to deliver, by outcome.",
     ["outcome"],
     lambda since, until: selectors.attempts_by_outcome(since=since, until=until),
 )
@@ -19,8 +20,15 @@ _attempts = Tally(
 
 def read() -> Iterator[Metric]:
     pending, oldest = selectors.pending_count(), selectors.oldest_due_seconds()
-    yield gauge("browsa_webhook_deliveries_pending", "Deliveries not accepted and not given up.", [((), pending)])
     yield gauge(
-        "browsa_webhook_oldest_due_seconds", "For how long the oldest unsent delivery has been due.", [((), oldest)]
+        "browsa_webhook_deliveries_pending", "Deliveries that are neither delivered nor failed.", [((), pending)]
+    )
+    yield gauge(
+        "browsa_webhook_oldest_due_seconds", "How long the oldest unsent delivery has been due.", [((), oldest)]
     )
     yield _attempts.family()
+
+
+def readiness() -> dict[str, Any]:
+    """A detail for the operator. Late deliveries do not make the installation unready: agents still start."""
+    return {"oldest_due_seconds": round(selectors.oldest_due_seconds(), 1)}

@@ -1,4 +1,4 @@
-"""The outbox (what happened, written in the transaction that made it happen), who is told of it, and how that went."""
+"""The outbox of events, the endpoints that receive them, their deliveries, attempts and signing secrets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,26 @@ from django.utils import timezone
 from apps.accounts.models import Workspace
 from apps.core.ids import new_event_id
 
+TEST_EVENT = "webhook.test"
+
+# The event catalogue of the specification: the types that a webhook can receive.
+EVENT_TYPES: tuple[str, ...] = (
+    "agent.provisioned",
+    "agent.destroyed",
+    "agent.failed",
+    "agent.session.started",
+    "agent.session.ended",
+    "agent.renewed",
+    "agent.renewal_failed",
+    "job.completed",
+    "job.failed",
+    "job.input_required",
+    TEST_EVENT,
+)
+
 
 class OutboxEvent(models.Model):
-    """One event of the seed's catalogue. `data` has the shape that the catalogue gives for its `type`."""
+    """One event, written in the transaction that causes it. The specification defines the shape of `data` by `type`."""
 
     id = models.CharField(max_length=36, primary_key=True, default=new_event_id, editable=False)
     type = models.CharField(max_length=40)
@@ -32,7 +49,7 @@ class OutboxEvent(models.Model):
 
 
 class Endpoint(models.Model):
-    """Where a workspace wants to be told. A deleted one stays for as long as the log of its deliveries does."""
+    """A workspace's webhook. The row of a deleted one stays as long as the log of its deliveries."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -75,8 +92,7 @@ class Endpoint(models.Model):
 class Delivery(models.Model):
     """One event for one endpoint.
 
-    `due_at` is when it may be taken: by the schedule, or, while somebody who holds `claim` is at work on it, when their
-    lease runs out.
+    `due_at` is when a deliverer may claim it: by the schedule or, while a deliverer holds `claim`, when that expires.
     """
 
     class Status(models.TextChoices):
@@ -107,7 +123,7 @@ class Delivery(models.Model):
 
 
 class Attempt(models.Model):
-    """What became of one try. Its `id` orders them."""
+    """The result of one attempt. Ordered by `id`."""
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -128,7 +144,7 @@ class Attempt(models.Model):
 
 
 class SigningSecret(models.Model):
-    """A workspace's secrets: the current one, and those that were current in the last 24 hours."""
+    """A workspace's signing secrets: the current one, and those retired in the last 24 hours."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
     sealed = models.BinaryField(help_text="See apps.core.sealing.")

@@ -1,7 +1,7 @@
-"""When a delivery is tried again, and when an endpoint is given up. Pure.
+"""When a delivery is tried again, and when an endpoint is disabled for failing. Pure.
 
-The schedule of the contract is read as Svix's is (https://docs.svix.com/retries): each figure is the time since the
-attempt before it, so the tenth and last attempt comes a little more than three days after the first.
+The schedule follows Svix (https://docs.svix.com/retries): each delay counts from the attempt before it, so the tenth
+and last attempt comes a little more than three days after the first.
 """
 
 from __future__ import annotations
@@ -19,29 +19,28 @@ DELAYS: tuple[int, ...] = (
 )
 MAX_ATTEMPTS = len(DELAYS) + 1
 JITTER = 0.2
-# The most that Retry-After can ask for: no wait is longer than the schedule's longest.
+# Retry-After can ask for at most the longest delay of the schedule.
 MAX_RETRY_AFTER = timedelta(seconds=DELAYS[-1])
 
-FAILING_FOR = timedelta(days=5)
-# A pause longer than any between two attempts: what failed before it says nothing of how the endpoint is now.
-FORGOTTEN_AFTER = timedelta(hours=36)
+DISABLE_AFTER = timedelta(days=5)
+# Longer than any delay between two attempts: a failure before such a pause says nothing about the endpoint now.
+FAILURE_MEMORY = timedelta(hours=36)
 
 
 def next_attempt(*, made: int, now: datetime, jitter: float, retry_after: str = "") -> datetime | None:
-    """When to try again after `made` attempts (from 1) that failed; None: never.
+    """The time of the next attempt after `made` failed ones (from 1); None when there is no next one.
 
-    `jitter` is a random number from 0 to 1. `retry_after` is the header as it came: it can delay the attempt, not
-    hasten it, nor add one.
+    `jitter` is a random number from 0 to 1. `retry_after` is the raw header: it can only delay the attempt.
     """
     if made >= MAX_ATTEMPTS:
         return None
     delay = timedelta(seconds=DELAYS[made - 1] * (1 - JITTER + 2 * JITTER * jitter))
-    asked = asked_for(retry_after, now=now)
+    asked = retry_after_delay(retry_after, now=now)
     return now + max(delay, min(asked, MAX_RETRY_AFTER))
 
 
-def asked_for(retry_after: str, *, now: datetime) -> timedelta:
-    """The wait that a Retry-After header (RFC 9110, 10.2.3) asks for; none if it says nothing that makes sense."""
+def retry_after_delay(retry_after: str, *, now: datetime) -> timedelta:
+    """The delay that a Retry-After header (RFC 9110, 10.2.3) asks for; zero if the header is not valid."""
     if re.fullmatch(r"[0-9]{1,9}", retry_after):
         return timedelta(seconds=int(retry_after))
     try:
@@ -52,18 +51,18 @@ def asked_for(retry_after: str, *, now: datetime) -> timedelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
-    """Nothing but failures: the first of them, and the last."""
+class FailurePeriod:
+    """A period without a success: the times of its first and its last failure."""
 
     since: datetime
     last: datetime
 
 
-def failed_again(before: Failing | None, *, now: datetime) -> Failing:
-    if before is None or now - before.last > FORGOTTEN_AFTER:
-        return Failing(since=now, last=now)
-    return Failing(since=before.since, last=now)
+def after_failure(before: FailurePeriod | None, *, now: datetime) -> FailurePeriod:
+    if before is None or now - before.last > FAILURE_MEMORY:
+        return FailurePeriod(since=now, last=now)
+    return FailurePeriod(since=before.since, last=now)
 
 
-def is_given_up(failing: Failing) -> bool:
-    return failing.last - failing.since >= FAILING_FOR
+def should_disable(failing: FailurePeriod) -> bool:
+    return failing.last - failing.since >= DISABLE_AFTER

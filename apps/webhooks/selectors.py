@@ -12,14 +12,14 @@ from django.utils import timezone
 
 from apps.core import sealing
 from apps.core.errors import NotFound
-from apps.core.pagination import Page, PageRequest, paginate
+from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.webhooks.models import Attempt, Delivery, Endpoint, SigningSecret
 
-# For how long a secret that was rotated out goes on signing.
+# How long a rotated secret still signs.
 SECRET_GRACE = timedelta(hours=24)
 
-# The soonest delivery of each endpoint that has any, by skipping through the index from endpoint to endpoint: the cost
-# is that of the endpoints, however many deliveries each has waiting.
+# The next delivery of each endpoint, by a skip scan over the index: the cost depends on the number of endpoints, not on
+# the number of deliveries.
 _DUE = """
 WITH RECURSIVE heads AS (
     (SELECT endpoint_id, due_at FROM webhooks_delivery WHERE status = 'pending' ORDER BY endpoint_id, due_at LIMIT 1)
@@ -35,30 +35,30 @@ WHERE endpoint.status = 'active' AND heads.due_at <= %s
 """
 
 
-def endpoints(*, workspace_id: uuid.UUID, page: PageRequest) -> Page[Endpoint]:
-    return paginate(_living(workspace_id), page, by=("created_at", "id"))
+def endpoints(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[Endpoint]:
+    return paginate(_not_deleted(workspace_id), page, by=("created_at", "id"))
 
 
 def endpoint(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID) -> Endpoint:
     """Raises NotFound."""
-    found = _living(workspace_id).filter(id=endpoint_id).first()
+    found = _not_deleted(workspace_id).filter(id=endpoint_id).first()
     if found is None:
         raise NotFound("There is no such webhook in this workspace.")
     return found
 
 
 def endpoint_count(*, workspace_id: uuid.UUID) -> int:
-    return _living(workspace_id).count()
+    return _not_deleted(workspace_id).count()
 
 
-def attempts(*, endpoint_id: uuid.UUID, page: PageRequest) -> Page[Attempt]:
-    """With their deliveries, and the types of their events."""
+def attempts(*, endpoint_id: uuid.UUID, page: CursorQuery) -> CursorPage[Attempt]:
+    """With their deliveries and event types."""
     rows = Attempt.objects.filter(endpoint_id=endpoint_id).select_related("delivery__event")
     return paginate(rows.defer("delivery__event__data"), page, by=("id",))
 
 
 def secrets(*, workspace_ids: Sequence[uuid.UUID], now: datetime | None = None) -> dict[uuid.UUID, list[bytes]]:
-    """The sealed secrets with which each workspace's deliveries are signed now, the current one first."""
+    """The sealed secrets that sign each workspace's deliveries now, the current one first."""
     lately = (now or timezone.now()) - SECRET_GRACE
     rows = SigningSecret.objects.filter(Q(retired_at=None) | Q(retired_at__gt=lately), workspace_id__in=workspace_ids)
     found: dict[uuid.UUID, list[bytes]] = {}
@@ -67,8 +67,8 @@ def secrets(*, workspace_ids: Sequence[uuid.UUID], now: datetime | None = None) 
     return found
 
 
-def opened(workspace_id: uuid.UUID, sealed: Iterable[bytes]) -> tuple[str, ...]:
-    """Raises apps.core.sealing.Unreadable."""
+def unsealed(workspace_id: uuid.UUID, sealed: Iterable[bytes]) -> tuple[str, ...]:
+    """The secrets in plain text. Raises apps.core.sealing.Unreadable."""
     context = secret_context(workspace_id)
     return tuple(sealing.unseal(one, context=context).decode() for one in sealed)
 
@@ -78,32 +78,32 @@ def secret_context(workspace_id: uuid.UUID) -> str:
 
 
 def due(*, now: datetime | None = None) -> list[tuple[uuid.UUID, uuid.UUID, datetime]]:
-    """The endpoints that have something due: each with its workspace, and since when."""
+    """Active endpoints with due deliveries: endpoint, workspace, and the earliest due time."""
     with connection.cursor() as cursor:
         cursor.execute(_DUE, [now or timezone.now()])
         return list(cursor.fetchall())
 
 
 def oldest_due_seconds(*, now: datetime | None = None) -> float:
-    """How long the delivery that waits longest has been due; 0.0 when none is. Nobody is waited for whose webhook is
-    disabled, nor is what is being sent.
+    """How long the oldest due delivery has waited; 0.0 when none is due. Deliveries of disabled webhooks and
+    deliveries that are being sent do not count.
     """
     now = now or timezone.now()
     return max(((now - since).total_seconds() for _, _, since in due(now=now)), default=0.0)
 
 
 def pending_count() -> int:
-    """Deliveries that are neither accepted nor given up, those of disabled webhooks included."""
+    """Deliveries that are neither delivered nor failed, also of disabled webhooks."""
     return Delivery.objects.filter(status=Delivery.Status.PENDING).count()
 
 
 def attempts_by_outcome(*, since: datetime, until: datetime) -> dict[tuple[str, ...], int]:
-    """How many attempts ended `delivered` and `failed` from `since` until just before `until`."""
+    """How many attempts ended as `delivered` and as `failed`, from `since` (included) to `until` (excluded)."""
     ended = Attempt.objects.filter(ended_at__gte=since, ended_at__lt=until)
     delivered = Count("id", filter=Q(status_code__gte=200, status_code__lt=300))
     counts = ended.aggregate(all=Count("id"), delivered=delivered)
     return {("delivered",): counts["delivered"], ("failed",): counts["all"] - counts["delivered"]}
 
 
-def _living(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:
+def _not_deleted(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:
     return Endpoint.objects.filter(workspace_id=workspace_id).exclude(status=Endpoint.Status.DELETED)

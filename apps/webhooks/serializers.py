@@ -1,4 +1,4 @@
-"""Webhooks on the wire."""
+"""Request and response bodies of webhooks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from rest_framework import serializers
 from apps.core.errors import UrlNotAllowed
 from apps.core.fields import StrictCharField, StrictChoiceField
 from apps.core.outgoing import urls
-from apps.core.pagination import Page
+from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
-from apps.webhooks import catalogue
-from apps.webhooks.models import Attempt, Delivery, Endpoint
+from apps.webhooks.models import EVENT_TYPES, Attempt, Delivery, Endpoint
 
 STATUSES = ("active", "disabled")
-_URL_HELP = "http or https, without user name or password, leading to a public address."
-_EVENTS_HELP = "The types to be told of. Empty or absent: every type."
+_URL_HELP = "An http or https URL without user name or password, at a public address."
+_EVENTS_HELP = "The event types to send. Empty or absent: every type."
 
 
 class ReceiverUrlField(StrictCharField):
-    """Raises UrlNotAllowed for a URL that requests can't be sent to."""
+    """Raises UrlNotAllowed for a URL to which no request may be sent."""
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
@@ -33,7 +32,7 @@ class ReceiverUrlField(StrictCharField):
 
 
 class EventTypesField(serializers.ListField):
-    child = StrictChoiceField(choices=catalogue.TYPES)
+    child = StrictChoiceField(choices=EVENT_TYPES)
 
     def to_internal_value(self, data: Any) -> list[str]:
         if not isinstance(data, list):
@@ -45,7 +44,7 @@ class EventTypesField(serializers.ListField):
 class RegisterWebhookSerializer(serializers.Serializer[Any]):
     url = ReceiverUrlField(trim_whitespace=False, help_text=_URL_HELP)
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
-    description = StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For yourselves.")
+    description = StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For your own use.")
 
 
 class ChangeWebhookSerializer(serializers.Serializer[Any]):
@@ -53,20 +52,20 @@ class ChangeWebhookSerializer(serializers.Serializer[Any]):
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
     description = StrictCharField(required=False, allow_blank=True, max_length=500)
     status = StrictChoiceField(
-        choices=STATUSES, required=False, help_text="`active` enables it again and forgets how it fared before."
+        choices=STATUSES, required=False, help_text="`active` enables it again and resets its failures."
     )
 
 
 class WebhookSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = serializers.CharField()
-    events = serializers.ListField(child=serializers.ChoiceField(choices=catalogue.TYPES), help_text=_EVENTS_HELP)
+    events = serializers.ListField(child=serializers.ChoiceField(choices=EVENT_TYPES), help_text=_EVENTS_HELP)
     description = serializers.CharField()
     status = serializers.ChoiceField(choices=STATUSES)
     disabled_reason = serializers.ChoiceField(
         choices=Endpoint.Reason.values,
         allow_null=True,
-        help_text="`owner`: by a PATCH; `gone`: the receiver answered 410; `failing`: it only failed for five days.",
+        help_text="`owner`: by a PATCH; `gone`: the receiver answered 410; `failing`: no success in five days.",
     )
     disabled_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -78,16 +77,18 @@ class WebhooksSerializer(serializers.Serializer[Any]):
 
 
 class AttemptSerializer(serializers.Serializer[Any]):
-    id = serializers.UUIDField(help_text="The delivery's: all attempts of a delivery have the same.")
+    id = serializers.UUIDField(help_text="The id of the delivery: all its attempts have the same id.")
     event_id = serializers.CharField()
     event_type = serializers.CharField()
     attempt = serializers.IntegerField(help_text="From 1.")
-    status_code = serializers.IntegerField(allow_null=True, help_text="null: there was no answer.")
+    status_code = serializers.IntegerField(allow_null=True, help_text="null: there was no response.")
     error = serializers.CharField(allow_null=True, help_text="null: it was accepted.")
     duration_ms = serializers.IntegerField()
-    delivered_at = serializers.DateTimeField(help_text="When this attempt ended, well or badly.")
-    status = serializers.ChoiceField(choices=Delivery.Status.choices, help_text="Of the delivery, now.")
-    next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="Of the delivery, if one is planned.")
+    delivered_at = serializers.DateTimeField(help_text="When this attempt ended, with or without success.")
+    status = serializers.ChoiceField(choices=Delivery.Status.choices, help_text="The current status of the delivery.")
+    next_attempt_at = serializers.DateTimeField(
+        allow_null=True, help_text="The next attempt of the delivery, if one is planned."
+    )
 
 
 class AttemptsSerializer(serializers.Serializer[Any]):
@@ -121,7 +122,7 @@ def webhook_body(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def webhooks_body(page: Page[Endpoint]) -> dict[str, Any]:
+def webhooks_body(page: CursorPage[Endpoint]) -> dict[str, Any]:
     return {"webhooks": [webhook_body(endpoint) for endpoint in page.rows], "next_cursor": page.next_cursor}
 
 
@@ -141,7 +142,7 @@ def attempt_body(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def attempts_body(page: Page[Attempt]) -> dict[str, Any]:
+def attempts_body(page: CursorPage[Attempt]) -> dict[str, Any]:
     return {"deliveries": [attempt_body(attempt) for attempt in page.rows], "next_cursor": page.next_cursor}
 
 
@@ -157,5 +158,5 @@ def delivery_body(delivery: Delivery, *, event_type: str) -> dict[str, Any]:
 
 
 def _next_attempt_at(delivery: Delivery) -> str | None:
-    """While it is being sent `due_at` is something else: the end of a lease."""
+    """None while it is being sent: `due_at` is then the end of a claim."""
     return None if delivery.claim is not None else rfc3339_or_none(delivery.due_at)

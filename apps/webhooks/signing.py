@@ -1,4 +1,4 @@
-"""What a delivery's body is, and how it is signed. Pure.
+"""The body of a delivery and its signatures. Pure.
 
 Two signatures: `X-Agents-Signature` as the specification's verifiers check it, and the headers of Standard Webhooks
 (https://www.standardwebhooks.com), which also cover the event's id and the time.
@@ -24,23 +24,23 @@ def new_secret() -> str:
 
 
 def body(*, event_id: str, type: str, created_at: datetime, workspace_id: uuid.UUID, data: str) -> bytes:
-    """The event as it is sent. `data` is JSON as the database writes it, so that every attempt has the same bytes."""
+    """The body of every attempt. `data` is JSON as the database writes it, so all attempts have the same bytes."""
     at = created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     head = json.dumps({"id": event_id, "type": type, "created_at": at, "workspace_id": str(workspace_id)})
     return f'{head[:-1]}, "data": {data}}}'.encode()
 
 
 def headers(content: bytes, *, event_id: str, keys: Sequence[str], at: datetime) -> dict[str, str]:
-    """`keys` are the workspace's secrets, the current one first; the others have been rotated out lately."""
+    """`keys` are the workspace's secrets: the current one first, then those that still sign after a rotation."""
     stamp = str(int(at.timestamp()))
+    signed = f"{event_id}.{stamp}.".encode() + content
+    signatures = []
+    for key in keys:
+        digest = hmac.new(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256).digest()
+        signatures.append("v1," + base64.b64encode(digest).decode())
     return {
         "X-Agents-Signature": hmac.new(keys[0].encode(), content, hashlib.sha256).hexdigest(),
         "webhook-id": event_id,
         "webhook-timestamp": stamp,
-        "webhook-signature": " ".join(_standard(key, f"{event_id}.{stamp}.".encode() + content) for key in keys),
+        "webhook-signature": " ".join(signatures),
     }
-
-
-def _standard(key: str, signed: bytes) -> str:
-    raw = base64.b64decode(key.removeprefix(PREFIX))
-    return "v1," + base64.b64encode(hmac.new(raw, signed, hashlib.sha256).digest()).decode()

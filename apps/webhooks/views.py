@@ -8,11 +8,11 @@ from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
-from apps.core.api import Endpoint
+from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
-from apps.core.pagination import PageRequest
-from apps.core.validation import checked
+from apps.core.pagination import CursorQuery
 from apps.webhooks import selectors, serializers
 from apps.webhooks.services import endpoints, secrets
 
@@ -21,7 +21,7 @@ _ONE = (errors.InvalidId, errors.NotFound)
 
 
 @takes_key(atomic=True)
-class WebhooksView(Endpoint):
+class WebhooksView(ApiView):
     @extend_schema(
         operation_id="list_webhooks",
         summary="List webhooks",
@@ -30,14 +30,14 @@ class WebhooksView(Endpoint):
         responses={200: serializers.WebhooksSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
-        page = PageRequest.from_query(request.query_params)
+        page = CursorQuery.from_query(request.query_params)
         return Response(serializers.webhooks_body(selectors.endpoints(workspace_id=workspace_of(request), page=page)))
 
     @extend_schema(
         operation_id="register_webhook",
         summary="Register a webhook",
-        description="Every event from now on is sent to it, signed, until it answers 2xx: ten attempts in three days."
-        f" A workspace may have {endpoints.MAX_ENDPOINTS}.",
+        description="Every event from now on is sent to it, signed, until it answers 2xx: up to ten attempts in three"
+        f" days. A workspace may have {endpoints.MAX_ENDPOINTS}.",
         tags=_TAGS,
         request=serializers.RegisterWebhookSerializer,
         responses={
@@ -51,7 +51,7 @@ class WebhooksView(Endpoint):
         return Response(serializers.webhook_body(endpoint), status=201)
 
 
-class WebhookView(Endpoint):
+class WebhookView(ApiView):
     @extend_schema(
         operation_id="get_webhook",
         summary="Show a webhook",
@@ -66,8 +66,8 @@ class WebhookView(Endpoint):
     @extend_schema(
         operation_id="change_webhook",
         summary="Change, disable or enable a webhook",
-        description="What is absent stays as it is. While it is disabled no event is kept for it; what was pending"
-        " before goes on when it is active again.",
+        description="Absent fields stay unchanged. A disabled webhook gets no new events; deliveries that were pending"
+        " before continue when it is active again.",
         tags=_TAGS,
         request=serializers.ChangeWebhookSerializer,
         responses={
@@ -84,7 +84,7 @@ class WebhookView(Endpoint):
     @extend_schema(
         operation_id="delete_webhook",
         summary="Delete a webhook",
-        description="What is pending is not sent any more.",
+        description="Its pending deliveries are not sent.",
         tags=_TAGS,
         responses={204: None, **openapi.failures(*_ONE)},
     )
@@ -94,11 +94,11 @@ class WebhookView(Endpoint):
 
 
 @takes_key(atomic=True)
-class PingView(Endpoint):
+class PingView(ApiView):
     @extend_schema(
         summary="Send a test event",
-        description="Sends `webhook.test` to this webhook alone, whatever types it wants, the way every event is sent."
-        " How that went is in its deliveries a moment later. `/ping` and `/test` are the same.",
+        description="Sends `webhook.test` to this webhook alone, regardless of its event types."
+        " The result is in its list of deliveries shortly after. `/ping` and `/test` are the same.",
         tags=_TAGS,
         request=None,
         responses={202: serializers.DeliverySerializer, **openapi.failures(*_ONE, errors.Conflict)},
@@ -109,7 +109,7 @@ class PingView(Endpoint):
         return Response(serializers.delivery_body(ping.delivery, event_type=ping.event.type), status=202)
 
 
-class DeliveriesView(Endpoint):
+class DeliveriesView(ApiView):
     @extend_schema(
         operation_id="list_webhook_deliveries",
         summary="List delivery attempts",
@@ -119,19 +119,19 @@ class DeliveriesView(Endpoint):
         responses={200: serializers.AttemptsSerializer, **openapi.failures(errors.BadRequest, *_ONE)},
     )
     def get(self, request: Request, webhook_id: str) -> Response:
-        page = PageRequest.from_query(request.query_params)
+        page = CursorQuery.from_query(request.query_params)
         endpoint_id = check_uuid(webhook_id, "webhook")
         endpoint = selectors.endpoint(workspace_id=workspace_of(request), endpoint_id=endpoint_id)
         return Response(serializers.attempts_body(selectors.attempts(endpoint_id=endpoint.id, page=page)))
 
 
 @takes_key(atomic=True)
-class RedeliveryView(Endpoint):
+class RedeliveryView(ApiView):
     @extend_schema(
         operation_id="redeliver_webhook_delivery",
         summary="Send an event again",
-        description="The same event with the same id and the same bytes, now, with the whole schedule of attempts"
-        " ahead of it. Events are kept for 30 days unless the operator has chosen otherwise.",
+        description="Sends the same event with the same id and the same bytes, now, with the whole schedule of"
+        " attempts. Events are kept for 30 days unless the operator has chosen otherwise.",
         tags=_TAGS,
         request=None,
         responses={202: serializers.DeliverySerializer, **openapi.failures(*_ONE, errors.Conflict)},
@@ -145,11 +145,11 @@ class RedeliveryView(Endpoint):
         return Response(serializers.delivery_body(delivery, event_type=delivery.event.type), status=202)
 
 
-class SigningSecretView(Endpoint):
+class SigningSecretView(ApiView):
     @extend_schema(
         operation_id="get_webhook_signing_secret",
         summary="Show the signing secret",
-        description="One for the workspace. It is made when it is first needed.",
+        description="Each workspace has one. It is created when it is first needed.",
         tags=_TAGS,
         responses={200: serializers.SigningSecretSerializer, **openapi.failures()},
     )
@@ -157,9 +157,9 @@ class SigningSecretView(Endpoint):
         return _secret(secrets.current_secret(workspace_id=workspace_of(request)))
 
 
-class SigningSecretRotationView(Endpoint):
-    """Takes no Idempotency-Key: the answer that would be kept for it is a secret. Rotating twice does no harm, for
-    every secret of the last 24 hours still signs.
+class SigningSecretRotationView(ApiView):
+    """Takes no Idempotency-Key: the stored response would hold a secret. Rotating twice is harmless, because every
+    secret of the last 24 hours still signs.
     """
 
     @extend_schema(

@@ -110,10 +110,10 @@ def test_an_unknown_account_is_404(operator: Client) -> None:
 def test_a_workspaces_page_shows_what_it_has(operator: Client, alice: Member) -> None:
     services.hold(workspace_id=alice.workspace.id, amount=40, reference="r", source=services.Source())
 
-    shown = operator.get(f"/admin/accounts/workspace/{alice.workspace.id}/change/").content.decode()
+    format_amount = operator.get(f"/admin/accounts/workspace/{alice.workspace.id}/change/").content.decode()
 
-    assert "100 of which 40 are held and 60 available" in shown
-    assert f"/admin/billing/creditaccount/{alice.workspace.id}/change/" in shown
+    assert "100 of which 40 are held and 60 available" in format_amount
+    assert f"/admin/billing/creditaccount/{alice.workspace.id}/change/" in format_amount
     assert operator.get("/admin/accounts/workspace/add/").status_code == 200
 
 

@@ -12,7 +12,7 @@ from apps.agents.models import Agent
 from apps.billing import services
 from apps.billing.models import Hold
 from apps.billing.services import expired_holds
-from apps.billing.services.expired_holds import Swept, release_expired
+from apps.billing.services.expired_holds import SweepResult, release_expired
 from apps.billing.verification import problems
 from apps.jobs.models import Job
 from apps.jobs.services import creation
@@ -38,14 +38,14 @@ def hold(member: Member, reference: str, *, late: timedelta = timedelta(seconds=
 
 def test_a_hold_of_nobody_is_released_after_its_expiry(alice: Member, caplog: pytest.LogCaptureFixture) -> None:
     hold(alice, "nobody:1", late=timedelta(hours=-1))
-    assert release_expired() == Swept()
+    assert release_expired() == SweepResult()
 
     with caplog.at_level(logging.ERROR):
-        assert release_expired(now=timezone.now() + timedelta(hours=2)) == Swept(released=1)
+        assert release_expired(now=timezone.now() + timedelta(hours=2)) == SweepResult(released=1)
 
     assert alice.credits() == (100, 0)
     assert "released uncharged" in caplog.text
-    assert release_expired(now=timezone.now() + timedelta(hours=2)) == Swept()
+    assert release_expired(now=timezone.now() + timedelta(hours=2)) == SweepResult()
     assert list(problems()) == []
 
 
@@ -66,11 +66,11 @@ def test_every_hold_expires(alice: Member, runner: FakeRunner) -> None:
 def test_a_live_agents_hold_is_kept(alice: Member, runner: FakeRunner) -> None:
     alice.burner()
 
-    assert release_expired(now=timezone.now() + A_DAY) == Swept(extended=1)
+    assert release_expired(now=timezone.now() + A_DAY) == SweepResult(extended=1)
 
     assert alice.credits() == (100, 1)
     assert Hold.objects.get().expires_at > timezone.now() + A_DAY
-    assert release_expired(now=timezone.now() + A_DAY) == Swept(), "it was given more time"
+    assert release_expired(now=timezone.now() + A_DAY) == SweepResult(), "it was given more time"
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
@@ -79,7 +79,7 @@ def test_a_live_jobs_hold_is_kept(alice: Member, status: str) -> None:
     creation.create_job(workspace_id=alice.workspace.id, kind="scrape", params={}, hold=5, progress_total=1, sync=sync)
     assert Job.objects.get().status == status
 
-    assert release_expired(now=timezone.now() + A_DAY) == Swept(extended=1)
+    assert release_expired(now=timezone.now() + A_DAY) == SweepResult(extended=1)
     assert alice.credits() == (100, 5)
 
 
@@ -89,18 +89,18 @@ def test_a_hold_that_was_forgotten_at_the_end_is_released_and_said(
     agent = alice.burner()
     Agent.objects.filter(id=agent["id"]).update(status="destroyed")
 
-    assert release_expired(now=timezone.now() + A_DAY) == Swept(released=1)
+    assert release_expired(now=timezone.now() + A_DAY) == SweepResult(released=1)
 
     assert alice.credits() == (100, 0)
     (said,) = (record for record in caplog.records if record.levelname == "ERROR")
-    assert (said.__dict__["fate"], said.__dict__["reference"]) == ("over", f"agent:{agent['id']}")
+    assert (said.__dict__["work_state"], said.__dict__["reference"]) == ("ended", f"agent:{agent['id']}")
 
 
 @pytest.mark.parametrize("reference", ["agent:agt_gone", "job:nonsense", "job:7a4185d4-0000-4000-8000-000000000000"])
 def test_a_hold_whose_work_never_was_is_released(alice: Member, reference: str) -> None:
     hold(alice, reference)
 
-    assert release_expired() == Swept(released=1)
+    assert release_expired() == SweepResult(released=1)
 
 
 def test_the_tick_does_it(alice: Member) -> None:
@@ -145,5 +145,5 @@ def test_an_agent_that_ends_while_the_sweep_looks_is_billed(
     alice.delete(f"/v1/agents/{agent['id']}")
     monkeypatch.setattr(expired_holds.selectors, "expired_holds", lambda **_: late)
 
-    assert release_expired(now=timezone.now() + A_DAY) == Swept()
+    assert release_expired(now=timezone.now() + A_DAY) == SweepResult()
     assert alice.credits() == (99, 0)

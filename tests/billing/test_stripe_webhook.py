@@ -132,14 +132,14 @@ def test_an_event_may_be_faster_than_the_answer_it_is_about(
     monkeypatch.setattr(stripe, "_create", pay_meanwhile)
     from apps.billing.services import checkouts
 
-    keep = checkouts._keep
+    keep = checkouts._store_session
 
     def event_first(checkout: Checkout, session: Any) -> None:
         assert send(early[0]).status == 200
         assert the_checkout().status == "paid"
         keep(checkout, session)
 
-    monkeypatch.setattr(checkouts, "_keep", event_first)
+    monkeypatch.setattr(checkouts, "_store_session", event_first)
     session_id = buy(alice, stripe)
 
     row = the_checkout()
@@ -228,7 +228,7 @@ def test_spent_credits_are_owed_and_nothing_is_ever_negative(
     row = the_checkout()
     assert alice.credits() == (590, 590)
     assert (row.status, row.refunded_credits, row.owed_credits) == ("refunded", 10, 490)
-    assert "spent already" in caplog.text
+    assert "already spent" in caplog.text
 
 
 def test_a_refund_of_an_older_kind_is_found_by_its_payment(alice: Member, stripe: FakeStripe) -> None:

@@ -29,7 +29,7 @@ NOTHING = services.Source()
 
 
 @dataclass
-class Tally:
+class NewRowCounter:
     """What one thread did, by its own account."""
 
     added: int = 0
@@ -44,11 +44,11 @@ class Spender:
         self.workspace_id = member.workspace.id
         self.number = number
         self.dice = random.Random(number)  # noqa: S311
-        self.tally = Tally()
+        self.tally = NewRowCounter()
         self.open: list[tuple[str, int]] = []
         self.turn = 0
 
-    def spend(self, done: set[str], is_over: Callable[[], bool]) -> Tally:
+    def spend(self, done: set[str], is_over: Callable[[], bool]) -> NewRowCounter:
         while not is_over():
             self.turn += 1
             act = self.dice.choices((self.hold, self.settle, self.top_up, self.take, self.repeat), (9, 8, 2, 1, 2))[0]
@@ -108,7 +108,7 @@ def test_sixty_four_threads_on_one_workspace_for_twenty_seconds_stay_in_the_blac
         now = time.monotonic()
         return now >= end and (done >= ACTS or now >= end + PATIENCE)
 
-    def act(number: int) -> Tally:
+    def act(number: int) -> NewRowCounter:
         if number == THREADS:
             return _watch(alice, is_over, lows)
         return Spender(alice, number).spend(done, is_over)
@@ -128,13 +128,13 @@ def test_sixty_four_threads_on_one_workspace_for_twenty_seconds_stay_in_the_blac
     print(f"{sum(counts.values())} operations, {LedgerEntry.objects.count()} entries: {dict(counts)}")
 
 
-def _watch(member: Member, is_over: Callable[[], bool], lows: list[int]) -> Tally:
+def _watch(member: Member, is_over: Callable[[], bool], lows: list[int]) -> NewRowCounter:
     """Looks at the account all the while, as a client would."""
     while not (lows and is_over()):
         account = CreditAccount.objects.get(workspace=member.workspace)
         lows += [account.balance, account.held, account.head().available]
         release_expired()
-    return Tally()
+    return NewRowCounter()
 
 
 @pytest.mark.django_db(transaction=True)

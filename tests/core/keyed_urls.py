@@ -10,7 +10,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 from apps.accounts.authentication import caller_of
-from apps.core.idempotency import Answer, Unsettled, bind, register, takes_key
+from apps.core.idempotency import StoredResponse, Unresolved, bind, register, takes_key
 from apps.webhooks.services import record_event
 
 executed: list[str] = []
@@ -47,10 +47,10 @@ async def impossible(request: HttpRequest) -> JsonResponse:
     return JsonResponse({})
 
 
-def outcome(subject_id: str) -> Answer | Unsettled:
+def outcome(subject_id: str) -> StoredResponse | Unresolved:
     if subject_id in cancelled:
-        return Answer(201, {"Content-Type": "application/json"}, b'{"settled": true}')
-    return Unsettled.RUNNING
+        return StoredResponse(201, {"Content-Type": "application/json"}, b'{"settled": true}')
+    return Unresolved.RUNNING
 
 
 register("probe", outcome)

@@ -11,7 +11,7 @@ import psycopg2.errors
 import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 
-from apps.core.database import is_away
+from apps.core.database import is_unreachable
 from browsa.serving import Application
 from tests.cast import Member, Reply, call, join, visitor
 from tests.core.test_envelopes import assert_envelope
@@ -146,7 +146,7 @@ async def test_a_database_that_goes_away_during_an_asynchronous_call(
     [(True, [None, "08006", "57P01", "57P02", "57P03", "53300"]), (False, ["57014", "40P01", "55P03", "53200"])],
 )
 def test_the_servers_codes(away: bool, codes: list[str | None]) -> None:
-    assert [is_away(complaint(code)) for code in codes] == [away] * len(codes)
+    assert [is_unreachable(complaint(code)) for code in codes] == [away] * len(codes)
 
 
 @pytest.mark.parametrize(
@@ -159,4 +159,4 @@ def test_the_servers_codes(away: bool, codes: list[str | None]) -> None:
     ],
 )
 def test_other_errors(error: Exception, away: bool) -> None:
-    assert is_away(error) == away
+    assert is_unreachable(error) == away

@@ -96,7 +96,7 @@ def test_a_bug_outside_the_api_views_is_a_500_too(monkeypatch: pytest.MonkeyPatc
     def broken() -> None:
         raise ZeroDivisionError("a secret detail")
 
-    monkeypatch.setattr("apps.core.health.verdicts", broken)
+    monkeypatch.setattr("apps.core.health.run_checks", broken)
 
     reply = call("GET", "/readyz")
 

@@ -18,7 +18,7 @@ from apps.billing.verification import problems
 from apps.core import idempotency
 from apps.core import idempotency_records as records
 from apps.core.errors import IdempotencyInProgress, IdempotencyKeyReused
-from apps.core.idempotency import Answer, Attempt, Unsettled, attempting, bind, takes_key
+from apps.core.idempotency import KeyedExecution, StoredResponse, Unresolved, bind, executing, takes_key
 from apps.core.models import IdempotencyKey
 from runner.wire import LeaseRequest
 from tests.cast import Member, at_once, call, join
@@ -211,30 +211,30 @@ def scope(key: str = KEY) -> records.Scope:
     return records.Scope(uuid.UUID(int=1), "POST", "/v1/agents", key)
 
 
-def begun(at: datetime = NOW, body: bytes = b"{}") -> Attempt:
+def begun(at: datetime = NOW, body: bytes = b"{}") -> KeyedExecution:
     attempt = records.begin(scope(), body, now=at)
-    assert isinstance(attempt, Attempt)
+    assert isinstance(attempt, KeyedExecution)
     return attempt
 
 
-def bind_now(attempt: Attempt, kind: str = "probe", subject_id: str = "1") -> None:
-    with transaction.atomic(), attempting(attempt):
+def bind_now(attempt: KeyedExecution, kind: str = "probe", subject_id: str = "1") -> None:
+    with transaction.atomic(), executing(attempt):
         bind(kind, subject_id)
 
 
 def test_a_day_later_the_key_is_free(runner: FakeRunner) -> None:
-    records.keep(begun(), Answer(201, {}, b"first"))
+    records.store(begun(), StoredResponse(201, {}, b"first"))
 
-    assert isinstance(records.begin(scope(), b"{}", now=NOW + timedelta(hours=24)), Answer)
-    assert isinstance(records.begin(scope(), b"other", now=NOW + timedelta(hours=24, seconds=1)), Attempt)
+    assert isinstance(records.begin(scope(), b"{}", now=NOW + timedelta(hours=24)), StoredResponse)
+    assert isinstance(records.begin(scope(), b"other", now=NOW + timedelta(hours=24, seconds=1)), KeyedExecution)
 
 
 def test_a_process_that_died_before_anything_began_blocks_the_key_for_no_longer_than_its_lease() -> None:
     begun()
 
     with pytest.raises(IdempotencyInProgress):
-        records.begin(scope(), b"{}", now=NOW + records.LEASE)
-    begun(NOW + records.LEASE + timedelta(seconds=1))
+        records.begin(scope(), b"{}", now=NOW + records.CLAIM_TIME)
+    begun(NOW + records.CLAIM_TIME + timedelta(seconds=1))
 
 
 def test_who_was_overtaken_can_neither_begin_nor_answer() -> None:
@@ -243,14 +243,14 @@ def test_who_was_overtaken_can_neither_begin_nor_answer() -> None:
 
     with pytest.raises(IdempotencyInProgress):
         bind_now(late)
-    assert records.keep(late, Answer(201, {}, b"late")) is None
-    assert not records.forget(late)
+    assert records.store(late, StoredResponse(201, {}, b"late")) is None
+    assert not records.discard(late)
     assert IdempotencyKey.objects.get().status is None
 
 
 def test_once_something_began_time_frees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Answer | Unsettled] = [Unsettled.RUNNING]
-    monkeypatch.setitem(idempotency._resolvers, "probe", lambda subject_id: told[0])
+    resolved: list[StoredResponse | Unresolved] = [Unresolved.RUNNING]
+    monkeypatch.setitem(idempotency._resolvers, "probe", lambda subject_id: resolved[0])
     attempt = begun()
     bind_now(attempt)
 
@@ -258,18 +258,20 @@ def test_once_something_began_time_frees_nothing(monkeypatch: pytest.MonkeyPatch
         records.begin(scope(), b"{}", now=NOW + timedelta(hours=1))
     with pytest.raises(IdempotencyKeyReused):
         records.begin(scope(), b"other", now=NOW + timedelta(hours=1))
-    assert not records.forget(attempt)
+    assert not records.discard(attempt)
 
-    told[0] = Answer(201, {"Location": "/x"}, b"what became of it")
-    assert records.begin(scope(), b"{}", now=NOW) == told[0]
-    told[0] = Answer(201, {}, b"what became of it later")
-    kept = records.begin(scope(), b"{}", now=NOW)
-    assert isinstance(kept, Answer) and kept.content == b"what became of it"
-    assert records.keep(attempt, Answer(201, {}, b"the first process' own")) == kept, "everybody gets the same bytes"
+    resolved[0] = StoredResponse(201, {"Location": "/x"}, b"what became of it")
+    assert records.begin(scope(), b"{}", now=NOW) == resolved[0]
+    resolved[0] = StoredResponse(201, {}, b"what became of it later")
+    stored = records.begin(scope(), b"{}", now=NOW)
+    assert isinstance(stored, StoredResponse) and stored.content == b"what became of it"
+    assert records.store(attempt, StoredResponse(201, {}, b"the first process' own")) == stored, (
+        "everybody gets the same bytes"
+    )
 
 
 def test_a_subject_that_is_not_there_lets_the_request_execute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(idempotency._resolvers, "probe", lambda subject_id: Unsettled.NOTHING_BEGAN)
+    monkeypatch.setitem(idempotency._resolvers, "probe", lambda subject_id: Unresolved.NOT_STARTED)
     bind_now(begun())
 
     begun()
@@ -282,30 +284,32 @@ def test_a_request_has_one_subject_and_needs_a_transaction(transactional_db: Non
 
     record = IdempotencyKey.objects.get()
     assert (record.subject_kind, record.subject_id) == ("job", "1")
-    with pytest.raises(RuntimeError, match="transaction"), attempting(attempt):
+    with pytest.raises(RuntimeError, match="transaction"), executing(attempt):
         bind("agent", "3")
     bind("agent", "4")  # outside of a keyed request it is nothing
 
 
 def test_a_binding_goes_with_its_transaction() -> None:
     attempt = begun()
-    with pytest.raises(ZeroDivisionError), transaction.atomic(), attempting(attempt):
+    with pytest.raises(ZeroDivisionError), transaction.atomic(), executing(attempt):
         bind("probe", "1")
         raise ZeroDivisionError
 
-    assert records.forget(attempt), "nothing began"
+    assert records.discard(attempt), "nothing began"
 
 
 def test_an_answer_that_is_too_large_is_left_to_its_subject(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MAX_KEPT_BYTES", 10)
-    monkeypatch.setitem(idempotency._resolvers, "probe", lambda subject_id: Answer(200, {}, b"built anew, and long"))
+    monkeypatch.setattr(records, "MAX_STORED_BYTES", 10)
+    monkeypatch.setitem(
+        idempotency._resolvers, "probe", lambda subject_id: StoredResponse(200, {}, b"built anew, and long")
+    )
     attempt = begun()
     bind_now(attempt)
 
-    records.keep(attempt, Answer(200, {}, b"longer than ten bytes"))
+    records.store(attempt, StoredResponse(200, {}, b"longer than ten bytes"))
 
     assert IdempotencyKey.objects.get().status is None
-    assert records.begin(scope(), b"{}", now=NOW) == Answer(200, {}, b"built anew, and long")
+    assert records.begin(scope(), b"{}", now=NOW) == StoredResponse(200, {}, b"built anew, and long")
 
 
 def test_a_purge_removes_what_is_past_its_time_and_nothing_else() -> None:

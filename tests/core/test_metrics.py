@@ -10,7 +10,7 @@ import pytest
 from django.conf import LazySettings
 from prometheus_client.parser import text_string_to_metric_families
 
-from apps.core import trace
+from apps.core import tracing
 from apps.core.logs import JSONFormatter
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
@@ -121,11 +121,11 @@ def test_log_lines_say_whose_work_they_belong_to(
 
 def test_a_line_carries_the_ids_of_the_work_at_hand_alone() -> None:
     record = logging.makeLogRecord({"msg": "done"})
-    trace.begin()
+    tracing.clear()
 
-    trace.bind(job_id="j1", workspace_id="w1")
+    tracing.bind(job_id="j1", workspace_id="w1")
     during = json.loads(JSONFormatter().format(record))
-    trace.begin()
+    tracing.clear()
     after = json.loads(JSONFormatter().format(record))
 
     assert (during["job_id"], during["workspace_id"]) == ("j1", "w1")

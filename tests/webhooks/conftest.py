@@ -44,7 +44,7 @@ def deliverer(carol: Member, loopback: None, attempt_seconds: float, monkeypatch
     from apps.webhooks.deliverer import Deliverer
     from apps.webhooks.services import delivery_claims
 
-    monkeypatch.setattr(delivery_claims, "LEASE", timedelta(seconds=10 * PATIENCE))
+    monkeypatch.setattr(delivery_claims, "CLAIM_TIME", timedelta(seconds=10 * PATIENCE))
     running = Deliverer(seconds=attempt_seconds)
     running.start()
     yield

@@ -60,7 +60,7 @@ def send_again(client: Client, endpoint: Endpoint) -> str:
 def test_an_operator_may_send_again(endpoint: Endpoint) -> None:
     client = logged_in(boss=True)
 
-    assert "it is sent again" in send_again(client, endpoint)
+    assert "will be sent again" in send_again(client, endpoint)
     assert delivery(endpoint).status == "pending"
 
     Endpoint.objects.update(status="disabled")

@@ -99,22 +99,22 @@ def test_one_that_comes_back_after_its_lease_changes_nothing(carol: Member, loop
     let_leases_run_out()
     (current,) = delivery_claims.claim({endpoint.id: 5})
 
-    def outcome(claimed: delivery_claims.Claimed, delivered: bool) -> delivery_claims.Outcome:
-        return delivery_claims.Outcome(claimed, delivered, 200 if delivered else 500, "", 1, timezone.now())
+    def outcome(claimed: delivery_claims.ClaimedDelivery, delivered: bool) -> delivery_claims.AttemptOutcome:
+        return delivery_claims.AttemptOutcome(claimed, delivered, 200 if delivered else 500, "", 1, timezone.now())
 
     delivery_claims.record([outcome(late, delivered=False)])
     assert (delivery(endpoint).status, delivery(endpoint).attempts) == ("pending", 0)
     for _ in range(2):
         delivery_claims.record([outcome(current, delivered=True)])
     assert (delivery(endpoint).status, delivery(endpoint).attempts) == ("delivered", 1)
-    delivery_claims.give_back([late, current])
+    delivery_claims.release([late, current])
     assert delivery(endpoint).status == "delivered"
 
 
 def test_a_database_that_goes_away_again_and_again_loses_nothing(
     carol: Member, receivers: Receivers, loopback: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_claims, "LEASE", timedelta(seconds=3))
+    monkeypatch.setattr(delivery_claims, "CLAIM_TIME", timedelta(seconds=3))
     shops = [receivers.new(tempers.slowly(0.005, tempers.status(200))) for _ in range(3)]
     for shop in shops:
         listen(carol, shop.url())
@@ -156,10 +156,10 @@ def test_a_deliverer_that_breaks_down_begins_anew(
     listen(carol, shop.url())
     happen(carol)
     with monkeypatch.context() as broken:
-        broken.setattr(delivery_claims, "claim", lambda rooms: 1 / 0)
+        broken.setattr(delivery_claims, "claim", lambda limits: 1 / 0)
         deliverer = Deliverer()
         deliverer.start()
-        until(lambda: "begins anew" in caplog.text)
+        until(lambda: "the deliverer failed and restarts" in caplog.text)
 
     until(all_delivered)
     deliverer.stop(grace=PATIENCE)

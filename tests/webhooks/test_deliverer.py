@@ -15,7 +15,7 @@ from django.utils import timezone
 from apps.core import hints
 from apps.webhooks import schedule, selectors
 from apps.webhooks.deliverer import Deliverer
-from apps.webhooks.lanes import FEW, LIMIT
+from apps.webhooks.lanes import HEALTHY_LIMIT, UNPROVEN_LIMIT
 from apps.webhooks.models import Attempt, Delivery, Endpoint, SigningSecret
 from apps.webhooks.services import endpoints
 from tests.cast import Member, join
@@ -284,7 +284,7 @@ def test_a_secret_that_can_not_be_read_is_said_and_holds_up_nobody(carol: Member
     ((_, status, error),) = log_of(endpoint)
     assert status is None
     assert error.startswith("not sent: the webhook signing secret of ")
-    assert error.endswith("was sealed with a master key that is not there")
+    assert error.endswith("was sealed with a master key that is not configured")
     assert shop.got == []
 
 
@@ -304,13 +304,13 @@ def test_no_endpoint_is_sent_more_at_once_than_it_may(carol: Member, receivers: 
     listen(carol, shop.url())
     happen(carol, count=100)
 
-    for holding, most in ((strange, FEW), (known, LIMIT)):
+    for holding, most in ((strange, UNPROVEN_LIMIT), (known, HEALTHY_LIMIT)):
         until(lambda holding=holding, most=most: holding.held == most)
         assert shop.most_at_once == most
         shop.temper = known
         holding.let_go()
     shop.wait_for(100)
-    assert shop.most_at_once == LIMIT
+    assert shop.most_at_once == HEALTHY_LIMIT
 
 
 @pytest.fixture

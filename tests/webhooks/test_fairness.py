@@ -8,7 +8,7 @@ import time
 import pytest
 
 from apps.webhooks.deliverer import Deliverer
-from apps.webhooks.lanes import LIMIT
+from apps.webhooks.lanes import HEALTHY_LIMIT
 from apps.webhooks.services import endpoints
 from tests.cast import Member, join
 from tests.fakes import receivers as tempers
@@ -83,7 +83,7 @@ def test_ten_thousand_events_of_one_workspace_do_not_delay_anothers(
     listen(carol, crowd.url())
     listen(dave, shop.url())
     happen(carol, count=3000)
-    until(lambda: holding.held == LIMIT)
+    until(lambda: holding.held == HEALTHY_LIMIT)
     begun = len(crowd.got)
 
     for number in range(1, 4):

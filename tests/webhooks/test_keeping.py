@@ -37,7 +37,7 @@ def attempted(endpoint: Endpoint) -> None:
 
 
 def test_events_and_their_log_are_forgotten_after_a_month(alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "_BATCH", 2)
     endpoint, gone = listen(alice, URL), listen(alice, URL)
     happen(alice)
     attempted(endpoint)

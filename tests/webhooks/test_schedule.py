@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from apps.webhooks.schedule import (
     DELAYS,
-    FAILING_FOR,
+    DISABLE_AFTER,
     MAX_ATTEMPTS,
     MAX_RETRY_AFTER,
-    Failing,
-    asked_for,
-    failed_again,
-    is_given_up,
+    FailurePeriod,
+    after_failure,
     next_attempt,
+    retry_after_delay,
+    should_disable,
 )
 
 NOW = datetime(2026, 6, 9, 8, tzinfo=UTC)
@@ -59,26 +59,26 @@ def test_retry_after_delays_but_never_hastens_or_adds() -> None:
     "text", ["", "soon", "-5", "1.5", "٣", "9" * 40, "Thu, 32 Jan 2026 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 +1400"]
 )
 def test_a_retry_after_that_makes_no_sense_asks_for_nothing(text: str) -> None:
-    assert asked_for(text, now=NOW) == timedelta()
+    assert retry_after_delay(text, now=NOW) == timedelta()
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=40))
 def test_no_retry_after_breaks_anything(text: str) -> None:
-    assert asked_for(text, now=NOW) >= timedelta()
+    assert retry_after_delay(text, now=NOW) >= timedelta()
 
 
 def test_five_days_of_nothing_but_failures_are_the_end() -> None:
     failing = None
     for hours in range(0, 5 * 24 + 1, 20):
-        assert failing is None or not is_given_up(failing)
-        failing = failed_again(failing, now=NOW + timedelta(hours=hours))
+        assert failing is None or not should_disable(failing)
+        failing = after_failure(failing, now=NOW + timedelta(hours=hours))
 
-    assert failing == Failing(since=NOW, last=NOW + FAILING_FOR)
-    assert is_given_up(failing)
+    assert failing == FailurePeriod(since=NOW, last=NOW + DISABLE_AFTER)
+    assert should_disable(failing)
 
 
 def test_what_failed_before_a_long_silence_is_forgotten() -> None:
     later = NOW + timedelta(days=30)
 
-    assert failed_again(Failing(NOW, NOW), now=later) == Failing(later, later)
+    assert after_failure(FailurePeriod(NOW, NOW), now=later) == FailurePeriod(later, later)

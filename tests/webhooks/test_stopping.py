@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError
 
 from apps.webhooks.deliverer import Deliverer
-from apps.webhooks.lanes import LIMIT
+from apps.webhooks.lanes import HEALTHY_LIMIT
 from apps.webhooks.models import Delivery
 from apps.webhooks.services import delivery_claims
 from tests.cast import Member
@@ -73,14 +73,14 @@ def begun_once(work: Callable[..., Any], begun: threading.Event, go_on: threadin
 def test_what_nobody_began_is_given_back(shop: Receiver, temper: tempers.Holding) -> None:
     deliverer = Deliverer(seconds=PATIENCE)
     deliverer.start()
-    until(lambda: temper.held == LIMIT and claimed() > LIMIT)
+    until(lambda: temper.held == HEALTHY_LIMIT and claimed() > HEALTHY_LIMIT)
 
     with stopping(deliverer):
-        until(lambda: claimed() == LIMIT)
+        until(lambda: claimed() == HEALTHY_LIMIT)
         temper.let_go()
 
     assert claimed() == 0
-    assert Delivery.objects.filter(status="delivered").count() == 1 + LIMIT
+    assert Delivery.objects.filter(status="delivered").count() == 1 + HEALTHY_LIMIT
     another = Deliverer(seconds=PATIENCE)
     another.start()
     until(lambda: not Delivery.objects.filter(status="pending").exists())
@@ -98,7 +98,7 @@ def test_a_claim_that_is_on_its_way_is_given_back(temper: tempers.Holding, monke
 
     with stopping(deliverer) as thread:
         temper.let_go()
-        until(lambda: not deliverer._lanes.held and not deliverer._outcomes)
+        until(lambda: not deliverer._lanes.claimed_count and not deliverer._outcomes)
         thread.join(0.2)
         assert thread.is_alive(), "it ended with a claim on its way"
         go_on.set()
@@ -107,18 +107,18 @@ def test_a_claim_that_is_on_its_way_is_given_back(temper: tempers.Holding, monke
 
 
 def test_what_could_not_be_given_back_is_tried_again(temper: tempers.Holding, monkeypatch: pytest.MonkeyPatch) -> None:
-    give_back, tried = delivery_claims.give_back, threading.Event()
+    release, tried = delivery_claims.release, threading.Event()
 
-    def fail_once(deliveries: list[delivery_claims.Claimed]) -> None:
+    def fail_once(deliveries: list[delivery_claims.ClaimedDelivery]) -> None:
         if not tried.is_set():
             tried.set()
             raise OperationalError("the database restarts")
-        give_back(deliveries)
+        release(deliveries)
 
-    monkeypatch.setattr(delivery_claims, "give_back", fail_once)
+    monkeypatch.setattr(delivery_claims, "release", fail_once)
     deliverer = Deliverer(seconds=PATIENCE)
     deliverer.start()
-    until(lambda: temper.held and claimed() > LIMIT)
+    until(lambda: temper.held and claimed() > HEALTHY_LIMIT)
 
     with stopping(deliverer):
         assert tried.wait(PATIENCE)

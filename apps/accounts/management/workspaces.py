@@ -1,4 +1,4 @@
-"""How commands name a workspace."""
+"""The workspace argument of commands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from apps.accounts import selectors
 from apps.accounts.models import Workspace
 
 
-def named(text: str) -> Workspace:
-    """Raises CommandError when `text` is no workspace's UUID, slug or unambiguous name."""
+def get_workspace(text: str) -> Workspace:
+    """Raises CommandError unless `text` is the UUID, the slug or the unique name of a workspace."""
     workspace = selectors.find_workspace(text)
     if workspace is None:
-        raise CommandError(f"There is no workspace {text!r} (or several of that name: use its UUID).")
+        raise CommandError(f"There is no workspace {text!r}, or there are several with this name: use its UUID.")
     return workspace

@@ -1,7 +1,7 @@
-"""Writes to money. Each has a reference that is unique in its workspace: a repeat returns the first outcome.
+"""Writes to the ledger. Each has a reference that is unique in its workspace: a repeat returns the first result.
 
-All of them lock the workspace's account first, and may run inside the caller's transaction, so that the money moves
-with what it pays for.
+All of them lock the workspace's account first. They may run inside the caller's transaction, so that credits move
+together with the work they pay for.
 """
 
 from apps.billing.services.credits import adjust, grant, open_account, refund, renew, top_up

@@ -1,4 +1,4 @@
-"""How a purchase of credits begins: recorded, then told to Stripe, then where to pay is recorded."""
+"""Starts a purchase of credits: write the checkout, open a Stripe session, store the session's URL."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ log = logging.getLogger(__name__)
 
 Status = Checkout.Status
 
-# What Stripe calls amounts that it doesn't take.
+# Stripe's error codes for an amount that it does not accept.
 _AMOUNTS = frozenset({"amount_too_small", "amount_too_large"})
 
 
 def begin(*, workspace_id: uuid.UUID, offer: Offer, success_url: str, cancel_url: str, stripe: StripeApi) -> Checkout:
-    """A checkout that waits for its payment. Raises UpstreamUnavailable, or ValidationFailed for an amount that Stripe
-    doesn't take. Either way nothing is charged, and the row says what happened.
+    """Returns a checkout that waits for its payment. Raises UpstreamUnavailable, or ValidationFailed for an amount that
+    Stripe does not accept. After an error nothing is charged, and the row's `problem` says why.
     """
     checkout = _record(workspace_id, offer, success_url, cancel_url)
     try:
         return open_session(checkout, stripe=stripe)
     except ApiError as error:
-        # Nobody was told where to pay, so nobody can.
+        # The caller has no URL to pay at, so the checkout can't be paid.
         move(checkout, to=Status.FAILED, problem=error.message)
         raise
 
@@ -53,20 +53,11 @@ def _record(workspace_id: uuid.UUID, offer: Offer, success_url: str, cancel_url:
 
 
 def open_session(checkout: Checkout, *, stripe: StripeApi) -> Checkout:
-    """Asks Stripe for the session, with the key minted with the row: asked again, Stripe answers the same.
+    """Opens the session at Stripe. The row's idempotency key makes a repeat return the same session.
 
     Raises UpstreamUnavailable, ValidationFailed.
     """
-    try:
-        session = stripe.create_session(_order(checkout))
-    except Rejected as rejected:
-        raise _named(rejected) from rejected
-    _keep(checkout, session)
-    return checkout
-
-
-def _order(checkout: Checkout) -> Order:
-    return Order(
+    order = Order(
         checkout_id=checkout.id,
         workspace_id=checkout.workspace_id,
         idempotency_key=str(checkout.idempotency_key),
@@ -76,26 +67,28 @@ def _order(checkout: Checkout) -> Order:
         success_url=checkout.success_url,
         cancel_url=checkout.cancel_url,
     )
+    try:
+        session = stripe.create_session(order)
+    except Rejected as rejected:
+        if rejected.code in _AMOUNTS:
+            raise ValidationFailed({"credits": [str(rejected)]}) from rejected
+        log.error("Stripe refuses checkouts", extra={"code": rejected.code, "said": str(rejected)[:300]})
+        raise UpstreamUnavailable("Stripe refused to open a checkout. Nothing was charged.") from rejected
+    _store_session(checkout, session)
+    return checkout
 
 
-def _named(rejected: Rejected) -> ApiError:
-    if rejected.code in _AMOUNTS:
-        return ValidationFailed({"credits": [str(rejected)]})
-    log.error("Stripe refuses checkouts", extra={"code": rejected.code, "said": str(rejected)[:300]})
-    return UpstreamUnavailable("Stripe refused to open a checkout. Nothing was charged.")
-
-
-def _keep(checkout: Checkout, session: SessionFact) -> None:
+def _store_session(checkout: Checkout, session: SessionFact) -> None:
     opened = {"session_id": session.session_id, "url": session.url}
     if move(checkout, to=Status.PENDING, **opened):
         return
-    # An event about the session was faster than the answer that it exists.
+    # An event about the session came before the response that created it.
     Checkout.objects.filter(id=checkout.id).update(**opened)
     checkout.refresh_from_db()
 
 
 def move(checkout: Checkout, *, to: Checkout.Status, **changes: object) -> bool:
-    """Compare-and-set, the only place that changes a checkout's status. On success `checkout` shows the new row."""
+    """Compare-and-set: the only function that changes a checkout's status. On success `checkout` has the new values."""
     if Checkout.objects.filter(id=checkout.id, status=checkout.status).update(status=to, **changes) != 1:
         return False
     for name, value in {"status": to, **changes}.items():

@@ -1,4 +1,4 @@
-"""Credits that come and go at once, without a hold."""
+"""Credits that are added or taken at once, without a hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kind = LedgerEntry.Kind
 
 
 def open_account(*, workspace: Workspace) -> CreditAccount:
-    """A new workspace's account, with its signup credits."""
+    """Creates a new workspace's account with its signup credits."""
     account = CreditAccount.objects.get_or_create(workspace=workspace)[0]
     if settings.SIGNUP_CREDITS:
         grant(
@@ -39,18 +39,18 @@ def top_up(*, workspace_id: uuid.UUID, amount: int, reference: str, description:
 
 
 def refund(*, workspace_id: uuid.UUID, amount: int, reference: str, description: str) -> LedgerEntry:
-    """Takes credits back whose price was paid back. Raises ValueError unless `amount` is positive, and
-    InsufficientCredit when fewer are available.
+    """Takes back credits that were refunded. Raises ValueError unless `amount` is positive, and InsufficientCredit
+    when fewer are available.
     """
     return _move(Kind.REFUND, workspace_id, -_positive(amount), reference, Source(description))
 
 
 def adjust(*, workspace_id: uuid.UUID, amount: int, reference: str, description: str) -> LedgerEntry:
-    """An operator's correction, up or down. Raises ValueError for nothing, and InsufficientCredit when it would take
-    more than is available: what is held for work that runs stays held.
+    """An operator's correction, up or down. Raises ValueError for 0, and InsufficientCredit when it would take more
+    than is available: held credits stay held.
     """
     if amount == 0:
-        raise ValueError("an adjustment of nothing is none")
+        raise ValueError("an adjustment must not be 0")
     return _move(Kind.ADJUSTMENT, workspace_id, amount, reference, Source(description))
 
 
@@ -61,7 +61,7 @@ def renew(*, workspace_id: uuid.UUID, amount: int, reference: str, source: Sourc
 
 def _positive(amount: int) -> int:
     if amount <= 0:
-        raise ValueError("only a positive number of credits can be added or taken")
+        raise ValueError("the number of credits must be positive")
     return amount
 
 

@@ -1,23 +1,29 @@
-"""Credits set aside for work that runs: held at its start, captured and released at its end."""
+"""Credits reserved for running work: held at its start, captured and released at its end."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connection
 from django.utils import timezone
 
 from apps.billing.models import CreditAccount, Hold, LedgerEntry
-from apps.billing.services.ledger import Beside, Change, Source, account_of, append, in_transaction, locked
+from apps.billing.services.ledger import (
+    Change,
+    CompanionWrite,
+    Source,
+    account_from_row,
+    append,
+    in_transaction,
+    lock_and_read,
+)
 from apps.core.errors import InsufficientCredit
 from apps.core.prepared import Prepared
 
 Kind = LedgerEntry.Kind
 
-# A hold whose work has no deadline that billing was told of.
+# The expiry of a hold whose caller gives none.
 USUAL_LIFE = timedelta(hours=24)
 
 _COLUMNS = (
@@ -38,8 +44,8 @@ _INSERT = f"""
     INSERT INTO billing_hold ({", ".join(_COLUMNS)})
     VALUES (%s, %s, %s, %s, NULL, 'open', %s, %s, %s, %s, NULL) RETURNING id
 """  # noqa: S608  constants only
-# `captured IS NULL` is to be open. Said with `status`, planners take the index of open holds by expiry: it has a dead
-# entry for every hold that was settled since the last vacuum.
+# `captured IS NULL` means open. With `status` in the condition the planner would choose the index of open holds by
+# expiry, which has a dead entry for every hold settled since the last vacuum.
 _SETTLE = """
     UPDATE billing_hold SET status = 'settled', captured = %s, settled_at = %s WHERE id = %s AND captured IS NULL
     RETURNING id
@@ -54,21 +60,21 @@ def hold(
     source: Source,
     expires_at: datetime | None = None,
 ) -> Hold:
-    """Sets `amount` credits aside. Raises InsufficientCredit when fewer are available.
+    """Reserves `amount` credits. Raises InsufficientCredit when fewer are available.
 
-    `expires_at`: when its work is over for certain, with grace. `expired_holds` looks into a hold still open then.
+    `expires_at`: after the latest end of the work. `expired_holds` checks a hold that is still open then.
     """
     with in_transaction():
         account, first = lock_with_hold(workspace_id=workspace_id, reference=reference)
         if first is not None:
             return first
         if amount < 0:
-            raise ValueError("a hold can't be negative")
+            raise ValueError("the amount of a hold must not be negative")
         available = account.head().available
         if available < amount:
             raise InsufficientCredit(f"insufficient credit: {amount} needed, {available} available")
         now = timezone.now()
-        made = _stored(
+        made = _as_saved(
             Hold(
                 workspace_id=workspace_id,
                 reference=reference,
@@ -81,14 +87,14 @@ def hold(
         )
         values = [made.id, workspace_id, reference, amount, made.agent_id, made.job_id, now, made.expires_at]
         change = Change(Kind.HOLD, 0, amount, f"{reference}:hold", source)
-        append(account, change, now=now, beside=Beside(_INSERT, values))
+        append(account, change, now=now, companion=CompanionWrite(_INSERT, values))
         return made
 
 
 def settle(*, workspace_id: uuid.UUID, reference: str, used: int, description: str = "") -> Hold:
-    """Ends a hold: captures `used` and releases the rest. Only the first call for a hold does anything.
+    """Ends a hold: captures `used` and releases the rest. Later calls for the same hold change nothing.
 
-    Raises ValueError when `used` isn't within the hold, Hold.DoesNotExist when there is none.
+    Raises ValueError unless 0 <= `used` <= the held amount, and Hold.DoesNotExist when there is no such hold.
     """
     with in_transaction():
         account, held = lock_with_hold(workspace_id=workspace_id, reference=reference)
@@ -98,7 +104,7 @@ def settle(*, workspace_id: uuid.UUID, reference: str, used: int, description: s
 
 
 def settle_locked(account: CreditAccount, held: Hold, *, used: int, description: str) -> Hold:
-    """The same for a hold that was read under its account's lock."""
+    """`settle` for a hold that was read under its account's lock."""
     if held.status == Hold.Status.SETTLED:
         return held
     if not 0 <= used <= held.amount:
@@ -110,29 +116,26 @@ def settle_locked(account: CreditAccount, held: Hold, *, used: int, description:
         changes.append(Change(Kind.CAPTURE, -used, -used, f"{held.reference}:capture", source))
     if held.amount > used:
         changes.append(Change(Kind.RELEASE, 0, used - held.amount, f"{held.reference}:release", source))
-    beside = Beside(_SETTLE, [used, now, held.id])
+    companion = CompanionWrite(_SETTLE, [used, now, held.id])
     if changes:
-        append(account, *changes, now=now, beside=beside)
-    else:  # a hold of nothing
+        append(account, *changes, now=now, companion=companion)
+    else:  # a hold of 0 credits
         with connection.cursor() as cursor:
-            cursor.execute(beside.sql, beside.values)
+            cursor.execute(companion.sql, companion.values)
     held.status, held.captured, held.settled_at = Hold.Status.SETTLED, used, now
     return held
 
 
 def lock_with_hold(*, workspace_id: uuid.UUID, reference: str) -> tuple[CreditAccount, Hold | None]:
-    """The workspace's account, locked, and the hold of that reference as it is under the lock."""
-    row = locked(workspace_id, _READ, [reference, workspace_id])
+    """Locks the workspace's account. Returns it with the hold of that reference, read under the lock."""
+    row = lock_and_read(workspace_id, _READ, [reference, workspace_id])
     assert row is not None
-    return account_of(row), _hold_of(row[5:])
+    values = row[5:]
+    held = None if values[0] is None else _as_saved(Hold(**dict(zip(_COLUMNS, values, strict=True))))
+    return account_from_row(row), held
 
 
-def _hold_of(row: Sequence[Any]) -> Hold | None:
-    if row[0] is None:
-        return None
-    return _stored(Hold(**dict(zip(_COLUMNS, row, strict=True))))
-
-
-def _stored(row: Hold) -> Hold:
+def _as_saved(row: Hold) -> Hold:
+    """Marks a model that raw SQL read or wrote as present in the database."""
     row._state.adding, row._state.db = False, connection.alias
     return row

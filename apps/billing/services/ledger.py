@@ -1,4 +1,4 @@
-"""The only writer of the ledger and of the balances at its head."""
+"""The only writer of ledger entries and account balances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from apps.billing import chain
 from apps.billing.models import CreditAccount, LedgerEntry
 from apps.core.prepared import Prepared, execute_both
 
-# Everything that costs passes here twice. Written out, a statement costs a quarter of what the ORM takes to make it.
+# Everything that costs credits runs these twice. SQL text costs a quarter of the time that the ORM needs to build it.
 _LOCK = Prepared("lock_account", "SELECT FROM billing_creditaccount WHERE workspace_id = %s FOR UPDATE")
 _ACCOUNT = Prepared(
     "read_account",
@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 _APPEND = """
-    WITH {beside}entry AS (INSERT INTO billing_ledgerentry ({columns}) VALUES {rows})
+    WITH {companion}entry AS (INSERT INTO billing_ledgerentry ({columns}) VALUES {rows})
     UPDATE billing_creditaccount SET balance = %s, held = %s, seq = %s, head_hash = %s
     WHERE workspace_id = %s{condition}
 """
@@ -36,7 +36,7 @@ _APPEND = """
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What money moved for."""
+    """What the credits moved for."""
 
     description: str = ""
     agent_id: str = ""
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line to be: `amount` changes the balance, `held_change` what is held."""
+    """A requested entry: `amount` changes the balance, `held_change` the held credits."""
 
     kind: LedgerEntry.Kind
     amount: int
@@ -55,21 +55,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A statement that writes one row, and returns it, in the same breath. Without that row nothing is written."""
+class CompanionWrite:
+    """SQL that writes and returns one row, run in the same statement as the entries. No row: no write."""
 
     sql: str
     values: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
-    """An entry as it was written. Few of those who write look at it, so it becomes a model only when asked."""
+class AppendedEntry:
+    """A written entry. Few callers read it, so `entry` builds the model only on demand."""
 
     id: uuid.UUID
     line: chain.Line
-    before: chain.Head
-    after: chain.Head
+    before: chain.LedgerHead
+    after: chain.LedgerHead
 
     def values(self) -> list[Any]:
         """In the order of the columns."""
@@ -86,9 +86,9 @@ class Appended:
 
 @contextmanager
 def in_transaction() -> Iterator[None]:
-    """One of its own, or the caller's: then without a savepoint, which would cost two round trips.
+    """A transaction, or the caller's without a savepoint, which would cost two round trips.
 
-    Whatever refuses here does so before it has written anything, so there is nothing that a savepoint could undo.
+    The code inside raises only before its first write, so a savepoint would have nothing to undo.
     """
     if connection.in_atomic_block:
         yield
@@ -98,31 +98,31 @@ def in_transaction() -> Iterator[None]:
 
 
 def lock_account(*, workspace_id: uuid.UUID) -> CreditAccount:
-    """The workspace's account, locked until the transaction ends: whatever costs in one workspace takes turns."""
-    row = locked(workspace_id, _ACCOUNT, [workspace_id])
+    """Locks the workspace's account until the transaction ends: only one transaction at a time spends its credits."""
+    row = lock_and_read(workspace_id, _ACCOUNT, [workspace_id])
     assert row is not None
-    return account_of(row)
+    return account_from_row(row)
 
 
-def locked(workspace_id: uuid.UUID, query: Prepared, values: Sequence[Any]) -> Sequence[Any] | None:
-    """Locks the account, then answers `query` (its first row): one round trip, two statements.
+def lock_and_read(workspace_id: uuid.UUID, query: Prepared, values: Sequence[Any]) -> Sequence[Any] | None:
+    """Locks the account, then returns the first row of `query`: two statements in one round trip.
 
-    Two, because in PostgreSQL's READ COMMITTED each statement sees what was committed before it began: one that joined
-    the locked row with others would show those as they were before it waited for the lock.
+    Two, because under READ COMMITTED each statement sees what was committed before it began: a single statement that
+    joins the locked row with others would return those others as they were before the wait for the lock.
     """
     if not connection.in_atomic_block:
-        raise RuntimeError("a lock lasts as long as a transaction")
+        raise RuntimeError("an account can be locked only inside a transaction")
     with connection.cursor() as cursor:
         execute_both(cursor, _LOCK, [workspace_id], query, values)
         row: Sequence[Any] | None = cursor.fetchone()
-        if row is None:  # a workspace older than its account
+        if row is None:  # the workspace has no account yet
             CreditAccount.objects.get_or_create(workspace_id=workspace_id)
             execute_both(cursor, _LOCK, [workspace_id], query, values)
             row = cursor.fetchone()
     return row
 
 
-def account_of(row: Sequence[Any]) -> CreditAccount:
+def account_from_row(row: Sequence[Any]) -> CreditAccount:
     """`row` begins with workspace, balance, held, seq and hash."""
     workspace_id, balance, held, seq, head_hash = row[:5]
     account = CreditAccount(workspace_id=workspace_id, balance=balance, held=held, seq=seq, head_hash=head_hash)
@@ -130,53 +130,47 @@ def account_of(row: Sequence[Any]) -> CreditAccount:
     return account
 
 
-def append(account: CreditAccount, *changes: Change, now: datetime, beside: Beside | None = None) -> list[Appended]:
-    """The changes as entries, and the account as they leave it, in one statement. `account` must be locked.
+def append(
+    account: CreditAccount, *changes: Change, now: datetime, companion: CompanionWrite | None = None
+) -> list[AppendedEntry]:
+    """Writes the changes as entries and updates the account, in one statement. `account` must be locked.
 
-    Raises ValueError, and writes nothing, when one of them would break the law of the ledger.
+    Raises ValueError, and writes nothing, when a change would break a rule of the ledger (`chain.follow`).
     """
     appended = []
     head = account.head()
     for change in changes:
-        line = _line(account.workspace_id, change, now)
+        line = chain.Line(
+            workspace_id=account.workspace_id,
+            kind=change.kind.value,
+            amount=change.amount,
+            held_change=change.held_change,
+            reference=change.reference,
+            description=change.source.description,
+            agent_id=change.source.agent_id,
+            job_id=change.source.job_id,
+            created_at=now,
+        )
         before, head = head, chain.follow(head, line)
-        appended.append(Appended(uuid.uuid4(), line, before, head))
-    _write(account.workspace_id, appended, head, beside)
+        appended.append(AppendedEntry(uuid.uuid4(), line, before, head))
+    statement = _append_statement(len(appended), companion.sql if companion else None)
+    values = [*(companion.values if companion else ()), *(value for one in appended for value in one.values())]
+    with connection.cursor() as cursor:
+        statement.execute(cursor, [*values, head.balance, head.held, head.seq, head.hash, account.workspace_id])
+        if cursor.rowcount != 1:
+            raise RuntimeError(f"workspace {account.workspace_id}: its account, or the companion's row, has changed")
     account.seq, account.balance, account.held, account.head_hash = head.seq, head.balance, head.held, head.hash
     return appended
 
 
-def _line(workspace_id: uuid.UUID, change: Change, now: datetime) -> chain.Line:
-    return chain.Line(
-        workspace_id=workspace_id,
-        kind=change.kind.value,
-        amount=change.amount,
-        held_change=change.held_change,
-        reference=change.reference,
-        description=change.source.description,
-        agent_id=change.source.agent_id,
-        job_id=change.source.job_id,
-        created_at=now,
-    )
-
-
-def _write(workspace_id: uuid.UUID, appended: Sequence[Appended], head: chain.Head, beside: Beside | None) -> None:
-    statement = _appending(len(appended), beside.sql if beside else None)
-    values = [*(beside.values if beside else ()), *(value for one in appended for value in one.values())]
-    with connection.cursor() as cursor:
-        statement.execute(cursor, [*values, head.balance, head.held, head.seq, head.hash, workspace_id])
-        if cursor.rowcount != 1:
-            raise RuntimeError(f"workspace {workspace_id}: its account, or what moves with it, was not as locked")
-
-
 @cache
-def _appending(entries: int, beside: str | None) -> Prepared:
+def _append_statement(entries: int, companion: str | None) -> Prepared:
     return Prepared(
         "append_to_ledger",
         _APPEND.format(
-            beside=f"beside AS ({beside}), " if beside else "",
+            companion=f"companion AS ({companion}), " if companion else "",
             columns=", ".join(_COLUMNS),
             rows=", ".join([_ROW] * entries),
-            condition=" AND EXISTS (SELECT FROM beside)" if beside else "",
+            condition=" AND EXISTS (SELECT FROM companion)" if companion else "",
         ),
     )

@@ -1,4 +1,4 @@
-"""Requests to addresses that callers name: webhooks' receivers, LLM endpoints. The other end is hostile.
+"""Requests to addresses that callers choose: webhook receivers, LLM endpoints. The other end is hostile.
 
-`urls` judges a URL by its form, `network` opens connections under the address policy, `client` makes requests.
+`urls` checks the form of a URL, `network` connects under the address policy, `client` sends requests.
 """

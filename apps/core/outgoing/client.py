@@ -1,4 +1,4 @@
-"""One POST to a stranger, bounded in time and size. No redirects, proxies, cookies, or anything of the environment."""
+"""POST requests to untrusted receivers, bounded in time and size. No redirects, proxies, cookies or environment."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from dataclasses import dataclass
 import httpcore
 
 from addresses.policy import AllowRule
-from apps.core.outgoing.network import GuardedBackend, Resolver, Resolving
+from apps.core.outgoing.network import GuardedBackend, Resolver, ThreadedResolver
 from apps.core.outgoing.urls import Destination
 
 MAX_BODY = 16 * 1024
 MAX_HEADERS = 32 * 1024
-# The status is the answer. The rest is read, for so long, only so that the connection can be used again.
+# Only the status is used. The body is read for at most this time, so that the connection can be used again.
 BODY_SECONDS = 1.0
-# Shorter than any common server's own, so that no request goes into a connection that is being closed.
+# Shorter than the timeout of common servers, so that no request is sent on a connection that they close.
 KEEP_ALIVE_SECONDS = 1.5
 
 
-class NoAnswer(Exception):
-    """There was no HTTP answer; the message says why, in words for whoever runs the other end."""
+class RequestFailed(Exception):
+    """There was no HTTP response; the message tells the receiver's operator why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OutgoingResponse:
     status: int
     retry_after: str = ""
 
 
 class OutgoingClient:
-    """What all channels share: the policy, the resolver's threads, trusted certificates. For one event loop."""
+    """The shared parts of all channels: policy, resolver threads, trusted certificates. For one event loop."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class OutgoingClient:
         resolve: Resolver | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
-        self._resolving = Resolving()
+        self._resolving = ThreadedResolver()
         self._certificates = certificates or httpcore.default_ssl_context()
         self._backend = GuardedBackend(
-            allow=allow, resolve=resolve or self._resolving, max_answer=MAX_HEADERS + MAX_BODY
+            allow=allow, resolve=resolve or self._resolving, max_response=MAX_HEADERS + MAX_BODY
         )
 
     def channel(self) -> Channel:
-        """For one receiver: its connections are nobody else's."""
+        """A channel for one receiver, with its own connections."""
         return Channel(self._backend, self._certificates)
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class OutgoingClient:
 
 
 class Channel:
-    """Connections to one receiver: as many as there are requests at once, kept for the next ones."""
+    """Connections to one receiver: one for each concurrent request, kept open for later requests."""
 
     def __init__(self, backend: GuardedBackend, certificates: ssl.SSLContext) -> None:
         self._backend = backend
@@ -66,10 +66,18 @@ class Channel:
 
     async def post(
         self, destination: Destination, *, headers: Mapping[str, str], body: bytes, seconds: float
-    ) -> Answer:
-        """The answer's status line decides. Raises NoAnswer."""
-        request = _request(destination, headers, body)
-        connection = await self._connection(request.url.origin)
+    ) -> OutgoingResponse:
+        """Returns after the response's status and headers. Raises RequestFailed."""
+        fields = {"Host": destination.host_header, **headers, "Content-Length": str(len(body))}
+        url = httpcore.URL(
+            scheme=destination.scheme.encode(),
+            host=destination.host.encode(),
+            port=destination.port,
+            target=destination.target.encode(),
+        )
+        encoded = [(name.encode(), value.encode()) for name, value in fields.items()]
+        request = httpcore.Request(b"POST", url, headers=encoded, content=body)
+        connection = await self._connection(url.origin)
         try:
             return await _exchange(connection, request, seconds)
         finally:
@@ -84,7 +92,7 @@ class Channel:
             await connection.aclose()
 
     async def _connection(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        """The one used last that still works; the others grow old and are closed here one day."""
+        """The most recently used connection that still works, or a new one. Closes expired ones on the way."""
         while self._idle:
             connection = self._idle.pop()
             if connection.can_handle_request(origin) and not connection.has_expired():
@@ -98,37 +106,26 @@ class Channel:
         )
 
 
-async def _exchange(connection: httpcore.AsyncHTTPConnection, request: httpcore.Request, seconds: float) -> Answer:
+async def _exchange(
+    connection: httpcore.AsyncHTTPConnection, request: httpcore.Request, seconds: float
+) -> OutgoingResponse:
     try:
         async with asyncio.timeout(seconds):
             response = await connection.handle_async_request(request)
     except (TimeoutError, httpcore.TimeoutException) as error:
-        raise NoAnswer(f"no answer within {seconds:g} s") from error
+        raise RequestFailed(f"no answer within {seconds:g} s") from error
     except httpcore.RemoteProtocolError as error:
-        raise NoAnswer(f"not a valid HTTP answer: {_text(error)}") from error
+        raise RequestFailed(f"not a valid HTTP answer: {_text(error)}") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise NoAnswer(_text(error)) from error
-    await _finish(response)
+        raise RequestFailed(_text(error)) from error
+    await _drain(response)
     retry_after = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
-    return Answer(response.status, retry_after[:100].decode("ascii", "replace"))
+    return OutgoingResponse(response.status, retry_after[:100].decode("ascii", "replace"))
 
 
-def _request(destination: Destination, headers: Mapping[str, str], body: bytes) -> httpcore.Request:
-    fields = {"Host": destination.host_header, **headers, "Content-Length": str(len(body))}
-    url = httpcore.URL(
-        scheme=destination.scheme.encode(),
-        host=destination.host.encode(),
-        port=destination.port,
-        target=destination.target.encode(),
-    )
-    return httpcore.Request(
-        b"POST", url, headers=[(name.encode(), value.encode()) for name, value in fields.items()], content=body
-    )
-
-
-async def _finish(response: httpcore.Response) -> None:
-    """Reads what little is left, or hangs up. The status has been heard: a body that is too long, too slow or broken
-    changes nothing.
+async def _drain(response: httpcore.Response) -> None:
+    """Reads the rest of the body, or closes the connection. The status is known already, so it does not matter when
+    the body is too long, too slow or broken.
     """
     read = 0
     try:

@@ -1,7 +1,7 @@
-"""Connections under the address policy: resolve once, check, dial that very address.
+"""Connections under the address policy: resolve the name once, check the address, connect to exactly that address.
 
-A backend for httpcore, and so for everything that is built on it (httpx, and with it most LLM clients). TLS and the
-Host header still use the name, so a certificate is checked against what the caller wrote.
+A backend for httpcore, and so for the libraries on top of it (httpx and most LLM clients). TLS and the Host header
+still use the name, so a certificate is checked against the caller's URL.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import httpcore
 from httpcore import SOCKET_OPTION
 
 from addresses.policy import Address, AllowRule, is_permitted, parse_address, unmapped
-from apps.core.outgoing.streams import Stream, connect
+from apps.core.outgoing.streams import connect
 
 MAX_ADDRESSES = 4
-# Names are looked up by threads. A resolver that hangs costs its name a thread, and other names nothing.
+# Threads resolve names. A name server that hangs blocks one thread for its name and does not delay other names.
 RESOLVER_THREADS = 32
 
 Resolver = Callable[[str], Awaitable[list[Address]]]
 
 
-class Refused(httpcore.ConnectError):
-    """The address policy forbids the connection. Which address it was is not said: that would map our network."""
+class AddressRefused(httpcore.ConnectError):
+    """The address policy forbids the connection. The message hides the address, which would reveal the network."""
 
     def __init__(self) -> None:
         super().__init__("the host leads to an address that may not be reached from here")
@@ -36,32 +36,32 @@ class NotResolved(httpcore.ConnectError):
         super().__init__("the host's name can't be resolved")
 
 
-class Resolving:
-    """The system's resolver on threads of its own. Who asks for a name that is being asked for waits along."""
+class ThreadedResolver:
+    """The system's resolver on its own threads. Concurrent lookups of one name share a thread."""
 
     def __init__(self, threads: int = RESOLVER_THREADS) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolver")
-        self._asked: dict[str, asyncio.Future[list[Address]]] = {}
+        self._lookups: dict[str, asyncio.Future[list[Address]]] = {}
 
     async def __call__(self, host: str) -> list[Address]:
         """Every address of `host`, in the system's order. Raises NotResolved."""
-        asked = self._asked.get(host)
-        if asked is None:
-            asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host)
-            self._asked[host] = asked
-            asked.add_done_callback(lambda done: self._forget(host, done))
-        return await asyncio.shield(asked)  # whoever gives up leaves the others theirs
+        lookup = self._lookups.get(host)
+        if lookup is None:
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _getaddrinfo, host)
+            self._lookups[host] = lookup
+            lookup.add_done_callback(lambda done: self._forget(host, done))
+        return await asyncio.shield(lookup)  # a cancelled caller does not cancel the lookup of the others
 
     def _forget(self, host: str, done: asyncio.Future[list[Address]]) -> None:
-        del self._asked[host]
+        del self._lookups[host]
         if not done.cancelled():
-            done.exception()  # nobody may be waiting any more: that is no reason for a warning
+            done.exception()  # marks it as retrieved: without a caller asyncio would log a warning
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _look_up(host: str) -> list[Address]:
+def _getaddrinfo(host: str) -> list[Address]:
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -71,12 +71,12 @@ def _look_up(host: str) -> list[Address]:
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Dials what the policy permits. `max_answer` bounds the bytes read after each write; None: no bound."""
+    """Connects to permitted addresses. `max_response` limits the bytes read after each write; None: no limit."""
 
-    def __init__(self, *, allow: tuple[AllowRule, ...], resolve: Resolver, max_answer: int | None = None) -> None:
+    def __init__(self, *, allow: tuple[AllowRule, ...], resolve: Resolver, max_response: int | None = None) -> None:
         self._allow = allow
         self._resolve = resolve
-        self._max_answer = max_answer
+        self._max_response = max_response
 
     async def connect_tcp(
         self,
@@ -86,36 +86,31 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises Refused, NotResolved, and httpcore's own errors. Nobody chooses our own address or socket options."""
+        """Raises AddressRefused, NotResolved and httpcore's errors. Ignores `local_address` and `socket_options`."""
+        literal = parse_address(host)
+        found = [literal] if literal is not None else await self._resolve(host)
+        permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
+        if found and not permitted:
+            raise AddressRefused
         failure: httpcore.ConnectError | httpcore.ConnectTimeout = NotResolved()
-        for address in (await self._permitted(host, port))[:MAX_ADDRESSES]:
+        for address in permitted[:MAX_ADDRESSES]:
             try:
-                stream = await connect(str(address), port, timeout=timeout, most=self._max_answer)
+                stream = await connect(str(address), port, timeout=timeout, max_read=self._max_response)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
                 continue
-            if self._is_this_machine(stream, address, port):
+            # A public address of this machine leads to services that no firewall protects.
+            is_this_machine = stream.local_host == stream.remote_host
+            if is_this_machine and not any(rule.permits(address, port) for rule in self._allow):
                 await stream.aclose()
-                raise Refused
+                raise AddressRefused
             return stream
         raise failure
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[SOCKET_OPTION] | None = None
     ) -> httpcore.AsyncNetworkStream:
-        raise Refused
+        raise AddressRefused
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-    async def _permitted(self, host: str, port: int) -> list[Address]:
-        literal = parse_address(host)
-        found = [literal] if literal is not None else await self._resolve(host)
-        permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
-        if found and not permitted:
-            raise Refused
-        return permitted
-
-    def _is_this_machine(self, stream: Stream, address: Address, port: int) -> bool:
-        """A public address of this very machine leads to services that no firewall stands in front of."""
-        return stream.ours == stream.theirs and not any(rule.permits(address, port) for rule in self._allow)

@@ -1,6 +1,6 @@
-"""What URL a caller may have requests sent to, by its form alone. Pure: no name is resolved.
+"""Checks the form of URLs to which callers may have requests sent. Pure: no name is resolved.
 
-A name that leads somewhere inside is refused when it is dialled (`network`), for until then it may change its mind.
+`network` refuses a name that resolves to an internal address when it connects: an earlier check would be outdated.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ MAX_LENGTH = 2048
 _PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", re.ASCII)
-# https://url.spec.whatwg.org/#ends-in-a-number-checker: resolvers take such a host for an address in disguise.
+# https://url.spec.whatwg.org/#ends-in-a-number-checker: resolvers treat such a host as an address.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
-# Everything that a request target may hold (RFC 3986), and `%`: what is encoded already stays as it is.
+# The characters of a request target (RFC 3986), and `%`: encoded characters stay encoded.
 _SAFE = "!$%&'()*+,-./:;=?@_~"
 _LOOPBACK = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 
 
 class BadUrl(ValueError):
-    """The message says what is wrong, as the end of a sentence that begins with the URL."""
+    """The message completes a sentence that begins with the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A URL taken apart. `host` is in ASCII, without brackets; `address` is what it spells if it is no name."""
+    """The parts of a URL. `host` is ASCII without brackets; `address` is set when the host is an address."""
 
     scheme: str
     host: str
@@ -51,11 +51,11 @@ class Destination:
 
 
 def split(text: str) -> tuple[SplitResult, str]:
-    """The parts of a plain http or https URL, and its host as it is written. Raises BadUrl for everything else."""
+    """The parts of an http or https URL, and its host as written. Raises BadUrl for any other text."""
     if len(text) > MAX_LENGTH:
-        raise BadUrl(f"may have {MAX_LENGTH} characters at most")
+        raise BadUrl(f"may have at most {MAX_LENGTH} characters")
     if _FORBIDDEN.search(text):
-        raise BadUrl("may not hold spaces, control characters or backslashes")
+        raise BadUrl("may not contain spaces, control characters or backslashes")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
@@ -66,14 +66,14 @@ def split(text: str) -> tuple[SplitResult, str]:
     if not text[len(parts.scheme) :].startswith("://") or not host:
         raise BadUrl("must name a host")
     if "@" in parts.netloc:
-        raise BadUrl("may not hold a user name or password")
+        raise BadUrl("may not contain a user name or password")
     if port == 0 or parts.netloc.endswith(":"):
         raise BadUrl("has no valid port")
     return parts, host
 
 
 def host_name(text: str) -> str:
-    """A host name in lower-case ASCII, without the root's dot. Raises BadUrl."""
+    """A host name in lower-case ASCII, without a trailing dot. Raises BadUrl."""
     try:
         # UTS 46 also turns look-alikes of digits and dots into plain ones.
         name = text if text.isascii() else idna.encode(text, uts46=True).decode("ascii")
@@ -86,9 +86,9 @@ def host_name(text: str) -> str:
 
 
 def web_url(text: str) -> str:
-    """`text` itself when a browser can be sent there: an absolute http or https URL. Raises BadUrl.
+    """Returns `text` when a browser can open it: an absolute http or https URL. Raises BadUrl.
 
-    Only the form is checked, and addresses in unusual spellings pass: the runner's egress decides when it dials.
+    Only the form is checked; addresses in unusual spellings pass, because the runner's egress checks the connection.
     """
     parts, host = split(text)
     if "[" in parts.netloc:
@@ -102,28 +102,28 @@ def web_url(text: str) -> str:
 
 
 def parse(text: str) -> Destination:
-    """Raises BadUrl, also for a host that spells an address in a way that only some programs take for one."""
+    """Raises BadUrl, also for an address in a form that only some programs accept as an address."""
     parts, host = split(text)
-    name, address = _host(host, bracketed="[" in parts.netloc)
+    name, address = _parse_host(host, bracketed="[" in parts.netloc)
     target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
     return Destination(parts.scheme, name, parts.port or _PORTS[parts.scheme], target, address)
 
 
 def check(text: str, allow: Sequence[AllowRule]) -> Destination:
-    """`parse`, and no address that says by itself that it leads inside. Raises BadUrl."""
+    """`parse`, and refuses literal addresses and `localhost` unless the policy permits them. Raises BadUrl."""
     destination = parse(text)
     if destination.address is not None:
-        spelled: tuple[Address, ...] = (destination.address,)
+        addresses: tuple[Address, ...] = (destination.address,)
     elif destination.host == "localhost" or destination.host.endswith(".localhost"):
-        spelled = _LOOPBACK  # RFC 6761, 6.3: whatever a resolver says
+        addresses = _LOOPBACK  # RFC 6761, 6.3: without asking a resolver
     else:
         return destination
-    if not any(is_permitted(address, destination.port, tuple(allow)) for address in spelled):
+    if not any(is_permitted(address, destination.port, tuple(allow)) for address in addresses):
         raise BadUrl("leads to an address that may not be reached from here")
     return destination
 
 
-def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
+def _parse_host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
     try:
         if bracketed:
             six = ipaddress.IPv6Address(host)
@@ -138,5 +138,5 @@ def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
     try:
         four = ipaddress.IPv4Address(name)
     except ValueError as error:
-        raise BadUrl("spells an address in an unusual way: write it as four numbers with dots") from error
+        raise BadUrl("has an address in an unusual form: write it as four numbers with dots") from error
     return str(four), four

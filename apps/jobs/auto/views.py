@@ -11,9 +11,9 @@ from rest_framework.request import Request
 
 from apps.accounts.authentication import workspace_of
 from apps.core import errors, openapi
-from apps.core.api import AsyncEndpoint, json_response
+from apps.core.api import AsyncApiView, json_response
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
-from apps.core.validation import checked
 from apps.jobs.auto.router import route
 from apps.jobs.auto.serializers import AutoSerializer, RoutedJobSerializer, RoutedScrapeSerializer
 from apps.jobs.pages.sync_execution import read_page
@@ -23,7 +23,7 @@ from apps.jobs.tasks.views import begin
 
 
 @takes_key(binds="job")
-class AutoView(AsyncEndpoint):
+class AutoView(AsyncApiView):
     @extend_schema(
         operation_id="auto",
         summary="Let the platform choose",

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from apps.agents.services import quick_agents
 from apps.agents.services.quick_agents import QuickAgent
-from apps.core import idempotency, trace
+from apps.core import idempotency, tracing
 from apps.core.errors import ApiError, Conflict
 from apps.jobs.kinds import Kind
 from apps.jobs.models import Job
@@ -42,7 +42,7 @@ async def read_page(*, workspace_id: uuid.UUID, kind: Kind, params: dict[str, An
     cancelled over the API while it ran.
     """
     job = await _begin(workspace_id, kind, params)
-    trace.bind(job_id=job.id)
+    tracing.bind(job_id=job.id)
     claim = Claim.of(job)
     try:
         loaded = await _load(PageJob(job.id, workspace_id, kind, params, job.page_credits), claim)
@@ -80,7 +80,7 @@ async def _write(write: Callable[..., None], claim: Claim, **values: Any) -> Non
     except LeaseLost:
         # This process was stopped for so long that a worker has claimed the job. The job is charged there, once.
         log.warning("a synchronous job was taken over", extra={"job_id": claim.job_id})
-        idempotency.overtaken()
+        idempotency.mark_taken_over()
 
 
 @transaction.atomic

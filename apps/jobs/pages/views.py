@@ -13,10 +13,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from apps.accounts.authentication import workspace_of
-from apps.core import errors, openapi, trace
-from apps.core.api import AsyncEndpoint, json_response
+from apps.core import errors, openapi, tracing
+from apps.core.api import AsyncApiView, json_response
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
-from apps.core.validation import checked
 from apps.jobs.kinds import Kind
 from apps.jobs.pages import serializers as wire
 from apps.jobs.pages import services, sync_execution
@@ -29,7 +29,7 @@ _PRICE = "A page that was read costs 1 credit; one that gave nothing is free."
 _ASYNC = " With `async: true` the answer is a job, at once. " + _PRICE
 
 
-class _PageView(AsyncEndpoint):
+class _PageView(AsyncApiView):
     """Loads one page, synchronously or as a job."""
 
     kind: ClassVar[Kind]
@@ -136,7 +136,7 @@ class ScreenshotView(_PageView):
 
 
 @takes_key(binds="job")
-class BatchView(AsyncEndpoint):
+class BatchView(AsyncApiView):
     @extend_schema(
         operation_id="quick_batch",
         summary="Scrape many pages",
@@ -162,7 +162,7 @@ class BatchView(AsyncEndpoint):
 
 
 @takes_key(binds="job")
-class CrawlView(AsyncEndpoint):
+class CrawlView(AsyncApiView):
     @extend_schema(
         operation_id="quick_crawl",
         summary="Crawl a site",
@@ -190,7 +190,7 @@ class CrawlView(AsyncEndpoint):
 
 async def _accepted(workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any], pages: int = 1) -> HttpResponse:
     job = await sync_to_async(services.begin)(workspace_id=workspace_id, kind=kind, params=params, pages=pages)
-    trace.bind(job_id=job.id)
+    tracing.bind(job_id=job.id)
     return json_response(accepted_body(job), status=HTTPStatus.ACCEPTED)
 
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.billing import services as billing
-from apps.core import database, idempotency, request_ids
+from apps.core import database, idempotency, tracing
 from apps.jobs.kinds import Kind
 from apps.jobs.models import Job
 from apps.jobs.services import event_log
@@ -58,9 +58,9 @@ def create_job(
         enqueued_at=None if sync else now,
     )
     if sync:
-        database.commit_without_waiting_for_the_disk()
+        database.commit_asynchronously()
     job.hold_reference = _hold(job, hold, agent_id, now)
-    queued = {"progress_total": progress_total, "agent_id": agent_id, "request_id": request_ids.current()}
+    queued = {"progress_total": progress_total, "agent_id": agent_id, "request_id": tracing.request_id()}
     started = [NewEvent("started", {"owner": this_process()})] if sync else []
     event_log.begin(job, NewEvent("queued", queued), *started, now=now)
     idempotency.bind("job", str(job.id))

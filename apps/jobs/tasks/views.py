@@ -13,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
-from apps.core import errors, openapi, trace
-from apps.core.api import Endpoint
+from apps.core import errors, openapi, tracing
+from apps.core.api import ApiView
+from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_uuid
-from apps.core.validation import checked
 from apps.jobs.models import Job
 from apps.jobs.selectors import job
 from apps.jobs.serializers import AcceptedJobSerializer, JobSerializer, accepted_body, full_body
@@ -37,7 +37,7 @@ becomes `input_required` when the agent asks a human: see `/v1/jobs/{id}/respond
 
 
 @takes_key(binds="job")
-class TasksView(Endpoint):
+class TasksView(ApiView):
     @extend_schema(
         operation_id="create_task",
         summary="Give an agent a task",
@@ -77,11 +77,11 @@ def begin(workspace_id: uuid.UUID, request: Request) -> Job:
     params: dict[str, Any] = checked(TaskSerializer, request)
     key, metadata = params.pop("llm_api_key"), params.pop("metadata", None)
     job = services.begin(workspace_id=workspace_id, params=params, key=key, metadata=metadata)
-    trace.bind(job_id=job.id)
+    tracing.bind(job_id=job.id)
     return job
 
 
-class StepScreenshotView(Endpoint):
+class StepScreenshotView(ApiView):
     @extend_schema(
         operation_id="get_step_screenshot",
         summary="Get a step's screenshot",
@@ -100,7 +100,7 @@ class StepScreenshotView(Endpoint):
         return HttpResponse(png, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
-class JobRespondView(Endpoint):
+class JobRespondView(ApiView):
     @extend_schema(
         operation_id="respond_to_job",
         summary="Answer a job's question",

@@ -19,7 +19,7 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import InterfaceError, OperationalError
 
 from apps.agents import page_client
-from apps.core import request_ids, trace
+from apps.core import tracing
 from apps.core.database_threads import DatabaseThreads
 from apps.jobs import selectors
 from apps.jobs.kinds import LANE_OF, LANES, Lane
@@ -101,11 +101,11 @@ class Worker:
             runner.get_loop().run_forever()
 
     async def _execute(self, claim: Claim, lane: Lane) -> None:
-        trace.bind(workspace_id=claim.workspace_id, job_id=claim.job_id)  # in the context of this coroutine's task
+        tracing.bind(workspace_id=claim.workspace_id, job_id=claim.job_id)  # in the context of this coroutine's task
         async with ThreadSensitiveContext(executor=self._threads):
             try:
                 job = await sync_to_async(Job.objects.get)(id=claim.job_id)
-                request_ids.bind(job.request_id)
+                tracing.bind_request_id(job.request_id)
                 async with claim_heartbeat.held(claim) as held:
                     await self._execute_claimed(job, held, lane)
             except LeaseLost:

@@ -1,4 +1,4 @@
-"""Writes: events and their deliveries, endpoints, secrets, what deliverers do."""
+"""Writes: events and their deliveries, endpoints, secrets, claims and outcomes."""
 
 from apps.webhooks.services.outbox import record_event
 

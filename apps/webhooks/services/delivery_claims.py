@@ -1,8 +1,8 @@
-"""What deliverers do to the database: claim what is due, record what became of it.
+"""The deliverers' writes: claim due deliveries, record the outcomes of attempts.
 
-A claim is committed before anything is sent. Whoever dies with one leaves a delivery that is due again when the lease
-is over; whoever comes back later finds their claim gone, and changes no row. Both go in batches: one statement each,
-whatever the number of endpoints.
+A claim is committed before anything is sent. If a deliverer dies, its deliveries are due again when its claims expire;
+if it comes back after that, its claims are no longer in the rows and it changes none. Both writes go in batches: one
+statement each, for any number of endpoints.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from django.utils import timezone
 
 from apps.webhooks import selectors
 from apps.webhooks.models import Endpoint
-from apps.webhooks.schedule import Failing, failed_again, is_given_up
+from apps.webhooks.schedule import FailurePeriod, after_failure, should_disable
 
 log = logging.getLogger(__name__)
 
-GONE = 410  # the receiver wants no more, ever
-# Within this time of the last failure another one changes nothing: the clock runs for days.
-_RESOLUTION = timedelta(minutes=1)
-# Longer than an attempt may take, and than what was claimed waits for its turn.
-LEASE = timedelta(seconds=60)
+GONE = 410  # the receiver refuses all further deliveries
+# A failure this soon after the last one is not written: the limit is days.
+_FAILURE_RESOLUTION = timedelta(minutes=1)
+# Longer than a claimed delivery may wait and an attempt may take.
+CLAIM_TIME = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery that is ours until `until`, and all that is needed to make the attempt. `secrets` are sealed."""
+class ClaimedDelivery:
+    """A delivery that this process may send until `until`, with everything the attempt needs. `secrets` are sealed.
+
+    `made`: the attempts since the schedule last started from its beginning.
+    """
 
     id: uuid.UUID
     claim: uuid.UUID
@@ -49,10 +52,10 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an attempt. `due_at`: when the next one is to be made; None: never."""
+class AttemptOutcome:
+    """The result of an attempt. `due_at`: the time of the next attempt; None: there is none."""
 
-    delivery: Claimed
+    delivery: ClaimedDelivery
     delivered: bool
     status_code: int | None
     error: str
@@ -67,22 +70,22 @@ class Outcome:
         return "failed" if self.due_at is None else "pending"
 
 
-# A crash of the database may undo the last moments, which repeats attempts; it loses no delivery. So nothing here waits
-# for the disk. And a table that is written to all the time has statistics that are always old: its rows are looked up.
-# In front of a statement, this costs no round trip: each would wait for the GIL while the event loop is busy.
-_AT_ONCE = "SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off;"
+# Asynchronous commit: a crash of the database may undo the last second, which repeats attempts but loses no delivery.
+# No sequential scans: the statistics of a table that changes all the time are always old.
+# These settings precede the statement in the same round trip.
+_SETTINGS = "SET LOCAL synchronous_commit TO off; SET LOCAL enable_seqscan TO off;"
 
 _RECORD = """
-WITH told AS (
+WITH outcome AS (
     SELECT * FROM unnest(
         %s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::int[], %s::text[], %s::int[], %s::timestamptz[]
-    ) AS told (id, claim, status, due_at, status_code, error, duration_ms, ended_at)
+    ) AS outcome (id, claim, status, due_at, status_code, error, duration_ms, ended_at)
 ), moved AS (
     UPDATE webhooks_delivery AS delivery
-    SET status = told.status, due_at = told.due_at, attempts = delivery.attempts + 1, claim = NULL
-    FROM told WHERE delivery.id = told.id AND delivery.claim = told.claim
+    SET status = outcome.status, due_at = outcome.due_at, attempts = delivery.attempts + 1, claim = NULL
+    FROM outcome WHERE delivery.id = outcome.id AND delivery.claim = outcome.claim
     RETURNING delivery.id, delivery.endpoint_id, delivery.status, delivery.attempts,
-        told.status_code, told.error, told.duration_ms, told.ended_at
+        outcome.status_code, outcome.error, outcome.duration_ms, outcome.ended_at
 ), recovered AS (
     UPDATE webhooks_endpoint SET failing_since = NULL, last_failure_at = NULL
     WHERE failing_since IS NOT NULL AND id IN (SELECT endpoint_id FROM moved WHERE status = 'delivered')
@@ -94,14 +97,14 @@ RETURNING delivery_id
 
 _CLAIM = """
 WITH wanted AS (
-    SELECT * FROM unnest(%(endpoints)s::uuid[], %(rooms)s::int[]) AS wanted (endpoint_id, room)
+    SELECT * FROM unnest(%(endpoints)s::uuid[], %(limits)s::int[]) AS wanted (endpoint_id, most)
 ), taken AS (
     SELECT due.id FROM wanted
     JOIN webhooks_endpoint AS endpoint ON endpoint.id = wanted.endpoint_id AND endpoint.status = 'active'
     CROSS JOIN LATERAL (
         SELECT id FROM webhooks_delivery
         WHERE endpoint_id = wanted.endpoint_id AND status = 'pending' AND due_at <= %(now)s
-        ORDER BY due_at LIMIT wanted.room FOR UPDATE SKIP LOCKED
+        ORDER BY due_at LIMIT wanted.most FOR UPDATE SKIP LOCKED
     ) AS due
 ), moved AS (
     UPDATE webhooks_delivery AS delivery SET claim = %(claim)s, due_at = %(until)s
@@ -120,36 +123,47 @@ ORDER BY event.created_at
 """
 
 
-def record(outcomes: Sequence[Outcome]) -> None:
-    """Those whose claim is no longer the row's change nothing. Recording the same ones twice is recording them once."""
+def record(outcomes: Sequence[AttemptOutcome]) -> None:
+    """Writes outcomes. One whose claim is no longer in the row changes nothing, so a repeat changes nothing.
+
+    Also updates the health of endpoints: a success resets `failing_since`, a failure sets it, and an endpoint that
+    answered 410 or has failed for too long is disabled. A success in the batch outweighs the failures beside it.
+    """
     if all(outcome.delivered for outcome in outcomes):
         _record(outcomes)
         return
     with transaction.atomic():
-        ours = _record(outcomes)
-        _follow_health([outcome for outcome in outcomes if outcome.delivery.id in ours])
+        written = _record(outcomes)
+        recorded = [outcome for outcome in outcomes if outcome.delivery.id in written]
+        delivered = {outcome.delivery.endpoint_id for outcome in recorded if outcome.delivered}
+        failed = {o.delivery.endpoint_id: o.ended_at for o in recorded if not o.delivered}
+        gone = {outcome.delivery.endpoint_id for outcome in recorded if outcome.status_code == GONE}
+        for endpoint_id in gone:
+            _disable(endpoint_id, Endpoint.Reason.GONE, failed[endpoint_id])
+        _record_failures({endpoint_id: at for endpoint_id, at in failed.items() if endpoint_id not in delivered | gone})
 
 
-def _record(outcomes: Sequence[Outcome]) -> set[uuid.UUID]:
+def _record(outcomes: Sequence[AttemptOutcome]) -> set[uuid.UUID]:
+    """Returns the ids of the deliveries whose claim was still in the row."""
     rows = (
         (o.delivery.id, o.delivery.claim, o.status, o.due_at, o.status_code, o.error, o.duration_ms, o.ended_at)
         for o in outcomes
     )
     with connection.cursor() as cursor:
-        cursor.execute(_AT_ONCE + _RECORD, [list(column) for column in zip(*rows, strict=True)])
+        cursor.execute(_SETTINGS + _RECORD, [list(column) for column in zip(*rows, strict=True)])
         return {row[0] for row in cursor.fetchall()}
 
 
-def claim(rooms: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> list[Claimed]:
-    """What is due of these endpoints: of each at most so many, those first that have been due for longest."""
+def claim(limits: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> list[ClaimedDelivery]:
+    """Claims due deliveries of these endpoints, at most `limits[endpoint_id]` of each, the longest due first."""
     now = now or timezone.now()
-    claim_id, until = uuid.uuid4(), now + LEASE
+    claim_id, until = uuid.uuid4(), now + CLAIM_TIME
     values: dict[str, Any] = {"now": now, "claim": claim_id, "until": until, "lately": now - selectors.SECRET_GRACE}
     with connection.cursor() as cursor:
-        cursor.execute(_AT_ONCE + _CLAIM, {"endpoints": list(rooms), "rooms": list(rooms.values()), **values})
+        cursor.execute(_SETTINGS + _CLAIM, {"endpoints": list(limits), "limits": list(limits.values()), **values})
         rows: list[Any] = cursor.fetchall()
     return [
-        Claimed(
+        ClaimedDelivery(
             *(delivery_id, claim_id, until, endpoint_id, workspace_id, url, made, event_id, type, at, data),
             secrets=tuple(bytes.fromhex(sealed) for sealed in secrets),
         )
@@ -157,8 +171,8 @@ def claim(rooms: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> lis
     ]
 
 
-def give_back(claimed: Sequence[Claimed]) -> None:
-    """Lets others have what was not begun."""
+def release(claimed: Sequence[ClaimedDelivery]) -> None:
+    """Gives up claims of deliveries that were not started: they are due now."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE webhooks_delivery SET claim = NULL, due_at = %s WHERE id = ANY(%s) AND claim = ANY(%s)",
@@ -166,30 +180,18 @@ def give_back(claimed: Sequence[Claimed]) -> None:
         )
 
 
-def _follow_health(outcomes: Sequence[Outcome]) -> None:
-    """Starts and follows the clocks of endpoints that only fail; disables those that failed for too long or answered
-    410. `record` has stopped the clocks of the others. A success in the batch outweighs the failures beside it.
-    """
-    well = {outcome.delivery.endpoint_id for outcome in outcomes if outcome.delivered}
-    badly = {o.delivery.endpoint_id: o.ended_at for o in outcomes if not o.delivered}
-    gone = {outcome.delivery.endpoint_id for outcome in outcomes if outcome.status_code == GONE}
-    for endpoint_id in gone:
-        _disable(endpoint_id, Endpoint.Reason.GONE, badly[endpoint_id])
-    _count({endpoint_id: at for endpoint_id, at in badly.items() if endpoint_id not in well | gone})
-
-
-def _count(failures: dict[uuid.UUID, datetime]) -> None:
+def _record_failures(failures: dict[uuid.UUID, datetime]) -> None:
     if not failures:
         return
-    # Whoever else writes to the row just now counts too: a failure more or less makes no difference in five days.
+    # Rows that another process has locked are skipped: one failure more or less does not matter in five days.
     rows = Endpoint.objects.select_for_update(skip_locked=True, no_key=True).filter(id__in=list(failures))
     for endpoint in rows.only("failing_since", "last_failure_at", "status"):
         at, since, last = failures[endpoint.id], endpoint.failing_since, endpoint.last_failure_at
-        if since is not None and last is not None and at - last < _RESOLUTION:
+        if since is not None and last is not None and at - last < _FAILURE_RESOLUTION:
             continue
-        failing = failed_again(Failing(since, last) if since and last else None, now=at)
+        failing = after_failure(FailurePeriod(since, last) if since and last else None, now=at)
         Endpoint.objects.filter(id=endpoint.id).update(failing_since=failing.since, last_failure_at=failing.last)
-        if is_given_up(failing):
+        if should_disable(failing):
             _disable(endpoint.id, Endpoint.Reason.FAILING, at)
 
 

@@ -1,4 +1,4 @@
-"""Endpoints: registered, changed, disabled, deleted; and what their owners may ask of a delivery."""
+"""Writes to endpoints, and the two requests of their owners: a test event and a redelivery."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from django.utils import timezone
 from apps.accounts.models import Workspace
 from apps.core.errors import Conflict, NotFound
 from apps.webhooks import selectors
-from apps.webhooks.hints import tell_deliverers
 from apps.webhooks.models import Delivery, Endpoint, OutboxEvent
 from apps.webhooks.services import secrets
-from apps.webhooks.services.outbox import record_test_event
+from apps.webhooks.services.outbox import notify_deliverers, record_test_event
 
 MAX_ENDPOINTS = 20
 
@@ -29,8 +28,9 @@ class Ping:
 
 @transaction.atomic
 def register(*, workspace_id: uuid.UUID, url: str, events: Sequence[str] = (), description: str = "") -> Endpoint:
-    """Raises Conflict when the workspace has as many as it may."""
-    Workspace.objects.select_for_update(no_key=True).get(id=workspace_id)  # counting and adding go together
+    """Raises Conflict when the workspace has MAX_ENDPOINTS already."""
+    # The lock prevents another insert between the count and this one.
+    Workspace.objects.select_for_update(no_key=True).get(id=workspace_id)
     if selectors.endpoint_count(workspace_id=workspace_id) >= MAX_ENDPOINTS:
         raise Conflict(f"A workspace may have {MAX_ENDPOINTS} webhooks at most. Delete one first.")
     secrets.current_secret(workspace_id=workspace_id)  # every delivery is signed
@@ -41,7 +41,7 @@ def register(*, workspace_id: uuid.UUID, url: str, events: Sequence[str] = (), d
 
 @transaction.atomic
 def change(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, status: str | None = None, **changes: Any) -> Endpoint:
-    """Sets what is given of `url`, `events`, `description`; `status` enables or disables. Raises NotFound."""
+    """Sets the given ones of `url`, `events`, `description`; `status` enables or disables. Raises NotFound."""
     endpoint = selectors.endpoint(workspace_id=workspace_id, endpoint_id=endpoint_id)
     if status == Endpoint.Status.ACTIVE:
         cleared = dict.fromkeys(("disabled_at", "notified_at", "failing_since", "last_failure_at"))
@@ -53,15 +53,16 @@ def change(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, status: str | Non
         Endpoint.objects.filter(id=endpoint_id).exclude(status=Endpoint.Status.DELETED).update(**changes)
         endpoint.refresh_from_db()
     if endpoint.status == Endpoint.Status.ACTIVE:
-        tell_deliverers(workspace_id, [endpoint_id])  # what was pending when it was disabled goes on
+        # Deliveries that were pending when it was disabled may be due.
+        notify_deliverers(workspace_id, [endpoint_id])
     return endpoint
 
 
 def delete(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID) -> None:
     """Its pending deliveries are never sent. Raises NotFound."""
     endpoint = selectors.endpoint(workspace_id=workspace_id, endpoint_id=endpoint_id)
-    gone = {"status": Endpoint.Status.DELETED, "disabled_at": timezone.now(), "notified_at": timezone.now()}
-    Endpoint.objects.filter(id=endpoint.id).update(**gone)
+    deleted = {"status": Endpoint.Status.DELETED, "disabled_at": timezone.now(), "notified_at": timezone.now()}
+    Endpoint.objects.filter(id=endpoint.id).update(**deleted)
 
 
 @transaction.atomic
@@ -76,7 +77,7 @@ def ping(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID) -> Ping:
 
 @transaction.atomic
 def redeliver(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> Delivery:
-    """Sends the same event once more, now, with the whole schedule ahead of it. Raises NotFound and Conflict."""
+    """Sends the same event again, now, with the whole schedule of retries. Raises NotFound and Conflict."""
     endpoint = selectors.endpoint(workspace_id=workspace_id, endpoint_id=endpoint_id)
     if endpoint.status != Endpoint.Status.ACTIVE:
         raise Conflict("The webhook is disabled: nothing is sent to it. Set its status to active first.")
@@ -85,8 +86,8 @@ def redeliver(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, delivery_id: u
     if delivery is None:
         raise NotFound("There is no such delivery of this webhook.")
     delivery.status, delivery.due_at = Delivery.Status.PENDING, timezone.now()
-    # Whoever is at work on it right now finds their claim gone, and their outcome changes nothing.
+    # A deliverer that is sending it now loses its claim, so its outcome changes nothing.
     delivery.round_began, delivery.claim = delivery.attempts, None
     delivery.save(update_fields=["status", "due_at", "round_began", "claim"])
-    tell_deliverers(workspace_id, [endpoint_id])
+    notify_deliverers(workspace_id, [endpoint_id])
     return delivery

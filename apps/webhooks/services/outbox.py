@@ -1,21 +1,27 @@
-"""Writes to the outbox: an event, and in the same statement a delivery for every endpoint that wants it."""
+"""The outbox: appends an event with its deliveries in one statement, and wakes the deliverers."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.utils import timezone
 
+from apps.core.hints import publish_on_commit
 from apps.core.ids import new_event_id
-from apps.webhooks import catalogue
-from apps.webhooks.hints import tell_deliverers
-from apps.webhooks.models import Endpoint, OutboxEvent
+from apps.webhooks.models import TEST_EVENT, Endpoint, OutboxEvent
 
-# On the way of every call that makes or ends an agent: one round trip, and one look into an index where nobody listens.
+HINT_CHANNEL = "browsa:webhooks"
+
+# The ids of an endpoint and of its workspace.
+EndpointRef = tuple[uuid.UUID, uuid.UUID]
+
+# Every call that starts or ends an agent runs this: one round trip, and one index lookup when there is no endpoint.
 _RECORD = """
 WITH event AS (
     INSERT INTO webhooks_outboxevent (id, type, workspace_id, data, created_at)
@@ -32,15 +38,15 @@ _RECORD_FOR_ONE = _RECORD.format(wants="id = %(only)s")
 
 
 def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) -> OutboxEvent:
-    """Appends an event. Must be called inside the transaction that causes it: both happen or neither does."""
+    """Appends an event. Raises RuntimeError outside of a transaction: it must commit together with its cause."""
     event, _ = _record(_RECORD_FOR_ALL, workspace_id, type, data)
     return event
 
 
 def record_test_event(endpoint: Endpoint) -> tuple[OutboxEvent, uuid.UUID | None]:
-    """`webhook.test` for this endpoint alone, whatever types it wants; with its delivery, unless it isn't active."""
+    """Appends `webhook.test` for this endpoint alone. Returns it with the delivery's id; None if it is not active."""
     data = {"message": "This is a test event. Your webhook works if you can verify its signature."}
-    event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, catalogue.TEST, data, only=endpoint.id)
+    event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, TEST_EVENT, data, only=endpoint.id)
     return event, deliveries.get(endpoint.id)
 
 
@@ -61,5 +67,20 @@ def _record(
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         deliveries = dict(cursor.fetchall())
-    tell_deliverers(workspace_id, deliveries)
+    notify_deliverers(workspace_id, deliveries)
     return event, deliveries
+
+
+def notify_deliverers(workspace_id: uuid.UUID, endpoint_ids: Iterable[uuid.UUID]) -> None:
+    """Publishes after the commit which endpoints have due deliveries. Without Redis, deliverers poll every second."""
+    named = " ".join(str(endpoint_id) for endpoint_id in endpoint_ids)
+    if named:
+        publish_on_commit(HINT_CHANNEL, f"{workspace_id} {named}")
+
+
+def parse_hint(message: bytes) -> Iterator[EndpointRef]:
+    """The endpoints that a hint names; none if the hint is malformed."""
+    with suppress(ValueError):
+        workspace_id, *endpoint_ids = (uuid.UUID(part) for part in message.decode("ascii").split())
+        for endpoint_id in endpoint_ids:
+            yield endpoint_id, workspace_id

@@ -1,4 +1,4 @@
-"""Tells the owners of a workspace that a webhook of theirs was disabled without their doing."""
+"""Mails the owners of a workspace when one of its webhooks was disabled automatically."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from apps.webhooks.models import Endpoint
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 20
+_BATCH = 20
 
 
 def notify(*, now: datetime | None = None) -> int:
-    """Sends what is owed: once each, unless we die in between. What the mail server refuses is tried at the next tick.
+    """Mails each notice once (twice if the process dies in between). After a mail error the next tick tries again.
 
     Returns how many were sent.
     """
-    owed = Endpoint.objects.filter(status=Endpoint.Status.DISABLED, notified_at=None).select_related("workspace")
+    disabled = Endpoint.objects.filter(status=Endpoint.Status.DISABLED, notified_at=None).select_related("workspace")
     sent = 0
-    for endpoint in owed.order_by("disabled_at")[:_AT_ONCE]:
+    for endpoint in disabled.order_by("disabled_at")[:_BATCH]:
         try:
             _send(endpoint)
         except (SMTPException, OSError) as error:
@@ -42,15 +42,12 @@ def _send(endpoint: Endpoint) -> None:
     if addresses:
         why = Endpoint.Reason(endpoint.disabled_reason).label
         name = " ".join(endpoint.workspace.name.split())  # a subject has one line
-        send_mail(f"Webhook disabled in {name}", _text(endpoint, why), None, addresses)
-
-
-def _text(endpoint: Endpoint, why: str) -> str:
-    # Only where it leads: the rest of a URL is often a password.
-    return (
-        f"The webhook {endpoint.id} of the workspace {endpoint.workspace.name}, which leads to"
-        f" {urls.parse(endpoint.url).origin}, was disabled: {why}.\n\n"
-        "Nothing is sent to it any more. When the receiver works again, enable it:\n\n"
-        f'    PATCH /v1/webhooks/{endpoint.id}  {{"status": "active"}}\n\n'
-        "What was pending then goes on. Events from the meantime are not sent.\n"
-    )
+        # Only the URL's origin: the rest is often a password.
+        text = (
+            f"The webhook {endpoint.id} of the workspace {endpoint.workspace.name}, which leads to"
+            f" {urls.parse(endpoint.url).origin}, was disabled: {why}.\n\n"
+            "Nothing is sent to it any more. When the receiver works again, enable it:\n\n"
+            f'    PATCH /v1/webhooks/{endpoint.id}  {{"status": "active"}}\n\n'
+            "Deliveries that were pending then continue. Events from the time in between are not sent.\n"
+        )
+        send_mail(f"Webhook disabled in {name}", text, None, addresses)

@@ -1,4 +1,4 @@
-"""Forgets events, and the log of their deliveries, when they are old."""
+"""Deletes old events and the log of their deliveries."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from apps.webhooks.models import Endpoint
 
-_AT_ONCE = 1000
+_BATCH = 1000
 
 _OLD = "SELECT id FROM webhooks_outboxevent WHERE created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED"
-# What belongs to an event goes first: the database itself does not cascade.
+# In this order: the foreign keys do not cascade in the database.
 _PURGE = (
     "DELETE FROM webhooks_attempt WHERE delivery_id IN (SELECT id FROM webhooks_delivery WHERE event_id = ANY(%s))",
     "DELETE FROM webhooks_delivery WHERE event_id = ANY(%s)",
@@ -22,12 +22,12 @@ _PURGE = (
 
 
 def purge(*, now: datetime | None = None) -> int:
-    """Removes what is older than WEBHOOK_LOG_DAYS, in batches. Returns how many events that were."""
+    """Deletes events older than WEBHOOK_LOG_DAYS, in batches. Returns how many."""
     before = (now or timezone.now()) - timedelta(days=settings.WEBHOOK_LOG_DAYS)
     removed = 0
     while batch := _purge_some(before):
         removed += batch
-    # All their deliveries were of events that are older still.
+    # Their deliveries belong to older events, which are deleted already.
     Endpoint.objects.filter(status=Endpoint.Status.DELETED, disabled_at__lt=before).delete()
     return removed
 
@@ -35,7 +35,7 @@ def purge(*, now: datetime | None = None) -> int:
 @transaction.atomic
 def _purge_some(before: datetime) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(_OLD, [before, _AT_ONCE])
+        cursor.execute(_OLD, [before, _BATCH])
         ids = [row[0] for row in cursor.fetchall()]
         for statement in _PURGE if ids else ():
             cursor.execute(statement, [ids])

@@ -15,35 +15,38 @@ from apps.webhooks import selectors, signing
 from apps.webhooks.models import SigningSecret
 from apps.webhooks.selectors import SECRET_GRACE
 
-# Each secret that was rotated out lately adds 48 bytes to a header of every delivery.
+# Each retired secret that still signs adds 48 bytes to a header of every delivery.
 MAX_RETIRED = 4
 
 
 def current_secret(*, workspace_id: uuid.UUID) -> str:
-    """The workspace's secret, which is made when it is asked for first."""
+    """The workspace's current secret, created at the first call."""
     known = selectors.secrets(workspace_ids=[workspace_id]).get(workspace_id)
     if not known:
-        _make(workspace_id, timezone.now())
+        _create_if_missing(workspace_id, timezone.now())
         known = selectors.secrets(workspace_ids=[workspace_id])[workspace_id]
-    return selectors.opened(workspace_id, known)[0]
+    return selectors.unsealed(workspace_id, known)[0]
 
 
 @transaction.atomic
 def rotate_secret(*, workspace_id: uuid.UUID, now: datetime | None = None) -> str:
-    """A new secret. The one before goes on signing the Standard Webhooks header for 24 hours. Raises Conflict."""
+    """Creates a new secret. The old one still signs the Standard Webhooks header for 24 hours. Raises Conflict."""
     now = now or timezone.now()
-    Workspace.objects.select_for_update(no_key=True).get(id=workspace_id)  # rotations take turns
-    ours = SigningSecret.objects.filter(workspace_id=workspace_id)
-    if ours.filter(retired_at__gt=now - SECRET_GRACE).count() >= MAX_RETIRED:
-        raise Conflict(f"The secret was rotated {MAX_RETIRED} times in the last 24 hours. Wait for the oldest to go.")
-    ours.filter(retired_at__lte=now - SECRET_GRACE).delete()
-    ours.filter(retired_at=None).update(retired_at=now)
-    _make(workspace_id, now)
+    Workspace.objects.select_for_update(no_key=True).get(id=workspace_id)  # one rotation at a time
+    secrets = SigningSecret.objects.filter(workspace_id=workspace_id)
+    if secrets.filter(retired_at__gt=now - SECRET_GRACE).count() >= MAX_RETIRED:
+        raise Conflict(
+            f"The secret was rotated {MAX_RETIRED} times in the last 24 hours."
+            " Try again when the oldest rotation is older than that."
+        )
+    secrets.filter(retired_at__lte=now - SECRET_GRACE).delete()
+    secrets.filter(retired_at=None).update(retired_at=now)
+    _create_if_missing(workspace_id, now)
     return current_secret(workspace_id=workspace_id)
 
 
-def _make(workspace_id: uuid.UUID, now: datetime) -> None:
-    """Does nothing when there is a current one: of two at once the first wins."""
+def _create_if_missing(workspace_id: uuid.UUID, now: datetime) -> None:
+    """Does nothing when there is a current secret: of two concurrent calls the first wins."""
     sealed = sealing.seal(signing.new_secret().encode(), context=selectors.secret_context(workspace_id))
     with connection.cursor() as cursor:
         cursor.execute(

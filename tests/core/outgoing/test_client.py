@@ -16,8 +16,8 @@ import pytest
 from addresses.policy import Address, parse_allow_list
 from apps.core.outgoing import client as outgoing
 from apps.core.outgoing import network
-from apps.core.outgoing.client import Answer, NoAnswer, OutgoingClient
-from apps.core.outgoing.network import NotResolved, Resolving
+from apps.core.outgoing.client import OutgoingClient, OutgoingResponse, RequestFailed
+from apps.core.outgoing.network import NotResolved, ThreadedResolver
 from apps.core.outgoing.urls import parse
 from tests.core.outgoing.certificates import signed_for
 from tests.fakes import receivers as tempers
@@ -67,13 +67,13 @@ async def sending(
         client.close()
 
 
-async def post(channel: outgoing.Channel, url: str, *, seconds: float = PATIENCE) -> Answer:
+async def post(channel: outgoing.Channel, url: str, *, seconds: float = PATIENCE) -> OutgoingResponse:
     return await channel.post(parse(url), headers={"Content-Type": "application/json"}, body=b"{}", seconds=seconds)
 
 
 async def refusal(url: str, *, allow: str = LOOPBACK, names: Names | None = None, seconds: float = PATIENCE) -> str:
     async with sending(allow, names=names) as channel:
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(RequestFailed) as caught:
             await post(channel, url, seconds=seconds)
     return str(caught.value)
 
@@ -82,7 +82,7 @@ async def test_an_answer_is_a_status(receivers: Receivers) -> None:
     receiver = receivers.answering(202)
 
     async with sending() as channel:
-        assert await post(channel, receiver.url("/a?b=c")) == Answer(202)
+        assert await post(channel, receiver.url("/a?b=c")) == OutgoingResponse(202)
 
     (got,) = receiver.got
     assert (got.path, got.body, got.headers["content-length"]) == ("/a?b=c", b"{}", "2")
@@ -113,7 +113,7 @@ async def test_a_name_that_changes_its_mind_is_resolved_once_and_that_address_di
     names = Names([LOOPBACK], ["10.0.0.1"])
 
     async with sending(names=names) as channel:
-        assert await post(channel, receiver.url(host="rebind.example")) == Answer(200)
+        assert await post(channel, receiver.url(host="rebind.example")) == OutgoingResponse(200)
 
     assert names.asked == ["rebind.example"]
     assert receiver.got[0].headers["host"] == f"rebind.example:{receiver.port}"
@@ -123,7 +123,7 @@ async def test_of_a_mixed_answer_only_what_is_permitted_is_dialled(receivers: Re
     receiver = receivers.answering(200)
 
     async with sending(names=Names(["10.0.0.1", "169.254.169.254", LOOPBACK])) as channel:
-        assert await post(channel, receiver.url(host="mixed.example")) == Answer(200)
+        assert await post(channel, receiver.url(host="mixed.example")) == OutgoingResponse(200)
 
 
 async def test_a_public_address_of_this_very_machine_is_refused(
@@ -176,7 +176,7 @@ async def test_an_idle_connection_that_was_hung_up_is_not_used(receivers: Receiv
 
     async with sending() as channel:
         for number in range(3):
-            assert await post(channel, receiver.url()) == Answer(200)
+            assert await post(channel, receiver.url()) == OutgoingResponse(200)
             while receiver.at_once or (channel._idle and not channel._idle[0].has_expired()):
                 await asyncio.sleep(0.01)
             assert receiver.connections == number + 1
@@ -211,14 +211,14 @@ async def test_a_name_server_that_hangs_is_given_up_and_holds_up_no_other_name(
             raise NotResolved
         return [ip_address(LOOPBACK)]
 
-    monkeypatch.setattr(network, "_look_up", look_up)
+    monkeypatch.setattr(network, "_getaddrinfo", look_up)
     client = OutgoingClient(allow=parse_allow_list(LOOPBACK))
     slow, quick = client.channel(), client.channel()
 
     hanging = [asyncio.create_task(post(slow, "http://slow/")) for _ in range(2 * network.RESOLVER_THREADS)]
-    with pytest.raises(NoAnswer, match=r"no answer within 0\.5 s"):
+    with pytest.raises(RequestFailed, match=r"no answer within 0\.5 s"):
         await post(slow, "http://slow/", seconds=0.5)
-    assert await post(quick, receiver.url(host="quick.example")) == Answer(200)
+    assert await post(quick, receiver.url(host="quick.example")) == OutgoingResponse(200)
     assert not any(one.done() for one in hanging)
     answered.set()
     outcomes = await asyncio.gather(*hanging, return_exceptions=True)
@@ -239,7 +239,7 @@ async def test_of_a_body_little_is_read_and_the_status_counts(receivers: Receive
     receiver = receivers.new(tempers.endless_body)
 
     async with sending() as channel:
-        assert await post(channel, receiver.url()) == Answer(200)
+        assert await post(channel, receiver.url()) == OutgoingResponse(200)
         assert channel._idle == [], "a connection with unread bytes in it is no good"
 
 
@@ -249,8 +249,8 @@ async def test_a_body_that_never_comes_costs_a_moment(receivers: Receivers, monk
     dribbling = receivers.new(tempers.saying(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx"))
 
     async with sending() as channel:
-        assert await post(channel, receiver.url()) == Answer(204)
-        assert await post(channel, dribbling.url()) == Answer(200)
+        assert await post(channel, receiver.url()) == OutgoingResponse(204)
+        assert await post(channel, dribbling.url()) == OutgoingResponse(200)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_the_systems_resolver_says_no_to_what_is_no_name() -> None:
-    resolving = Resolving(1)
+    resolving = ThreadedResolver(1)
     try:
         for name in ("no-such-name.invalid", "a..b", "\udcff"):
             with pytest.raises(NotResolved):
@@ -286,13 +286,13 @@ async def test_tls_is_checked_against_the_name_that_was_written(receivers: Recei
 
     async with sending(names=Names([LOOPBACK]), certificates=trusting) as channel:
         for _ in range(2):
-            assert await post(channel, receiver.url(host="good.example")) == Answer(200)
-        with pytest.raises(NoAnswer, match="certificate is not valid"):
+            assert await post(channel, receiver.url(host="good.example")) == OutgoingResponse(200)
+        with pytest.raises(RequestFailed, match="certificate is not valid"):
             await post(channel, receiver.url(host="other.example"))
-        with pytest.raises(NoAnswer, match="certificate is not valid"):
+        with pytest.raises(RequestFailed, match="certificate is not valid"):
             await post(channel, receiver.url())
     async with sending(names=Names([LOOPBACK])) as channel:
-        with pytest.raises(NoAnswer, match="certificate is not valid"):
+        with pytest.raises(RequestFailed, match="certificate is not valid"):
             await post(channel, receiver.url(host="good.example"))
 
     assert [got.connection for got in receiver.got] == [1, 1]
@@ -310,4 +310,4 @@ async def test_retry_after_is_passed_on(receivers: Receivers) -> None:
     receiver: Receiver = receivers.answering(503, Retry_After="120")
 
     async with sending() as channel:
-        assert await post(channel, receiver.url()) == Answer(503, retry_after="120")
+        assert await post(channel, receiver.url()) == OutgoingResponse(503, retry_after="120")

@@ -1,4 +1,4 @@
-"""Makes sure that there is a first workspace, and a file with a key to it. Running it again changes nothing."""
+"""Creates the first workspace and a file with an API key for it. Running it again changes nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from apps.accounts import selectors, services
 from apps.accounts.models import Workspace
 
 SLUG = "default"
-_LOCK = 0x62_72_6F_77  # "brow": two stacks that start on one database take turns
+_LOCK = 0x62_72_6F_77  # "brow": only one of the stacks that start on a database runs this at a time
 
 
 class Command(BaseCommand):
     help = __doc__ or ""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--credentials", required=True, type=Path, help="where the file is or will be")
+        parser.add_argument("--credentials", required=True, type=Path, help="path of the credentials file")
         parser.add_argument("--api-url", required=True)
 
     def handle(self, *args: Any, credentials: Path, api_url: str, **options: Any) -> None:
@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
 
 def read_credentials(path: Path) -> dict[str, str]:
-    """What the file holds; nothing when there is none or when it can't be understood."""
+    """The content of the file; empty when the file is missing or not valid."""
     try:
         written = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -50,7 +50,7 @@ def read_credentials(path: Path) -> dict[str, str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """All at once, and never readable by others."""
+    """Replaces the file atomically, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,4 +1,4 @@
-"""Creates a workspace, with its signup credits, and prints its UUID."""
+"""Creates a workspace with its signup credits and prints its UUID."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class Command(BaseCommand):
         if owner_email:
             owner = User.objects.filter(email=owner_email.strip().lower()).first()
             if owner is None:
-                raise CommandError(f"There is no user {owner_email}: `manage.py createsuperuser` makes one.")
+                raise CommandError(f"There is no user {owner_email}. Create one with `manage.py createsuperuser`.")
         self.stdout.write(str(services.create_workspace(name=name, owner=owner).id))

@@ -1,4 +1,4 @@
-"""Mints an API key and prints its secret, alone, on standard output."""
+"""Mints an API key and prints only its secret on standard output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.accounts import services
-from apps.accounts.management.workspaces import named
+from apps.accounts.management.workspaces import get_workspace
 
 
 class Command(BaseCommand):
@@ -15,9 +15,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspace", help="UUID, slug or name")
-        parser.add_argument("--name", required=True, help="what the key is for, up to 100 characters")
+        parser.add_argument("--name", required=True, help="the purpose of the key, up to 100 characters")
 
     def handle(self, *args: Any, workspace: str, name: str, **options: Any) -> None:
         if not 1 <= len(name) <= 100:
             raise CommandError("--name must have 1 to 100 characters.")
-        self.stdout.write(services.mint_key(workspace_id=named(workspace).id, name=name).secret)
+        self.stdout.write(services.mint_key(workspace_id=get_workspace(workspace).id, name=name).secret)

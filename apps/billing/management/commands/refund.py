@@ -1,6 +1,6 @@
-"""Takes back credits whose price was paid back outside of Stripe, and prints the workspace's new balance.
+"""Takes back credits that were refunded outside of Stripe, and prints the workspace's new balance.
 
-Refunds made in Stripe take their credits back by themselves.
+A refund in Stripe takes its credits back automatically.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.accounts.management.workspaces import named
+from apps.accounts.management.workspaces import get_workspace
 from apps.billing import services
 from apps.billing.management.amounts import checked_amount, checked_reason
 from apps.core.errors import InsufficientCredit
@@ -22,15 +22,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspace", help="UUID, slug or name")
         parser.add_argument("credits", type=int)
-        parser.add_argument("--reason", required=True, help="goes into the ledger")
-        parser.add_argument("--reference", help="makes a repeat of the command take nothing")
+        parser.add_argument("--reason", required=True, help="written into the ledger")
+        parser.add_argument("--reference", help="a repeat with the same reference changes nothing")
 
     def handle(
         self, *args: Any, workspace: str, credits: int, reason: str, reference: str | None, **options: Any
     ) -> None:
         try:
             entry = services.refund(
-                workspace_id=named(workspace).id,
+                workspace_id=get_workspace(workspace).id,
                 amount=checked_amount(credits),
                 reference=f"refund:{reference or uuid.uuid4()}",
                 description=checked_reason(reason),

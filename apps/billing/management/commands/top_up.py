@@ -1,4 +1,4 @@
-"""Adds credits to a workspace, and prints its new balance."""
+"""Adds credits to a workspace and prints its new balance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.accounts.management.workspaces import named
+from apps.accounts.management.workspaces import get_workspace
 from apps.billing import services
 from apps.billing.management.amounts import checked_amount, checked_reason
 
@@ -18,8 +18,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workspace", help="UUID, slug or name")
         parser.add_argument("credits", type=int)
-        parser.add_argument("--reason", required=True, help="goes into the ledger")
-        parser.add_argument("--reference", help="makes a repeat of the command add nothing")
+        parser.add_argument("--reason", required=True, help="written into the ledger")
+        parser.add_argument("--reference", help="a repeat with the same reference changes nothing")
 
     def handle(
         self,
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         entry = services.top_up(
-            workspace_id=named(workspace).id,
+            workspace_id=get_workspace(workspace).id,
             amount=checked_amount(credits),
             reference=f"top_up:{reference or uuid.uuid4()}",
             description=checked_reason(reason),

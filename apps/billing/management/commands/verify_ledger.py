@@ -1,4 +1,4 @@
-"""Recomputes every workspace's ledger: hashes, balances, holds. Names the first wrong row of each; exit status 1."""
+"""Recomputes every ledger: hashes, balances, holds. Prints the first wrong row of each workspace; exit status 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py beat_status`: when each tick of beat last ran, and how late it is."""
+"""`manage.py beat_status`: when each tick of beat last ran and how late it is."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _COLUMNS = "{:<32} {:>8}  {:<24}  {:<10}  {}"
 
 
 class Command(BaseCommand):
-    help = "Says when each tick of beat last ran and how late it is. Ends with 1 when one is late or has failed."
+    help = "Shows when each tick of beat last ran and how late it is. Exit status 1 when one is late or has failed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="one JSON object for each tick, a line each")
+        parser.add_argument("--json", action="store_true", help="print one JSON object per line for each tick")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()

@@ -17,7 +17,7 @@ import httpcore
 import httpx2
 from django.conf import settings
 
-from apps.core.outgoing.network import GuardedBackend, Refused, Resolving
+from apps.core.outgoing.network import AddressRefused, GuardedBackend, ThreadedResolver
 from apps.jobs.tasks.llm import provider_failures
 from apps.jobs.tasks.llm.names import Provider
 from apps.jobs.tasks.llm.provider_failures import ProviderFailure
@@ -36,7 +36,7 @@ _FORWARDED_PREFIX = "anthropic-"
 
 # One for each process.
 _ssl_context = functools.cache(httpcore.default_ssl_context)
-_resolver = functools.cache(Resolving)
+_resolver = functools.cache(ThreadedResolver)
 
 
 class RetryingTransport(httpx2.AsyncBaseTransport):
@@ -57,7 +57,9 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
         self._sleep = sleep
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_ssl_context(),
-            network_backend=GuardedBackend(allow=settings.ALLOW_ADDRESSES, resolve=_resolver(), max_answer=MAX_ANSWER),
+            network_backend=GuardedBackend(
+                allow=settings.ALLOW_ADDRESSES, resolve=_resolver(), max_response=MAX_ANSWER
+            ),
             max_connections=4,
             keepalive_expiry=20.0,
         )
@@ -100,7 +102,7 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
             return None, ProviderFailure(
                 "LLM_ERROR", f"The provider gave no answer within {self._seconds:g} s.", retryable=True
             )
-        except Refused as error:
+        except AddressRefused as error:
             return None, ProviderFailure("LLM_ERROR", f"The provider can't be reached: {error}")
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             said = self.without_secrets(str(error) or type(error).__name__)[: provider_failures.MAX_MESSAGE_CHARS]
