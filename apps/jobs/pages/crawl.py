@@ -23,7 +23,7 @@ from apps.jobs.pages.globs import Glob
 from apps.jobs.pages.loading import Loaded, PageFailed
 from apps.jobs.pages.page_writer import Writer, is_passing, load_patiently, page_job, slots
 from apps.jobs.pages.robots import Robots
-from apps.jobs.pages.rows import FULL, PRIVATE, duplicate_row, failed_row, is_full, loaded_row
+from apps.jobs.pages.rows import PRIVATE, ResultsFull, duplicate_row, failed_row, is_full, loaded_row
 from apps.jobs.worker.executor import Cancelled, Completed, Failed, Outcome, Run
 from apps.jobs.worker.retry import retried, unless_cancelled
 
@@ -75,7 +75,7 @@ class Crawling:
         try:
             async with self._places:
                 if is_full(self.writer.size):
-                    raise FULL
+                    raise ResultsFull
                 loaded = await load_patiently(self._job, visit.url, position=visit.position)
         except PageFailed as failed:
             if visit.depth == 0:
