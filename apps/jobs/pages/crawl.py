@@ -91,7 +91,10 @@ class Crawling:
         return None
 
     async def _found(self, visit: Visit, loaded: Loaded) -> None:
-        found = self._frontier.finish(visit, landed=loaded.page.url, links=loaded.page.links or [])
+        landed, named = loaded.page.url, loaded.page.links or []
+        # Thousands of links and the globs of a customer: too long for the event loop.
+        links = await asyncio.to_thread(self._frontier.eligible, visit, landed=landed, links=named)
+        found = self._frontier.finish(visit, landed=landed, links=links)
         if found.verdict == "elsewhere":
             error = UrlNotAllowed(f"It leads away from the site, to {found.landed[:500]}.")
             row = failed_row(visit.position, visit.url, error, depth=visit.depth)
