@@ -35,8 +35,8 @@ class Agent(models.Model):
     initial_url = models.CharField(max_length=2048, blank=True)
     country = models.CharField(max_length=2)
     os_type = models.CharField(max_length=20)
-    persona = models.CharField(max_length=200, blank=True)
-    warmup_recipe = models.CharField(max_length=20, blank=True)
+    persona = models.CharField(max_length=200, blank=True, default="", db_default="")
+    warmup_recipe = models.CharField(max_length=20, blank=True, default="", db_default="")
     ttl_seconds = models.PositiveIntegerField()
     job_id = models.UUIDField(null=True, help_text="The task whose browser it is: it ends with the task.")
     trust_score = models.PositiveSmallIntegerField()
@@ -46,12 +46,18 @@ class Agent(models.Model):
     hold_reference = models.CharField(max_length=150)
     cost_credits = models.PositiveIntegerField(help_text="What is held while live, what was captured once over.")
 
-    runner_id = models.CharField(max_length=100, blank=True)
-    boot_id = models.CharField(max_length=100, blank=True)
-    profile = models.CharField(max_length=200, blank=True, help_text="The capability in its CDP URLs.")
-    page_id = models.CharField(max_length=100, blank=True)
-    live_view = models.CharField(max_length=200, blank=True, help_text="The capability to watch it.")
-    live_control = models.CharField(max_length=200, blank=True, help_text="The capability to watch and steer it.")
+    runner_id = models.CharField(max_length=100, blank=True, default="", db_default="")
+    boot_id = models.CharField(max_length=100, blank=True, default="", db_default="")
+    profile = models.CharField(
+        max_length=200, blank=True, default="", db_default="", help_text="The capability in its CDP URLs."
+    )
+    page_id = models.CharField(max_length=100, blank=True, default="", db_default="")
+    live_view = models.CharField(
+        max_length=200, blank=True, default="", db_default="", help_text="The capability to watch it."
+    )
+    live_control = models.CharField(
+        max_length=200, blank=True, default="", db_default="", help_text="The capability to watch and steer it."
+    )
 
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)

@@ -6,28 +6,19 @@ frees the page at once.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import logging
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import cast
-from weakref import WeakKeyDictionary
-
-import aiohttp
-from django.conf import settings
 
 from apps.agents import identity
+from apps.agents.control_client import RunnerBusy, ask, runner_session
+from apps.agents.control_client import close as close  # what callers get: for them this module is the source
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable, UrlNotAllowed, ValidationFailed
 from runner.wire import Blockable, PageFailure, PageFormat, PageRequest, WaitUntil, page_answer
-from runner.wire import PageResult as PageResult  # what callers get: for them this module is the source
+from runner.wire import PageResult as PageResult
 
-log = logging.getLogger(__name__)
-
-CONNECT_SECONDS = 2.0
-# Beyond the page's own time: the runner's wait for a place (it gives up after 120 s itself), and the answer's way.
+# Beyond the page's own time: the runner's wait for a slot (it gives up after 120 s itself), and the answer's way.
 PATIENCE_SECONDS = 150.0
-KEEPALIVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +38,14 @@ class PageWish:
     block_resources: tuple[str, ...] = field(default=())
 
 
-class RunnerAway(UpstreamUnavailable):
-    """The cloud runner can't be reached. It is safe to try again."""
-
-
-class NoPlace(UpstreamTimeout):
-    """The cloud runner had no place for the page in time. It is safe to try again."""
-
-
 async def fetch(wish: PageWish) -> PageResult:
-    """The page. Raises RunnerAway and NoPlace when nobody has tried, and what `error_of` names when it gave nothing."""
-    answer = await _ask(_request(wish))
+    """The page. Raises RunnerAway and RunnerBusy when none was loaded; what `error_of` names when it gave nothing."""
+    seconds = wish.timeout_ms / 1000 + PATIENCE_SECONDS
+    content = _request(wish).to_json()
+    try:
+        answer = await ask(runner_session(), "POST", "/pages", page_answer, content=content, seconds=seconds)
+    except RunnerBusy as error:
+        raise RunnerBusy("The cloud runner had no slot for the page in time. It is safe to try again.") from error
     if isinstance(answer, PageFailure):
         raise error_of(dataclasses.replace(answer, message=_sound(answer.message)))
     return dataclasses.replace(
@@ -113,69 +101,3 @@ def _request(wish: PageWish) -> PageRequest:
         full_page=wish.full_page,
         block_resources=cast(list[Blockable], list(wish.block_resources)),
     )
-
-
-async def _ask(request: PageRequest) -> PageResult | PageFailure:
-    seconds = request.timeout_ms / 1000 + PATIENCE_SECONDS
-    timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-    session, content = _session(), request.to_json()
-    try:
-        try:
-            status, answer = await _post(session, content, timeout)
-        except aiohttp.ServerDisconnectedError:
-            # A kept connection that the runner had closed. To load a page twice does no harm.
-            status, answer = await _post(session, content, timeout)
-    except aiohttp.ConnectionTimeoutError as error:
-        log.warning("the runner can't be reached", extra={"cause": type(error).__name__})
-        raise RunnerAway from error
-    except TimeoutError as error:
-        raise NoPlace from error
-    except aiohttp.ClientError as error:
-        log.warning("the runner can't be reached", extra={"cause": type(error).__name__})
-        raise RunnerAway from error
-    if status == HTTPStatus.GATEWAY_TIMEOUT:
-        raise NoPlace
-    if status != HTTPStatus.OK:
-        log.warning("the runner refused", extra={"status": status, "answer": answer[:500].decode(errors="replace")})
-        raise RunnerAway
-    try:
-        return page_answer(answer)
-    except ValueError as error:
-        log.error("the runner's answer can't be read", exc_info=error)
-        raise RunnerAway from error
-
-
-async def _post(session: aiohttp.ClientSession, content: bytes, timeout: aiohttp.ClientTimeout) -> tuple[int, bytes]:
-    async with session.post("http://runner/pages", data=content, timeout=timeout) as answer:
-        return answer.status, await answer.read()
-
-
-_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], aiohttp.ClientSession]] = (
-    WeakKeyDictionary()
-)
-
-
-def _session() -> aiohttp.ClientSession:
-    """One for each event loop, which keeps its connections."""
-    if not settings.RUNNER_URL:
-        raise UpstreamUnavailable("No runner is configured: set BROWSA_RUNNER_URL.")
-    address = (settings.RUNNER_URL, settings.RUNNER_TOKEN)
-    ours = _sessions.setdefault(asyncio.get_running_loop(), {})
-    if address not in ours:
-        ours[address] = _open(*address)
-    return ours[address]
-
-
-def _open(address: str, token: str) -> aiohttp.ClientSession:
-    # The runner says how many pages load at once: here nobody waits for a connection.
-    path = address.removeprefix("unix:")
-    return aiohttp.ClientSession(
-        connector=aiohttp.UnixConnector(path, limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-    )
-
-
-async def close() -> None:
-    """Closes this event loop's connections."""
-    for session in _sessions.pop(asyncio.get_running_loop(), {}).values():
-        await session.close()

@@ -134,13 +134,12 @@ class FakeRunner:
 
 @contextmanager
 def _patient_clients() -> Iterator[None]:
-    from apps.agents import control_client, page_client
+    from apps.agents import control_client
 
     defaults = control_client.RunnerClient._ask.__kwdefaults__
     with (
         mock.patch.object(control_client, "CONNECT_SECONDS", PATIENCE),
         mock.patch.dict(defaults, answer_seconds=PATIENCE),
-        mock.patch.object(page_client, "CONNECT_SECONDS", PATIENCE),
     ):
         yield
 

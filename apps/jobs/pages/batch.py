@@ -11,7 +11,7 @@ from django.conf import settings
 from apps.jobs import selectors
 from apps.jobs.pages.loading import PageFailed, PageJob
 from apps.jobs.pages.page_writer import PageWriter, load_patiently, page_job, slots
-from apps.jobs.pages.rows import FULL, failed_row, is_full, loaded_row
+from apps.jobs.pages.rows import ResultsFull, failed_row, is_full, loaded_row
 from apps.jobs.pages.services import Row
 from apps.jobs.worker.executor import Cancelled, Completed, Outcome, Run
 from apps.jobs.worker.retry import unless_cancelled
@@ -45,7 +45,7 @@ async def batch(run: Run) -> Outcome:
 
 async def _row(job: PageJob, position: int, url: str, *, full: bool) -> Row:
     if full:
-        return failed_row(position, url, FULL)
+        return failed_row(position, url, ResultsFull())
     try:
         return loaded_row(position, url, await load_patiently(job, url, position=position))
     except PageFailed as failed:

@@ -23,7 +23,7 @@ from apps.jobs.pages.globs import Glob
 from apps.jobs.pages.loading import Loaded, PageFailed
 from apps.jobs.pages.page_writer import PageWriter, is_passing, load_patiently, page_job, slots
 from apps.jobs.pages.robots import Robots
-from apps.jobs.pages.rows import FULL, PRIVATE, duplicate_row, failed_row, is_full, loaded_row
+from apps.jobs.pages.rows import PRIVATE, ResultsFull, duplicate_row, failed_row, is_full, loaded_row
 from apps.jobs.worker.executor import Cancelled, Completed, Failed, Outcome, Run
 from apps.jobs.worker.retry import retried, unless_cancelled
 
@@ -75,7 +75,7 @@ class Crawling:
         try:
             async with self._places:
                 if is_full(self.writer.size):
-                    raise FULL
+                    raise ResultsFull
                 loaded = await load_patiently(self._job, visit.url, position=visit.position)
         except PageFailed as failed:
             if visit.depth == 0:
@@ -91,7 +91,10 @@ class Crawling:
         return None
 
     async def _found(self, visit: Visit, loaded: Loaded) -> None:
-        found = self._frontier.finish(visit, landed=loaded.page.url, links=loaded.page.links or [])
+        landed, named = loaded.page.url, loaded.page.links or []
+        # Thousands of links and the globs of a customer: too long for the event loop.
+        links = await asyncio.to_thread(self._frontier.eligible, visit, landed=landed, links=named)
+        found = self._frontier.finish(visit, landed=landed, links=links)
         if found.verdict == "elsewhere":
             error = UrlNotAllowed(f"It leads away from the site, to {found.landed[:500]}.")
             row = failed_row(visit.position, visit.url, error, depth=visit.depth)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from apps.jobs.pages.canonical import canonical, origin
 from apps.jobs.pages.globs import Glob, any_matches
 
-# So many new addresses may one page name: enough for pages made for people, and a bound for those made for us.
+# Of a page's links, so many are looked at, the first ones. To read one takes 40 µs, and each pattern up to 0.8 ms more.
 MAX_LINKS = 2000
 
 # A page of its own; one that we have already, reached by a redirect; one that a redirect led to off the site.
@@ -105,8 +106,17 @@ class Frontier:
                 return visit
         return None
 
-    def finish(self, visit: Visit, *, landed: str, links: Iterable[str]) -> Found:
-        """Ends a visit that got an answer, from the address `landed`."""
+    def eligible(self, visit: Visit, *, landed: str, links: Iterable[str]) -> list[str]:
+        """Those of a page's links that may be followed. Changes nothing: a thread may run it beside other methods."""
+        if visit.depth >= self._rules.max_depth:
+            return []
+        page = _canonical_or(landed, visit.url)
+        origins = {*self._origins, origin(page)} if visit.depth == 0 else self._origins
+        found = dict.fromkeys(_canonical_or(link, "", base=page) for link in islice(links, MAX_LINKS))
+        return [url for url in found if url and self._passes(url, origins)]
+
+    def finish(self, visit: Visit, *, landed: str, links: Sequence[str]) -> Found:
+        """Ends a visit that got an answer, from the address `landed`; `links` are the eligible ones."""
         self._open.discard(visit.position)
         page = _canonical_or(landed, visit.url)
         if visit.depth == 0:
@@ -115,9 +125,8 @@ class Frontier:
             return Found("elsewhere", page)
         if page in self._pages:
             return Found("duplicate", page)
-        followed = self._eligible(visit, page, links)
-        self._note(visit, page, followed)
-        return Found("page", page, followed)
+        self._note(visit, page, links)
+        return Found("page", page, links)
 
     def fail(self, visit: Visit) -> None:
         """The visit got nothing. It counts all the same."""
@@ -152,21 +161,9 @@ class Frontier:
         self._depth += 1
         return bool(self._level)
 
-    def _eligible(self, visit: Visit, page: str, links: Iterable[str]) -> list[str]:
-        if visit.depth >= self._rules.max_depth:
-            return []
-        chosen: dict[str, None] = {}
-        for link in links:
-            url = _canonical_or(link, "", base=page)
-            if url and url not in chosen and self._passes(url):
-                chosen[url] = None
-                if len(chosen) >= MAX_LINKS:
-                    break
-        return list(chosen)
-
-    def _passes(self, url: str) -> bool:
+    def _passes(self, url: str, origins: set[tuple[str, str, int]]) -> bool:
         rules = self._rules
-        if rules.same_origin and origin(url) not in self._origins:
+        if rules.same_origin and origin(url) not in origins:
             return False
         if rules.include and not any_matches(rules.include, url):
             return False

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
-from apps.agents.page_client import NoPlace, RunnerAway
+from apps.agents.control_client import RunnerAway, RunnerBusy
 from apps.jobs.kinds import Kind
 from apps.jobs.pages import services
 from apps.jobs.pages.loading import Loaded, PageFailed, PageJob, load
@@ -26,7 +26,7 @@ def page_job(run: Run) -> PageJob:
 
 def is_passing(error: Exception) -> bool:
     """Whether a page failed only because the runner is not reachable or has no free slot: worth another attempt."""
-    return isinstance(error.error if isinstance(error, PageFailed) else error, RunnerAway | NoPlace)
+    return isinstance(error.error if isinstance(error, PageFailed) else error, RunnerAway | RunnerBusy)
 
 
 async def load_patiently(job: PageJob, url: str, *, position: int = 0) -> Loaded:

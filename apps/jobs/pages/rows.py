@@ -16,7 +16,12 @@ PRIVATE = "_crawl"
 # What a job's rows may come to as JSON; pages beyond fail, free of charge, without being loaded.
 MAX_JOB_BYTES = 64 * 1024 * 1024
 
-FULL = PayloadTooLarge(f"The results of this job have reached {MAX_JOB_BYTES // 2**20} MiB: ask for fewer formats.")
+
+class ResultsFull(PayloadTooLarge):
+    """The rows of the job have reached MAX_JOB_BYTES."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The results of this job have reached {MAX_JOB_BYTES // 2**20} MiB: ask for fewer formats.")
 
 
 def is_full(size: int) -> bool:

@@ -170,7 +170,8 @@ class CrawlView(AsyncApiView):
         " `result.pages`.\n\n`include` and `exclude` are globs: `*` is any number of any characters, `?` is one,"
         " `[a-z]` is one of these, `[!a-z]` one of the others. One that holds `://` is compared with the whole URL, any"
         " other with its path (with and without the query). What `exclude` matches is not visited; with `include`, only"
-        " what it matches. The start is always visited.\n\nrobots.txt (RFC 9309) is respected as `Browsa`, unless"
+        " what it matches. The start is always visited. Of each page the first 2,000 links are looked at.\n\n"
+        "robots.txt (RFC 9309) is respected as `Browsa`, unless"
         " `respect_robots` is false. The price of `max_pages` is held, that of the pages that were read is charged.",
         tags=_TAG,
         request=wire.CrawlSerializer,

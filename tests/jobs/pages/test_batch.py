@@ -191,7 +191,7 @@ def test_another_worker_goes_on_where_one_died(api: ServedApi, carol: Member, pa
     accepted = submit(api, carol, [url(n) for n in range(6)])
     dead = claims.claim(job_id=uuid.UUID(accepted["id"]), owner="dead")
     assert dead is not None
-    services.store(dead, [rows.failed_row(4, url(4), rows.FULL), _done(accepted, 0), _done(accepted, 2)])
+    services.store(dead, [rows.failed_row(4, url(4), rows.ResultsFull()), _done(accepted, 0), _done(accepted, 2)])
     Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
     work(accepted)

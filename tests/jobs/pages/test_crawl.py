@@ -16,6 +16,7 @@ from django.utils import timezone
 from apps.billing.verification import problems
 from apps.jobs import verification
 from apps.jobs.models import Job, JobPage
+from apps.jobs.pages import rows
 from runner.wire import PageFailure, PageResult
 from tests.cast import Member
 from tests.fakes.pages import FakePages
@@ -93,6 +94,20 @@ def test_depth_and_pages_are_bounds(api: ServedApi, carol: Member, graph: FakePa
     assert paths(job_of(api, carol, few)) == ["/", "/a", "/b", "/c"]
     assert job_of(api, carol, few)["result"]["pages"][0]["links"] == [f"{SITE}/a", f"{SITE}/b", f"{SITE}/a#top"]
     assert carol.credits() == (93, 0)
+
+
+def test_pages_beyond_the_size_of_a_job_fail_and_are_free(
+    api: ServedApi, carol: Member, graph: FakePages, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "MAX_JOB_BYTES", 1)  # reached with the start
+    accepted = crawl(api, carol, respect_robots=False)
+
+    work(accepted)
+
+    pages = job_of(api, carol, accepted)["result"]["pages"]
+    assert [page.get("error_code") for page in pages] == [None, "PAYLOAD_TOO_LARGE", "PAYLOAD_TOO_LARGE"]
+    assert graph.urls() == [f"{SITE}/"]
+    assert carol.credits() == (99, 0)
 
 
 def test_globs_and_origins(api: ServedApi, carol: Member, pages: FakePages, work: Work) -> None:

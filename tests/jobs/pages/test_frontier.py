@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.jobs.pages.frontier import Found, Frontier, Past, Rules, Visit
+from apps.jobs.pages.frontier import MAX_LINKS, Found, Frontier, Past, Rules, Visit
 from apps.jobs.pages.globs import Glob
 
 A = "http://a.com"
@@ -23,8 +23,12 @@ def crawl(frontier: Frontier, links: Callable[[str], list[str]]) -> list[Visit]:
     visits = []
     while visit := frontier.next():
         visits.append(visit)
-        frontier.finish(visit, landed=visit.url, links=links(visit.url))
+        finish(frontier, visit, landed=visit.url, links=links(visit.url))
     return visits
+
+
+def finish(frontier: Frontier, visit: Visit, *, landed: str, links: list[str]) -> Found:
+    return frontier.finish(visit, landed=landed, links=frontier.eligible(visit, landed=landed, links=links))
 
 
 def site(graph: dict[str, list[str]]) -> Callable[[str], list[str]]:
@@ -56,13 +60,13 @@ def test_the_next_level_waits_for_what_is_under_way() -> None:
     frontier = Frontier(rules())
     start = frontier.next()
     assert start is not None and frontier.next() is None and not frontier.over
-    frontier.finish(start, landed=start.url, links=["/a", "/b"])
+    finish(frontier, start, landed=start.url, links=["/a", "/b"])
     a, b = frontier.next(), frontier.next()
     assert a is not None and b is not None and frontier.next() is None
 
-    frontier.finish(b, landed=b.url, links=["/from-b"])
+    finish(frontier, b, landed=b.url, links=["/from-b"])
     assert frontier.next() is None
-    frontier.finish(a, landed=a.url, links=["/from-a"])
+    finish(frontier, a, landed=a.url, links=["/from-a"])
 
     assert paths(crawl(frontier, site({}))) == ["/from-a", "/from-b"]
     assert frontier.over
@@ -88,12 +92,21 @@ def test_globs_choose_and_the_start_is_always_visited() -> None:
     assert paths(crawl(Frontier(chosen), links)) == ["/", "/blog/1"]
 
 
+def test_of_a_pages_links_the_first_are_looked_at() -> None:
+    links = site({"/": [f"/{n}" for n in range(MAX_LINKS)] + ["/late"]})
+
+    few = crawl(Frontier(rules(max_pages=10, include=(Glob.parse("/*99"), Glob.parse("/late")))), links)
+    assert paths(few) == ["/", "/99", *(f"/{n}99" for n in range(1, 9))]
+    everything = crawl(Frontier(rules(max_pages=9999)), links)
+    assert paths(everything) == ["/", *(f"/{n}" for n in range(MAX_LINKS))]
+
+
 def test_where_the_start_leads_is_the_same_site() -> None:
     frontier = Frontier(rules())
     start = frontier.next()
     assert start is not None
 
-    found = frontier.finish(start, landed="https://www.a.com/", links=["/x", f"{A}/y", "http://b.com/"])
+    found = finish(frontier, start, landed="https://www.a.com/", links=["/x", f"{A}/y", "http://b.com/"])
 
     assert found == Found("page", "https://www.a.com/", ["https://www.a.com/x", f"{A}/y"])
 
@@ -102,14 +115,14 @@ def test_a_page_reached_by_two_names_counts_once() -> None:
     frontier = Frontier(rules())
     start = frontier.next()
     assert start is not None
-    frontier.finish(start, landed=start.url, links=["/old", "/new", "/away"])
+    finish(frontier, start, landed=start.url, links=["/old", "/new", "/away"])
     old = frontier.next()
     assert old is not None
 
-    assert frontier.finish(old, landed=f"{A}/new", links=[]).verdict == "page"
+    assert finish(frontier, old, landed=f"{A}/new", links=[]).verdict == "page"
     away = frontier.next()
     assert away is not None and away.url == f"{A}/away", "/new has been visited by way of /old"
-    assert frontier.finish(away, landed="http://b.com/", links=["/z"]).verdict == "elsewhere"
+    assert finish(frontier, away, landed="http://b.com/", links=["/z"]).verdict == "elsewhere"
     assert frontier.next() is None
 
 
@@ -117,19 +130,19 @@ def test_a_redirect_to_a_page_that_is_under_way_is_a_duplicate() -> None:
     frontier = Frontier(rules())
     start = frontier.next()
     assert start is not None
-    frontier.finish(start, landed=start.url, links=["/new", "/old"])
+    finish(frontier, start, landed=start.url, links=["/new", "/old"])
     new, old = frontier.next(), frontier.next()
     assert new is not None and old is not None
 
-    assert frontier.finish(old, landed=f"{A}/new", links=[]).verdict == "page"
-    assert frontier.finish(new, landed=f"{A}/new", links=[]).verdict == "duplicate"
+    assert finish(frontier, old, landed=f"{A}/new", links=[]).verdict == "page"
+    assert finish(frontier, new, landed=f"{A}/new", links=[]).verdict == "duplicate"
 
 
 def test_failed_visits_count_and_skipped_ones_do_not() -> None:
     frontier = Frontier(rules(max_pages=3))
     start = frontier.next()
     assert start is not None
-    frontier.finish(start, landed=start.url, links=["/1", "/2", "/3", "/4"])
+    finish(frontier, start, landed=start.url, links=["/1", "/2", "/3", "/4"])
     one, two = frontier.next(), frontier.next()
     assert one is not None and two is not None and frontier.next() is None
     frontier.fail(one)
@@ -144,11 +157,11 @@ def test_the_total_grows_with_what_is_found() -> None:
     assert frontier.total == 1
     start = frontier.next()
     assert start is not None
-    frontier.finish(start, landed=start.url, links=["/1", "/2"])
+    finish(frontier, start, landed=start.url, links=["/1", "/2"])
     assert frontier.total == 3
     one = frontier.next()
     assert one is not None
-    frontier.finish(one, landed=one.url, links=[f"/{n}" for n in range(20)])
+    finish(frontier, one, landed=one.url, links=[f"/{n}" for n in range(20)])
     assert frontier.total == 5
 
 

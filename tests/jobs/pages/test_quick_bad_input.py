@@ -118,11 +118,12 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("include", [1]),
         ("include", [""]),
         ("include", ["/[a"]),
-        ("include", ["/x"] * 101),
+        ("include", ["/x"] * 21),
         ("exclude", ["{a,b}"]),
         ("exclude", ["a b"]),
         ("exclude", ["/[z-a]"]),
-        ("exclude", ["x" * 501]),
+        ("exclude", ["/x"] * 21),
+        ("exclude", ["x" * 201]),
     ],
 }
 TABLE = [
