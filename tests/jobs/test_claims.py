@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from apps.jobs.lifecycle import IllegalEvent
 from apps.jobs.models import Job, JobPage
 from apps.jobs.services import claims, completion, event_log, progress
-from apps.jobs.services.claims import Claim, LeaseLost
+from apps.jobs.services.claims import Claim, ClaimLost
 from apps.jobs.services.event_log import LostRace, NewEvent
 from tests.cast import Member, at_once, join
 from tests.jobs.making import add_pages, after_the_lease, claimed, make_job, now, page, reread, story
@@ -97,7 +97,7 @@ def test_a_stale_owner_changes_no_row(alice: Member, write: Callable[[Claim], ob
         completion.end_cancelled(stale)
     before = (Job.objects.values().get(id=job.id), story(job), alice.credits(), alice.events())
 
-    with pytest.raises(LeaseLost), transaction.atomic():
+    with pytest.raises(ClaimLost), transaction.atomic():
         write(stale)
 
     assert (Job.objects.values().get(id=job.id), story(job), alice.credits(), alice.events()) == before

@@ -25,7 +25,7 @@ from apps.core.errors import JobTerminal
 from apps.jobs.lifecycle import IllegalEvent
 from apps.jobs.models import JobEvent
 from apps.jobs.services import claims, completion, event_log, progress, sweeps
-from apps.jobs.services.claims import Claim, LeaseLost
+from apps.jobs.services.claims import Claim, ClaimLost
 from apps.jobs.services.event_log import NewEvent
 from apps.jobs.verification import problems
 from tests.cast import Member, join
@@ -154,7 +154,7 @@ class OneJob(RuleBasedStateMachine):
         if claim == self.held_by:
             act(claim)
             return True
-        with pytest.raises(LeaseLost), transaction.atomic():
+        with pytest.raises(ClaimLost), transaction.atomic():
             act(claim)
         return False
 

@@ -162,7 +162,7 @@ def test_a_sync_job_whose_api_died_is_finished_by_a_worker_and_tells_nobody(alic
     completion.complete(claimed(job, "worker"), page=page(0))
 
     assert (reread(job).status, alice.credits(), alice.events()) == ("completed", (99, 0), [])
-    with pytest.raises(claims.LeaseLost):
+    with pytest.raises(claims.ClaimLost):
         progress.record_page(dead, page(0))
     assert story(job) == ["queued", "started", "requeued", "started", "page", "completed"]
 

@@ -50,7 +50,7 @@ class Crawling:
         self.writer = PageWriter(run, size=size)
 
     async def go(self) -> Outcome:
-        """Raises what a visit raises: LeaseLost, not a page's failure."""
+        """Raises what a visit raises: ClaimLost, not a page's failure."""
         under_way: set[asyncio.Task[ApiError | None]] = set()
         try:
             while True:

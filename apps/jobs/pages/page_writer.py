@@ -46,7 +46,7 @@ class PageWriter:
         self.size = size
 
     async def put(self, row: Row) -> None:
-        """Returns when `row` is stored. Raises LeaseLost."""
+        """Returns when `row` is stored. Raises ClaimLost."""
         self._pending.append(row)
         async with self._lock:
             await self._write()

@@ -44,7 +44,7 @@ def begin(*, workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any], pages:
 def store(claim: Claim, rows: Sequence[Row]) -> int:
     """Stores finished pages and counts the new ones, in one transaction. Returns the size of their JSON in bytes.
 
-    Raises LeaseLost.
+    Raises ClaimLost.
     """
     packed = [pack(row.page.payload) for row in rows]  # compressed before the row is locked
     with transaction.atomic():

@@ -24,7 +24,7 @@ from apps.jobs.models import Job
 from apps.jobs.pages import services
 from apps.jobs.pages.loading import Loaded, PageFailed, PageJob, load
 from apps.jobs.services import completion
-from apps.jobs.services.claims import Claim, LeaseLost
+from apps.jobs.services.claims import Claim, ClaimLost
 from apps.jobs.services.progress import PageRecord
 from apps.jobs.worker import claim_heartbeat
 
@@ -77,7 +77,7 @@ async def _write(write: Callable[..., None], claim: Claim, **values: Any) -> Non
     except asyncio.CancelledError:
         await asyncio.wait({writing})
         raise
-    except LeaseLost:
+    except ClaimLost:
         # This process was stopped for so long that a worker has claimed the job. The job is charged there, once.
         log.warning("a synchronous job was taken over", extra={"job_id": claim.job_id})
         idempotency.mark_taken_over()

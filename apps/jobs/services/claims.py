@@ -30,7 +30,7 @@ from apps.jobs.services.event_log import NewEvent
 _LOCK_CLASS = 0x62_6A  # "bj": advisory locks, one for each workspace, for lanes with a cap
 
 
-class LeaseLost(Exception):
+class ClaimLost(Exception):
     """The claim is not the job's latest, or the job is over: its holder must stop and write nothing."""
 
 
@@ -89,15 +89,15 @@ def has_expired(job: Job, *, now: datetime) -> bool:
 
 
 def heartbeat(claim: Claim, *, now: datetime | None = None) -> None:
-    """Extends the claim. Raises LeaseLost."""
+    """Extends the claim. Raises ClaimLost."""
     ours = Job.objects.filter(id=claim.job_id, fence=claim.fence, status=Job.Status.RUNNING, owner=claim.owner)
     if ours.update(lease_until=_expiry(now or timezone.now())) != 1:
-        raise LeaseLost(f"job {claim.job_id}, fence {claim.fence}")
+        raise ClaimLost(f"job {claim.job_id}, fence {claim.fence}")
 
 
 @transaction.atomic
 def give_back(claim: Claim, *, now: datetime | None = None) -> None:
-    """Returns the job to the queue because its worker stops. This does not count as an attempt. Raises LeaseLost."""
+    """Returns the job to the queue because its worker stops. This does not count as an attempt. Raises ClaimLost."""
     now = now or timezone.now()
     job = lock_claimed(claim)
     requeued = NewEvent("requeued", {"reason": "worker_stopping"})
@@ -106,10 +106,10 @@ def give_back(claim: Claim, *, now: datetime | None = None) -> None:
 
 
 def lock_claimed(claim: Claim) -> Job:
-    """The job of the claim, with its row locked. Raises LeaseLost."""
+    """The job of the claim, with its row locked. Raises ClaimLost."""
     job = event_log.lock(claim.job_id)
     if job.status != Job.Status.RUNNING or (job.fence, job.owner) != (claim.fence, claim.owner):
-        raise LeaseLost(f"job {claim.job_id}, fence {claim.fence}: it is {job.status} with fence {job.fence}")
+        raise ClaimLost(f"job {claim.job_id}, fence {claim.fence}: it is {job.status} with fence {job.fence}")
     return job
 
 

@@ -42,7 +42,7 @@ def complete(
     agent_id: str = "",
 ) -> Job:
     """Ends a job as completed. `used` is its price in credits; by default the sum of its pages and steps. `page` and
-    the agent that loaded it, if given, are recorded in the same transaction. Raises LeaseLost, and ValueError for a
+    the agent that loaded it, if given, are recorded in the same transaction. Raises ClaimLost, and ValueError for a
     result too large for an event: pages are stored in rows of their own, and `results` builds the result from them.
     """
     if result is not None and len(json.dumps(result)) > MAX_RESULT_BYTES:
@@ -63,7 +63,7 @@ def fail(
     agent_id: str = "",
 ) -> Job:
     """Ends a job as failed. `used` is its price in credits; None means the sum of its pages and steps. `result` is what
-    was done before the failure. Raises LeaseLost.
+    was done before the failure. Raises ClaimLost.
     """
     job = lock_claimed(claim)
     before = _page_events(job, page, agent_id)
@@ -72,7 +72,7 @@ def fail(
 
 @transaction.atomic
 def end_cancelled(claim: Claim, *, used: int | None = None) -> Job:
-    """Ends a job whose executor stopped because its owner cancelled it. Finished work is charged. Raises LeaseLost."""
+    """Ends a job whose executor stopped because its owner cancelled it. Finished work is charged. Raises ClaimLost."""
     return _end(lock_claimed(claim), "cancelled", used, _CANCELLED)
 
 

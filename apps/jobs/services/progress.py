@@ -1,4 +1,4 @@
-"""What an executor records while it works. Each function raises LeaseLost when the claim is not the latest."""
+"""What an executor records while it works. Each function raises ClaimLost when the claim is not the latest."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from apps.core.errors import JobNotWaiting, NotFound
 from apps.core.times import rfc3339
 from apps.jobs.models import Job, StepScreenshot, TaskRun
 from apps.jobs.services import creation, event_log
-from apps.jobs.services.claims import Claim, LeaseLost, lock_claimed
+from apps.jobs.services.claims import Claim, ClaimLost, lock_claimed
 from apps.jobs.services.enqueue_job import enqueue_job
 from apps.jobs.services.event_log import NewEvent
 from apps.jobs.tasks.llm import keys
@@ -113,7 +113,7 @@ def begin_step(claim: Claim, *, number: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN_STEP, [number, claim.job_id, claim.fence, claim.owner])
         if cursor.rowcount != 1:
-            raise LeaseLost(f"job {claim.job_id}, fence {claim.fence}: not the current claim")
+            raise ClaimLost(f"job {claim.job_id}, fence {claim.fence}: not the current claim")
 
 
 @transaction.atomic

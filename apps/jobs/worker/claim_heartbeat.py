@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import Error
 
 from apps.jobs.services import claims
-from apps.jobs.services.claims import Claim, LeaseLost
+from apps.jobs.services.claims import Claim, ClaimLost
 from apps.jobs.waiting import job_notifications
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ async def _send_heartbeats(holding: HeldClaim) -> None:
         sent = time.monotonic()
         try:
             await sync_to_async(claims.heartbeat)(holding.claim)
-        except LeaseLost:
+        except ClaimLost:
             break
         except Error as error:
             log.warning("a heartbeat failed", extra={"job_id": holding.claim.job_id, "cause": type(error).__name__})

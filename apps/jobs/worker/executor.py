@@ -57,7 +57,7 @@ Outcome = Completed | Failed | Cancelled | Waiting
 
 
 class Run:
-    """One execution of a job. Its coroutines raise LeaseLost when another process has claimed the job. An executor does
+    """One execution of a job. Its coroutines raise ClaimLost when another process has claimed the job. An executor does
     not catch that.
     """
 

@@ -25,7 +25,7 @@ from apps.jobs import selectors
 from apps.jobs.kinds import LANE_OF, LANES, Lane
 from apps.jobs.models import Job
 from apps.jobs.services import claims, completion
-from apps.jobs.services.claims import Claim, LeaseLost
+from apps.jobs.services.claims import Claim, ClaimLost
 from apps.jobs.services.enqueue_job import enqueue_job
 from apps.jobs.worker import claim_heartbeat
 from apps.jobs.worker.claim_heartbeat import HeldClaim
@@ -108,7 +108,7 @@ class Worker:
                 tracing.bind_request_id(job.request_id)
                 async with claim_heartbeat.held(claim) as held:
                     await self._execute_claimed(job, held, lane)
-            except LeaseLost:
+            except ClaimLost:
                 log.warning("another process has claimed the job", extra={"fence": claim.fence})
             except (OperationalError, InterfaceError) as error:
                 # Nothing can be written now. When the claim has expired, another worker executes the job.
@@ -154,7 +154,7 @@ def _outcome(working: asyncio.Future[Outcome], job: Job) -> Outcome:
     error = working.exception()
     if error is None:
         return working.result()
-    if (passed := _first_of(error, (LeaseLost, OperationalError, InterfaceError))) is not None:
+    if (passed := _first_of(error, (ClaimLost, OperationalError, InterfaceError))) is not None:
         raise passed
     log.error("an executor failed", extra={"kind": job.kind}, exc_info=error)
     return Failed("INTERNAL_ERROR", "Something went wrong on our side. Nothing was charged.")

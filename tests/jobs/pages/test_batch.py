@@ -212,7 +212,7 @@ def test_a_worker_that_was_overtaken_changes_nothing(
 
     from apps.jobs.pages import services
     from apps.jobs.services import claims
-    from apps.jobs.services.claims import LeaseLost
+    from apps.jobs.services.claims import ClaimLost
 
     accepted = submit(api, carol, [url(n) for n in range(2)])
     stalled = claims.claim(job_id=uuid.UUID(accepted["id"]), owner="stalled")
@@ -220,7 +220,7 @@ def test_a_worker_that_was_overtaken_changes_nothing(
     Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     work(accepted)
 
-    with pytest.raises(LeaseLost):
+    with pytest.raises(ClaimLost):
         services.store(stalled, [_done(accepted, 0)])
 
     assert JobPage.objects.count() == 2 and Agent.objects.count() == 2

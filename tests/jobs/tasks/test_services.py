@@ -19,7 +19,7 @@ from apps.jobs import selectors, verification
 from apps.jobs.kinds import TASKS
 from apps.jobs.models import Job, StepScreenshot, TaskRun
 from apps.jobs.services import claims, completion
-from apps.jobs.services.claims import Claim, LeaseLost
+from apps.jobs.services.claims import Claim, ClaimLost
 from apps.jobs.tasks import selectors as task_selectors
 from apps.jobs.tasks import services, sweeps
 from apps.jobs.tasks.services import StepRecord
@@ -75,9 +75,9 @@ def test_who_lost_the_lease_may_neither_act_nor_record(alice: Member) -> None:
     stale = claimed(job)
     fresh = claimed(job, "another", at=after_the_lease())
 
-    with pytest.raises(LeaseLost):
+    with pytest.raises(ClaimLost):
         services.begin_step(stale, number=1)
-    with pytest.raises(LeaseLost):
+    with pytest.raises(ClaimLost):
         services.record_step(stale, step(1))
     stepped(fresh, 1)
     assert reread(job).step_count == 1
@@ -182,7 +182,7 @@ def test_a_task_that_no_worker_ends_in_time_is_ended(alice: Member) -> None:
     assert sweeps.end_overdue(now=over + timedelta(seconds=1)) == 1
 
     assert (reread(job).status, reread(job).error_code, alice.credits()) == ("failed", "TIMEOUT", (99, 0))
-    with pytest.raises(LeaseLost):
+    with pytest.raises(ClaimLost):
         services.record_step(claim, step(2))
 
 
