@@ -33,6 +33,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "lint": (str(_BIN / "ruff"), "check", "."),
     "format": (str(_BIN / "ruff"), "format", "--check", "."),
     "layer map": (sys.executable, "-m", "stack.layer_map", "--check"),
+    "class names": (sys.executable, "-m", "stack.class_names"),
 }
 
 

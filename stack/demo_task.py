@@ -52,7 +52,7 @@ def _scripted(running: ExitStack) -> DemoModel:
     scripted = running.enter_context(ScriptedModel())
     reading = Extract("What is the main heading?", read, goal="Read the page.")
     scripted.play(
-        "demo", [reading, lambda prompt: Done(f"The main heading is “{found[0]}”.", goal="Say what it says.")]
+        "demo", [reading, lambda prompt: Done(f"The main heading is “{found[0]}”.", goal="Report the heading.")]
     )
     fields = {"llm": "anthropic:claude-demo", "llm_api_key": "no-key", "llm_base_url": scripted.base_url}
     name = "a scripted model (set ANTHROPIC_API_KEY or OPENAI_API_KEY for a real one)"
