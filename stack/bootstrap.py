@@ -1,6 +1,6 @@
 """Make this machine ready for a `make` goal. Standard library only: nothing is installed when it runs.
 
-    python3 -I stack/bootstrap.py up|demo|test|check|bench|lock
+    python3 -I stack/bootstrap.py up|demo|test|test-fast|check|bench|lock
 
 Every step first looks whether there is anything to do, so that a second run takes a fraction of a second.
 A step that does something says so in one line; one that fails says why and what to do, and ends with 1.
@@ -32,6 +32,7 @@ _SETUP: dict[str, tuple[str, ...]] = {
     "demo": ("requirements", "browsers", "jail"),
     "bench": ("dev requirements", "browsers", "jail"),
     "test": ("dev requirements", "browsers", "jail", "node clients"),
+    "test-fast": ("dev requirements",),
     "check": ("dev requirements",),
     "lock": (),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -15,9 +14,6 @@ from tests.template import running_stack
 
 # Of the shared stack: ten browsers that are asked for at once start two at a time.
 LEASE_WAIT = 80  # seconds, less than what `plain_http` waits
-
-# They take minutes and all cores, and have a goal of their own: `make hurt`.
-collect_ignore = [] if "BROWSA_TEST_HURT" in os.environ else ["tasks_hurt"]
 
 
 @pytest.fixture(scope="package")

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import redis
@@ -20,13 +19,12 @@ from django.utils import timezone
 from apps.webhooks.deliverer import Deliverer
 from apps.webhooks.models import Delivery
 from apps.webhooks.services import delivery_claims
+from stack.child import ROOT
 from tests.cast import Member
 from tests.fakes import receivers as tempers
 from tests.fakes.receivers import Receiver, Receivers
 from tests.patience import PATIENCE
 from tests.webhooks.making import delivery, happen, listen, until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
@@ -43,7 +41,7 @@ def another_process() -> Iterator[subprocess.Popen[str]]:
         "BROWSA_SECRET_KEY": settings.SECRET_KEY,
         "DJANGO_SETTINGS_MODULE": "browsa.settings",
     }
-    command = [sys.executable, "-m", "tests.webhooks.dying"]
+    command = [sys.executable, "-m", "tests.faults.webhooks.dying"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=ROOT, text=True) as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps({"database": database}))

@@ -1,5 +1,5 @@
-"""`python -m tests.core.dying`: makes one request again and again, each time in a process that is killed before a later
-SQL statement, until one gets through. So every state that a `kill -9` can leave in the database comes about.
+"""`python -m tests.faults.core.dying`: makes one request again and again, each time in a process that is killed before
+a later SQL statement, until one gets through. So every state that a `kill -9` can leave in the database comes about.
 
 Reads from stdin what to do, as JSON, and writes to stdout how many processes it took. The nth sends the
 Idempotency-Key `key-n`.

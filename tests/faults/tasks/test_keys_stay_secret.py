@@ -27,13 +27,13 @@ from tests.fakes.model import (
     Unauthorized,
 )
 from tests.fakes.receivers import Receiver
+from tests.faults.agents.hurting import stopped
+from tests.faults.tasks import errands, searching
+from tests.faults.tasks.errands import Gate
+from tests.faults.tasks.searching import Lurker, Monitor
+from tests.faults.tasks.workers import Workers, empty_redis
 from tests.integration.driving import chromium_of, chromiums, gateway_connections, manage, visit
-from tests.integration.surviving.hurting import stopped
 from tests.integration.tasks.giving import Tasks
-from tests.integration.tasks_hurt import errands, searching
-from tests.integration.tasks_hurt.errands import Gate
-from tests.integration.tasks_hurt.searching import Lurker, Monitor
-from tests.integration.tasks_hurt.workers import Workers, empty_redis
 from tests.patience import until
 
 pytestmark = pytest.mark.integration

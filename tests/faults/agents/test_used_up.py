@@ -12,9 +12,9 @@ import pytest
 from stack.harness import Stack, running_stack
 from stack.home import locate
 from stack.servers import embedded_servers
+from tests.faults.agents.conftest import SETTINGS
+from tests.faults.agents.hurting import agree, crowd, until_well
 from tests.integration.driving import Database, Member, adds_up, attach, command, jailed, verify_ledger
-from tests.integration.surviving.conftest import SETTINGS
-from tests.integration.surviving.hurting import agree, crowd, until_well
 from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.integration

@@ -17,11 +17,11 @@ import pytest
 from stack.harness import Stack
 from tests.fakes.model import Done, ScriptedModel
 from tests.fakes.site import Site
+from tests.faults.tasks import errands, searching
+from tests.faults.tasks.errands import Gate
+from tests.faults.tasks.workers import Worker, Workers
 from tests.integration.driving import Database, chromium_of, gateway_connections, leases, plain_http, pool_is_whole
 from tests.integration.tasks.giving import Tasks
-from tests.integration.tasks_hurt import errands, searching
-from tests.integration.tasks_hurt.errands import Gate
-from tests.integration.tasks_hurt.workers import Worker, Workers
 from tests.patience import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -125,7 +125,7 @@ def test_many_tasks_leave_nothing_behind(
 ) -> None:
     model.play("brief", [Done("Hello.")])
     report = tmp_path / "report.json"
-    worker = workers.start(program=("-m", "tests.integration.tasks_hurt.watched"), WATCHED_REPORT=str(report))
+    worker = workers.start(program=("-m", "tests.faults.tasks.watched"), WATCHED_REPORT=str(report))
     watch = Watch(stack, worker, report, scratch)
     with (
         workers.no_tasks_for(),

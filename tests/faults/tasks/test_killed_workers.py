@@ -14,11 +14,11 @@ import pytest
 from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
+from tests.faults.tasks import errands
+from tests.faults.tasks.errands import ANSWER, CREDITS, STEPS, Visits, lay_out
+from tests.faults.tasks.workers import Worker, Workers, worker_of
 from tests.integration.driving import Database, manage, plain_http, verify_ledger
 from tests.integration.tasks.giving import Tasks
-from tests.integration.tasks_hurt import errands
-from tests.integration.tasks_hurt.errands import ANSWER, CREDITS, STEPS, Visits, lay_out
-from tests.integration.tasks_hurt.workers import Worker, Workers, worker_of
 from tests.patience import until
 
 pytestmark = pytest.mark.integration

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.fakes.model import Click, Done, Extract, Navigate, ScriptedModel, Type
 from tests.fakes.site import Site, html
@@ -29,25 +28,12 @@ def model() -> Iterator[ScriptedModel]:
         yield model
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with Site() as site:
-        site.pages["/login"] = lambda query: html(FORM)
-        site.pages["/in"] = lambda query: html(
-            f"<title>In</title><p>Welcome {query['mail']} {query['word']}</p><script>fetch('/shown')</script>"
-        )
-        yield site
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def real_runner(site: Site) -> AsyncIterator[RunnerProcess]:
-    process = RunnerProcess(
-        BROWSA_POOL_SIZE="1", BROWSA_MAX_BROWSERS="2", BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}"
+@pytest.fixture(autouse=True)
+def _pages(site: Site) -> None:
+    site.pages["/login"] = lambda query: html(FORM)
+    site.pages["/in"] = lambda query: html(
+        f"<title>In</title><p>Welcome {query['mail']} {query['word']}</p><script>fetch('/shown')</script>"
     )
-    try:
-        yield await process.start().ready()
-    finally:
-        process.clean()
 
 
 @pytest.fixture
@@ -66,10 +52,11 @@ def browser_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return importlib.import_module("browser_use")
 
 
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.integration
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
 async def test_browser_use_plays_a_script(
-    model: ScriptedModel, site: Site, real_runner: RunnerProcess, browser_use: Any, provider: str
+    model: ScriptedModel, site: Site, runner: RunnerProcess, browser_use: Any, provider: str
 ) -> None:
     reading = Extract("who is welcome", lambda prompt: re.search("Welcome (.*)", prompt)[1])
 
@@ -97,7 +84,7 @@ async def test_browser_use_plays_a_script(
     }[provider]
 
     # browser-use makes a client for every call and closes none: they share one that is closed.
-    async with real_runner.lease() as lease, http() as shared:
+    async with runner.lease() as lease, http() as shared:
         llm = chat(model=name, api_key=KEY, base_url=model.base_url, http_client=shared)
         browser = browser_use.BrowserSession(cdp_url=lease.cdp_http)
         agent = browser_use.Agent("Sign in.", llm=llm, browser_session=browser, enable_signal_handler=False)

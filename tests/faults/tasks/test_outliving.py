@@ -11,11 +11,11 @@ import pytest
 
 from stack.harness import Stack
 from tests.fakes.model import AskHuman, Done, Navigate, Step, Wait
+from tests.faults.tasks import errands
+from tests.faults.tasks.errands import Gate
+from tests.faults.tasks.workers import Workers, empty_redis, worker_of
 from tests.integration.driving import Database, chromium_of, leases, manage, verify_ledger
 from tests.integration.tasks.giving import Tasks
-from tests.integration.tasks_hurt import errands
-from tests.integration.tasks_hurt.errands import Gate
-from tests.integration.tasks_hurt.workers import Workers, empty_redis, worker_of
 from tests.patience import until
 
 pytestmark = pytest.mark.integration

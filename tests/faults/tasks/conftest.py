@@ -14,10 +14,10 @@ from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.receivers import Receiver, Receivers
 from tests.fakes.site import Site
+from tests.faults.tasks.errands import lay_out
+from tests.faults.tasks.workers import Workers
 from tests.integration.driving import Member, join, plain_http
 from tests.integration.tasks.giving import Tasks, tasks_of
-from tests.integration.tasks_hurt.errands import lay_out
-from tests.integration.tasks_hurt.workers import Workers
 from tests.template import running_stack
 
 LEASE_SECONDS = 4

@@ -1,4 +1,4 @@
-"""`python -m tests.webhooks.dying`: delivers until it is killed. Reads from stdin, as JSON, which database it is."""
+"""`python -m tests.faults.webhooks.dying`: delivers until it is killed. Reads from stdin, as JSON, its database."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from datetime import datetime
 import pytest
 
 from stack.harness import Stack
+from tests.faults.agents.hurting import agree, no_restarts, stopped, until_agreed, until_well
 from tests.integration.driving import Database, Member, adds_up, chromium_of, chromiums, leases, short_lived
-from tests.integration.surviving.hurting import agree, no_restarts, stopped, until_agreed, until_well
 from tests.patience import until
 
 pytestmark = pytest.mark.integration

@@ -17,8 +17,8 @@ import psycopg2
 import redis
 
 from stack.harness import Stack
+from tests.faults.tasks.workers import redis_url
 from tests.integration.driving import manage
-from tests.integration.tasks_hurt.workers import redis_url
 
 _ADMIN_PAGES = """
 from django.contrib import admin

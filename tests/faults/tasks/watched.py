@@ -1,4 +1,4 @@
-"""`python -m tests.integration.tasks_hurt.watched …`: Celery, in a process that tells what it holds when it is asked.
+"""`python -m tests.faults.tasks.watched …`: Celery, in a process that tells what it holds when it is asked.
 
 At SIGUSR2 it writes a line of JSON to the file that WATCHED_REPORT names: its asyncio tasks, and how many there are of
 the objects that tasks are made of.

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -22,12 +21,11 @@ from apps.agents.services import sweeps
 from apps.billing import services as billing
 from apps.billing.verification import problems
 from apps.core.models import IdempotencyKey
+from stack.child import ROOT
 from tests.cast import Member, Reply, call, join
 from tests.fakes.runner import FakeRunner
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def crash_everywhere(member: Member, path: str, body: str) -> int:
         name: connection.settings_dict[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.core.dying"],
+        [sys.executable, "-m", "tests.faults.core.dying"],
         input=json.dumps({"database": database, "path": path, "body": body, "secret": member.secret}),
         env={
             **os.environ,

@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from stack.harness import Stack
+from tests.faults.agents.conftest import STUCK_AFTER
+from tests.faults.agents.hurting import agree, crowd, kill, stopped, until_agreed, until_well
 from tests.integration.driving import (
     Database,
     Member,
@@ -25,8 +27,6 @@ from tests.integration.driving import (
     verify_ledger,
     visit,
 )
-from tests.integration.surviving.conftest import STUCK_AFTER
-from tests.integration.surviving.hurting import agree, crowd, kill, stopped, until_agreed, until_well
 from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.integration
