@@ -30,9 +30,11 @@ test-fast: ## Run the tests that need neither a browser nor a stack
 	@$(BOOTSTRAP) test-fast
 	@$(BIN)/python -m pytest --ignore=tests/faults -m 'not integration' $(ARGS)
 
+# Those that measure time run alone, after the others. With ARGS all that is chosen runs together.
 test-faults: ## Run the tests that kill, stop and overload the parts of the system; minutes
 	@$(BOOTSTRAP) test
-	@$(BIN)/python -m pytest -o testpaths=tests/faults $(ARGS)
+	@$(BIN)/python -m pytest -o testpaths=tests/faults $(if $(ARGS),$(ARGS),-m 'not alone')
+	@$(if $(ARGS),true,$(BIN)/python -m pytest -n0 -o testpaths=tests/faults -m alone)
 
 check: ## Run the linters, types, import contracts, API schema and migration checks
 	@$(BOOTSTRAP) check

@@ -13,9 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 STACK, RUNNER = "the shared stack", "the shared runner"
 PROVIDERS = "the providers' own clients"
-SURVIVORS = "the stack that agents survive on"
 TOGETHER = {
-    "tests/faults/agents/": SURVIVORS,
     "tests/integration/": STACK,
     "tests/runner/live/": RUNNER,
     "tests/runner/test_": RUNNER,
@@ -25,14 +23,11 @@ TOGETHER = {
 # The longest first, so that no process has much left when the others are done. What isn't named comes after them.
 FIRST = (
     "tests/faults/tasks/test_killed_workers.py",
-    SURVIVORS,
     "tests/faults/tasks/test_outliving.py",
     "tests/faults/tasks/test_keys_stay_secret.py",
     "tests/faults/tasks/test_no_growth.py",
-    "tests/faults/jobs/test_faults.py",
-    "tests/faults/webhooks/test_fairness.py",
+    "tests/faults/jobs/test_mixed_jobs.py",
     "tests/faults/stack/test_stack.py",
-    "tests/faults/runner/test_process.py",
     STACK,
     RUNNER,
     "tests/jobs/waiting/test_streams.py",

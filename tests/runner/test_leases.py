@@ -15,6 +15,7 @@ import pytest
 from tests.fakes.report_api import ReportApi
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
+from tests.runner.endurance import come_and_go
 from tests.runner.harness import (
     TOKEN,
     Lease,
@@ -240,27 +241,4 @@ async def test_a_senseless_request_is_refused_and_leases_nothing(runner: RunnerP
 
 
 async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(private: RunnerProcess) -> None:
-    def descriptors() -> int:
-        return len(os.listdir(f"/proc/{private.pid}/fd"))
-
-    def zombies() -> list[int]:
-        found = []
-        for pid in descendants(private.pid):
-            with contextlib.suppress(OSError):  # it is gone altogether
-                found += [pid] if status_of(pid)["State"].startswith("Z") else []
-        return found
-
-    async def cycle() -> None:
-        async with private.lease() as lease, Cdp(lease.cdp_url) as cdp:
-            await cdp.run("1")
-
-    await cycle()
-    await private.at_rest(warm=2)
-    before = descriptors()
-    for _ in range(5):
-        await asyncio.gather(cycle(), cycle(), cycle())
-
-    await private.at_rest(warm=2)
-    # Two more for connections of the control API that are about to close.
-    await until(lambda: descriptors() <= before + 2, what=f"{before} descriptors again")
-    await until(lambda: not zombies(), what="the end of every zombie")
+    await come_and_go(private, rounds=1)  # five rounds: tests/faults

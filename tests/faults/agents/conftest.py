@@ -1,4 +1,4 @@
-"""One stack that is hurt in every way, one way after another, and must be whole again each time."""
+"""One stack whose parts are broken, one after another. It must work again each time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shop() -> Iterator[Receiver]:
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory, shop: Receiver) -> Iterator[Stack]:
     env = {**SETTINGS, "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{shop.port}"}
-    with running_stack(tmp_path_factory.mktemp("hurt") / "home", env=env) as stack:
+    with running_stack(tmp_path_factory.mktemp("agents") / "home", env=env) as stack:
         yield stack
 
 

@@ -14,11 +14,11 @@ import redis
 from stack.harness import Stack
 from tests.fakes.receivers import Receiver, slowly, status
 from tests.faults.agents.conftest import LEASE_WAIT, MOST_BROWSERS
-from tests.faults.agents.hurting import agree, crowd, kill, no_restarts, stopped, until_agreed, until_well
+from tests.faults.agents.stack_faults import agree, crowd, kill, no_restarts, stopped, until_agreed, until_well
 from tests.integration.driving import Database, Member, adds_up, answers, at_once, leases, short_lived
 from tests.patience import PATIENCE, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 def test_no_browser_in_time(stack: Stack, member: Member, database: Database) -> None:

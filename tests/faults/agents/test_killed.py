@@ -13,7 +13,7 @@ import pytest
 
 from stack.harness import Stack
 from tests.faults.agents.conftest import STUCK_AFTER
-from tests.faults.agents.hurting import agree, crowd, kill, stopped, until_agreed, until_well
+from tests.faults.agents.stack_faults import agree, crowd, kill, stopped, until_agreed, until_well
 from tests.integration.driving import (
     Database,
     Member,
@@ -29,7 +29,7 @@ from tests.integration.driving import (
 )
 from tests.patience import PATIENCE, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("name", ["api", "worker", "beat", "redis", "postgres"])

@@ -14,11 +14,11 @@ from datetime import datetime
 import pytest
 
 from stack.harness import Stack
-from tests.faults.agents.hurting import agree, no_restarts, stopped, until_agreed, until_well
+from tests.faults.agents.stack_faults import agree, no_restarts, stopped, until_agreed, until_well
 from tests.integration.driving import Database, Member, adds_up, chromium_of, chromiums, leases, short_lived
 from tests.patience import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 def expired_at(stack: Stack, agent_id: str) -> float | None:

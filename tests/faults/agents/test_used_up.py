@@ -13,11 +13,11 @@ from stack.harness import Stack, running_stack
 from stack.home import locate
 from stack.servers import embedded_servers
 from tests.faults.agents.conftest import SETTINGS
-from tests.faults.agents.hurting import agree, crowd, until_well
+from tests.faults.agents.stack_faults import agree, crowd, until_well
 from tests.integration.driving import Database, Member, adds_up, attach, command, jailed, verify_ledger
 from tests.patience import PATIENCE, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 def test_a_killed_supervisor_and_a_ctrl_c(stack: Stack, _members: Iterator[Member], database: Database) -> None:

@@ -40,7 +40,7 @@ from tests.runner.harness import (
     until,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
 LONGER = str(10 * int(PATIENCE))  # seconds: what is waited for comes before these are over, or the test has failed
 

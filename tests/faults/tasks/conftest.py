@@ -1,4 +1,4 @@
-"""A stack for each file here, whose workers, browsers and Redis are hurt while tasks run."""
+"""A stack for each file here. Its workers, browsers and Redis are killed while tasks run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def stack(
         "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(),
         "XDG_CONFIG_HOME": str(scratch / "config"),
     }
-    with running_stack(tmp_path_factory.mktemp("hurt") / "home", env=env) as stack:
+    with running_stack(tmp_path_factory.mktemp("tasks") / "home", env=env) as stack:
         yield stack
 
 

@@ -27,7 +27,7 @@ from tests.fakes.model import (
     Unauthorized,
 )
 from tests.fakes.receivers import Receiver
-from tests.faults.agents.hurting import stopped
+from tests.faults.agents.stack_faults import stopped
 from tests.faults.tasks import errands, searching
 from tests.faults.tasks.errands import Gate
 from tests.faults.tasks.searching import Lurker, Monitor

@@ -1,4 +1,4 @@
-"""More workers beside a stack's own, and ways to hurt them and what they work with."""
+"""More workers beside a stack's own, and ways to break them and what they work with."""
 
 from __future__ import annotations
 

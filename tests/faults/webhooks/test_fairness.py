@@ -37,6 +37,7 @@ def median_delay(member: Member, healthy: list[Receiver], others: list[Receiver]
     return statistics.median(got.at - happened for receiver in healthy for got in receiver.got)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_ten_thousand_deliveries_of_which_some_go_to_sick_receivers(
     carol: Member, receivers: Receivers, loopback: None

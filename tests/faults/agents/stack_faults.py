@@ -1,4 +1,4 @@
-"""Ways to hurt a stack, and what it means that one is well again."""
+"""Ways to break parts of a stack, and the checks that it works again."""
 
 from __future__ import annotations
 
