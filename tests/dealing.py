@@ -22,10 +22,6 @@ TOGETHER = {
 }
 # The longest first, so that no process has much left when the others are done. What isn't named comes after them.
 FIRST = (
-    "tests/faults/tasks/test_killed_workers.py",
-    "tests/faults/tasks/test_outliving.py",
-    "tests/faults/tasks/test_keys_stay_secret.py",
-    "tests/faults/tasks/test_no_growth.py",
     "tests/faults/jobs/test_mixed_jobs.py",
     "tests/faults/stack/test_stack.py",
     STACK,

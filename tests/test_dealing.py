@@ -19,5 +19,5 @@ def test_files_that_share_something_are_run_by_one_process_and_others_by_any() -
 
 
 def test_what_takes_long_comes_first() -> None:
-    assert turn("tests/faults/tasks/test_killed_workers.py::test_a") == 0
+    assert turn("tests/faults/jobs/test_mixed_jobs.py::test_a") == 0
     assert turn("tests/runner/test_leases.py::test_a") < turn("tests/core/test_logs.py::test_a") == len(FIRST)

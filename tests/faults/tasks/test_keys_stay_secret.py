@@ -36,7 +36,7 @@ from tests.integration.driving import chromium_of, chromiums, gateway_connection
 from tests.integration.tasks.giving import Tasks
 from tests.patience import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 # With what base64, URLs and JSON each write in their own way.
 KEY = 'sk-canary-Zq7/9+Xw"b3=Lm5&Tt8~Rr2'

@@ -21,7 +21,7 @@ from tests.integration.driving import Database, manage, plain_http, verify_ledge
 from tests.integration.tasks.giving import Tasks
 from tests.patience import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 # The specification names ten, which take minutes: `TASK_KILL_SEEDS=10 pytest …`
 SEEDS = range(int(os.environ.get("TASK_KILL_SEEDS", "3")))

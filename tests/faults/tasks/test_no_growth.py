@@ -24,7 +24,7 @@ from tests.integration.driving import Database, chromium_of, gateway_connections
 from tests.integration.tasks.giving import Tasks
 from tests.patience import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(900)]
 
 # After so many everything is there that comes with the first tasks: threads, connections, caches.
 SETTLED = int(os.environ.get("TASKS_UNTIL_SETTLED", "12"))

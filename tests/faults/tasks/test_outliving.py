@@ -18,7 +18,7 @@ from tests.integration.driving import Database, chromium_of, leases, manage, ver
 from tests.integration.tasks.giving import Tasks
 from tests.patience import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 def kinds(tasks: Tasks, job_id: str) -> list[str]:

@@ -224,20 +224,25 @@ def test_what_is_required_is_named(alice: Member, runner: FakeRunner, path: str)
     nothing_began(runner)
 
 
-@pytest.mark.parametrize("path", [*(f"/v1/quick/{path}" for path in PATHS), "/v1/auto"])
+BODIES: list[tuple[bytes, str, int]] = [
+    (b"[]", "application/json", 400),
+    (b"url=x", "application/x-www-form-urlencoded", 415),
+    (b"", "application/json", 400),
+    (b"{", "application/json", 400),
+    (b'"x"', "application/json", 400),
+    (b"null", "application/json", 400),
+    (b'{"url": NaN}', "application/json", 400),
+    (b"\xff\xfe", "application/json", 400),
+    (b"[" * 10_000, "application/json", 400),
+    (b"x" * (1024 * 1024 + 1), "application/json", 413),
+]
+
+
 @pytest.mark.parametrize(
-    ("content", "content_type", "status"),
+    ("path", "content", "content_type", "status"),
     [
-        (b"", "application/json", 400),
-        (b"{", "application/json", 400),
-        (b"[]", "application/json", 400),
-        (b'"x"', "application/json", 400),
-        (b"null", "application/json", 400),
-        (b'{"url": NaN}', "application/json", 400),
-        (b"\xff\xfe", "application/json", 400),
-        (b"[" * 10_000, "application/json", 400),
-        (b"url=x", "application/x-www-form-urlencoded", 415),
-        (b"x" * (1024 * 1024 + 1), "application/json", 413),
+        *(("/v1/quick/scrape", *body) for body in BODIES),
+        *((path, *body) for path in (*(f"/v1/quick/{path}" for path in PATHS[1:]), "/v1/auto") for body in BODIES[:2]),
     ],
     ids=_label,
 )
