@@ -9,10 +9,10 @@ DEMO_URL := $(if $(findstring command,$(origin URL)),--url '$(URL)')
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test hurt check bench lock clean
+.PHONY: help demo up test test-fast test-faults check bench lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: ## Start a separate stack, drive one browser from start to finish (URL=https://… to choose the page)
 	@$(BOOTSTRAP) demo
@@ -22,13 +22,19 @@ up: ## Run the whole stack in the foreground; Ctrl-C stops it
 	@$(BOOTSTRAP) up
 	@exec $(BIN)/python -m stack up
 
-test: ## Run the tests (ARGS='-k name' to choose)
+test: ## Run the tests (ARGS='-k name' or ARGS=path to choose)
 	@$(BOOTSTRAP) test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --ignore=tests/faults $(ARGS)
 
-hurt: ## Run the tests that kill workers and browsers during tasks, look for keys and for growth; minutes
+test-fast: ## Run the tests that need neither a browser nor a stack
+	@$(BOOTSTRAP) test-fast
+	@$(BIN)/python -m pytest --ignore=tests/faults -m 'not integration' $(ARGS)
+
+# Those that measure time run alone, after the others. With ARGS all that is chosen runs together.
+test-faults: ## Run the tests that kill, stop and overload the parts of the system; minutes
 	@$(BOOTSTRAP) test
-	@BROWSA_TEST_HURT=1 $(BIN)/python -m pytest tests/integration/tasks_hurt $(ARGS)
+	@$(BIN)/python -m pytest -o testpaths=tests/faults $(if $(ARGS),$(ARGS),-m 'not alone')
+	@$(if $(ARGS),true,$(BIN)/python -m pytest -n0 -o testpaths=tests/faults -m alone)
 
 check: ## Run the linters, types, import contracts, API schema, migration and layer checks
 	@$(BOOTSTRAP) check

@@ -1,6 +1,6 @@
 """Make this machine ready for a `make` goal. Standard library only: nothing is installed when it runs.
 
-    python3 -I stack/bootstrap.py up|demo|test|check|bench|lock
+    python3 -I stack/bootstrap.py up|demo|test|test-fast|check|bench|lock
 
 Every step first checks whether its work is already done, so a second run takes a fraction of a second. A step
 that does work prints one line. A step that fails prints the reason and what to do; the exit status is then 1.
@@ -32,6 +32,7 @@ _SETUP: dict[str, tuple[str, ...]] = {
     "demo": ("requirements", "browsers", "jail"),
     "bench": ("dev requirements", "browsers", "jail"),
     "test": ("dev requirements", "browsers", "jail", "node clients"),
+    "test-fast": ("dev requirements",),
     "check": ("dev requirements",),
     "lock": (),
 }

@@ -27,7 +27,7 @@ from stack import postgres, redis
 from stack.home import locate
 from stack.servers import embedded_servers
 from tests import template
-from tests.cast import Member, empty_database, join
+from tests.cast import Member, delete_what_was_committed, join
 from tests.dealing import pytest_collection_modifyitems, pytest_xdist_auto_num_workers, pytest_xdist_make_scheduler
 from tests.fakes.runner import FakeRunner
 
@@ -146,5 +146,5 @@ def bob(db: None) -> Member:
 @pytest.fixture(scope="session", autouse=True)
 def _what_was_committed_is_deleted_between_tests() -> Iterator[None]:
     """Django would TRUNCATE every table, and write content types and permissions anew: most of such a test's time."""
-    with mock.patch.object(TransactionTestCase, "_fixture_teardown", lambda case: empty_database()):
+    with mock.patch.object(TransactionTestCase, "_fixture_teardown", lambda case: delete_what_was_committed()):
         yield

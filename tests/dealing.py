@@ -11,41 +11,21 @@ from collections.abc import Iterator
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-HURT, SHARED = "one stack that is hurt", "one stack that is not"
-PROVIDERS = "the providers' own clients, and browser-use"
+STACK, RUNNER = "the shared stack", "the shared runner"
+PROVIDERS = "the providers' own clients"
 TOGETHER = {
-    "tests/integration/surviving/": HURT,
-    "tests/integration/agents/": SHARED,
-    "tests/integration/tasks/": SHARED,
-    "tests/integration/jobs/test_pages.py": SHARED,
+    "tests/integration/": STACK,
+    "tests/runner/live/": RUNNER,
+    "tests/runner/test_": RUNNER,
     "tests/jobs/tasks/llm/test_transport.py": PROVIDERS,
-    "tests/runner/test_clients.py": PROVIDERS,
-    "tests/test_scripted_model": PROVIDERS,
+    "tests/test_scripted_model.py": PROVIDERS,
 }
 # The longest first, so that no process has much left when the others are done. What isn't named comes after them.
 FIRST = (
-    "tests/integration/tasks_hurt/test_killed_workers.py",
-    HURT,
-    "tests/integration/tasks_hurt/test_outliving.py",
-    "tests/integration/tasks_hurt/test_keys_stay_secret.py",
-    "tests/integration/tasks_hurt/test_no_growth.py",
-    "tests/runner/test_leases.py",
-    "tests/integration/jobs/test_faults.py",
-    SHARED,
-    "tests/integration/test_stack.py",
-    "tests/webhooks/test_fairness.py",
-    "tests/runner/test_process.py",
-    "tests/runner/live/test_input.py",
-    "tests/runner/live/test_watching.py",
-    "tests/runner/live/test_door.py",
-    "tests/billing/test_under_load.py",
-    "tests/runner/test_identity.py",
-    "tests/runner/test_network.py",
-    "tests/runner/test_host_secrets.py",
-    "tests/runner/test_gateway.py",
-    "tests/runner/test_pages.py",
-    "tests/integration/test_readme.py",
-    "tests/core/test_idempotency_crashes.py",
+    "tests/faults/jobs/test_mixed_jobs.py",
+    "tests/faults/stack/test_stack.py",
+    STACK,
+    RUNNER,
     "tests/jobs/waiting/test_streams.py",
     PROVIDERS,
 )
@@ -67,7 +47,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     Whoever chooses tests, or brings servers of their own, has one process, which starts faster.
     """
     chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or any(
-        config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "failedfirst", "collectonly")
+        config.getoption(name, None) for name in ("keyword", "lf", "failedfirst", "collectonly")
     )
     if chosen or os.environ.get("DATABASE_URL") or os.environ.get("REDIS_URL"):
         return 0

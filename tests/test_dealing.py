@@ -14,12 +14,10 @@ def test_what_is_named_is_there(path: str) -> None:
 
 
 def test_files_that_share_something_are_run_by_one_process_and_others_by_any() -> None:
-    assert group("tests/integration/agents/test_cap.py::test_a") == group(
-        "tests/integration/jobs/test_pages.py::test_b"
-    )
+    assert group("tests/integration/agents/test_cap.py::test_a") == group("tests/integration/test_pages.py::test_b")
     assert group("tests/core/test_logs.py::test_a[x::y]") == "tests/core/test_logs.py"
 
 
 def test_what_takes_long_comes_first() -> None:
-    assert turn("tests/integration/tasks_hurt/test_killed_workers.py::test_a") == 0
+    assert turn("tests/faults/jobs/test_mixed_jobs.py::test_a") == 0
     assert turn("tests/runner/test_leases.py::test_a") < turn("tests/core/test_logs.py::test_a") == len(FIRST)

@@ -163,5 +163,5 @@ def test_a_capture_says_what_for(alice: Member, kind: Any, changes: dict[str, in
     for name, value in changes.items():
         setattr(job, name, value)
 
-    assert completion._what_for(job, "completed") == description
-    assert completion._what_for(job, "cancelled") == f"{description}, cancelled"
+    assert completion._description(job, "completed") == description
+    assert completion._description(job, "cancelled") == f"{description}, cancelled"

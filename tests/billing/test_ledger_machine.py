@@ -134,14 +134,18 @@ class Ledger(RuleBasedStateMachine):
             act()
 
 
-@pytest.mark.django_db
-def test_the_ledger_does_what_its_model_does() -> None:
+def does_what_its_model_does(examples: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Ledger,
         settings=settings(
-            max_examples=40,
+            max_examples=examples,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.django_db
+def test_the_ledger_does_what_its_model_does() -> None:
+    does_what_its_model_does(examples=12)  # many more: tests/faults

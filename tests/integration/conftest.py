@@ -1,23 +1,20 @@
-"""One stack for everything in these folders that breaks nothing. What breaks stacks has its own."""
+"""One stack for everything in these folders. Tests that break a stack are in `tests/faults` and have their own."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site
-from tests.integration.driving import Database, Member
+from tests.integration.driving import Database, Member, join, plain_http
 from tests.template import running_stack
 
 # Of the shared stack: ten browsers that are asked for at once start two at a time.
 LEASE_WAIT = 80  # seconds, less than what `plain_http` waits
-
-# They take minutes and all cores, and have a goal of their own: `make hurt`.
-collect_ignore = [] if "BROWSA_TEST_HURT" in os.environ else ["tasks_hurt"]
 
 
 @pytest.fixture(scope="package")
@@ -45,9 +42,27 @@ def stack(tmp_path_factory: pytest.TempPathFactory, site: Site, model: ScriptedM
         yield stack
 
 
+@pytest.fixture(scope="package")
+def http() -> Iterator[httpx.Client]:
+    with plain_http() as http:
+        yield http
+
+
+@pytest.fixture(scope="package")
+def _members(stack: Stack, http: httpx.Client) -> Iterator[Member]:
+    return join(stack, http, 120)
+
+
 @pytest.fixture
 def member(_members: Iterator[Member]) -> Iterator[Member]:
-    """Somebody new, whose ledger holds nothing but the signup grant. Each folder makes its own `_members`."""
+    """A new workspace, whose ledger holds nothing but the signup grant."""
+    member = next(_members)
+    yield member
+    member.leave()
+
+
+@pytest.fixture
+def outsider(_members: Iterator[Member]) -> Iterator[Member]:
     member = next(_members)
     yield member
     member.leave()

@@ -121,6 +121,12 @@ class Database:
             cursor.execute(sql, values)
             return [dict(row) for row in cursor.fetchall()]
 
+    def change(self, sql: str, *values: object) -> None:
+        with contextlib.closing(psycopg2.connect(self._url, connect_timeout=int(PATIENCE))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql, values)
+
     def events(self, agent_id: str) -> list[tuple[str, dict[str, Any]]]:
         found = self.rows(
             "SELECT type, data FROM webhooks_outboxevent WHERE data->>'agent_id' = %s ORDER BY created_at", agent_id

@@ -183,17 +183,18 @@ class OneJob(RuleBasedStateMachine):
         return list(JobEvent.objects.filter(job_id=self.job.id).order_by("seq").values_list("type", flat=True))
 
 
-# Bounded, and the same each time: this is one test among many.
-BOUNDED = settings(
-    max_examples=30,
-    stateful_step_count=20,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-    database=None,
-)
+def any_order_keeps_everything_together(examples: int) -> None:
+    bounded = settings(
+        max_examples=examples,
+        stateful_step_count=20,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
+    run_state_machine_as_test(OneJob, settings=bounded)
 
 
 @pytest.mark.django_db
 def test_any_order_of_operations_keeps_the_row_the_events_and_the_books_together() -> None:
-    run_state_machine_as_test(OneJob, settings=BOUNDED)
+    any_order_keeps_everything_together(examples=12)  # many more: tests/faults

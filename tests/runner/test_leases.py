@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -16,6 +15,7 @@ import pytest
 from tests.fakes.report_api import ReportApi
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
+from tests.runner.endurance import come_and_go
 from tests.runner.harness import (
     TOKEN,
     Lease,
@@ -229,90 +229,16 @@ async def test_a_caller_who_hangs_up_leaves_nobody_in_the_queue(private: RunnerP
     assert await private.leases() == []
 
 
-GOOD = {"lease_id": "agt_x", "os_family": "macos", "country": "us", "ttl_seconds": 60}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff",
-        b"[" * 50_000,
-        b"x" * 100_000,
-        {},
-        GOOD | {"lease_id": ""},
-        GOOD | {"lease_id": 1},
-        GOOD | {"lease_id": None},
-        GOOD | {"os_family": "beos"},
-        GOOD | {"os_family": ["macos"]},
-        GOOD | {"country": "xx"},
-        GOOD | {"country": "fr"},
-        GOOD | {"country": []},
-        GOOD | {"country": {}},
-        GOOD | {"ttl_seconds": 0},
-        GOOD | {"ttl_seconds": -1},
-        GOOD | {"ttl_seconds": "60"},
-        GOOD | {"ttl_seconds": 10**9},
-        GOOD | {"ttl_seconds": None},
-        GOOD | {"ttl_seconds": float("nan")},
-        GOOD | {"wait_seconds": -1},
-        GOOD | {"wait_seconds": 10**6},
-        GOOD | {"wait_seconds": "soon"},
-        GOOD | {"initial_url": 7},
-        GOOD | {"initial_url": ["https://example.org"]},
-    ],
-    ids=lambda body: str(body)[:60],
-)
-async def test_a_senseless_request_is_refused_and_leases_nothing(runner: RunnerProcess, body: object) -> None:
+async def test_a_senseless_request_is_refused_and_leases_nothing(runner: RunnerProcess) -> None:
     before, leases = await runner.status(), await runner.leases()
-    sent = {"content": body} if isinstance(body, bytes) else {"content": json.dumps(body)}
 
-    answer = await runner.request("POST", "/leases", **sent)
+    with pytest.raises(Refused) as refused:
+        await runner.grant(country="fr")
 
-    assert answer.status_code in (400, 413)
-    if answer.status_code == 400:
-        assert answer.json()["code"] == "bad_request"
-        assert answer.json()["message"]
+    assert (refused.value.status, refused.value.code) == (400, "bad_request")
     assert (await runner.status()).leased <= before.leased  # some may just be going away
     assert await runner.leases() == leases
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/", 404), ("PUT", "/leases", 405), ("GET", "/../x", 404)]
-)
-async def test_unknown_control_calls_are_refused(runner: RunnerProcess, method: str, path: str, status: int) -> None:
-    assert (await runner.request(method, path)).status_code == status
-
-
-async def test_only_the_apis_own_user_can_open_the_control_socket(runner: RunnerProcess) -> None:
-    assert runner.socket.stat().st_mode & 0o777 == 0o600
-
-
 async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(private: RunnerProcess) -> None:
-    def descriptors() -> int:
-        return len(os.listdir(f"/proc/{private.pid}/fd"))
-
-    def zombies() -> list[int]:
-        found = []
-        for pid in descendants(private.pid):
-            with contextlib.suppress(OSError):  # it is gone altogether
-                found += [pid] if status_of(pid)["State"].startswith("Z") else []
-        return found
-
-    async def cycle() -> None:
-        async with private.lease() as lease, Cdp(lease.cdp_url) as cdp:
-            await cdp.run("1")
-
-    await cycle()
-    await private.at_rest(warm=2)
-    before = descriptors()
-    for _ in range(5):
-        await asyncio.gather(cycle(), cycle(), cycle())
-
-    await private.at_rest(warm=2)
-    # Two more for connections of the control API that are about to close.
-    await until(lambda: descriptors() <= before + 2, what=f"{before} descriptors again")
-    await until(lambda: not zombies(), what="the end of every zombie")
+    await come_and_go(private, rounds=1)  # five rounds: tests/faults

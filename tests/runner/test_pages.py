@@ -394,16 +394,3 @@ async def test_one_queue_with_many_pages_does_not_hold_up_another(runner: Runner
         assert sum(task.done() for task in mine) <= 2
         gate.release(40)
         await asyncio.gather(*mine)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"url": "file:///etc/passwd"}, {"url": "javascript:1"}, {"url": 5}, {"os_family": "beos"}, {"country": "xx"},
-        {"wait_until": "forever"}, {"block_resources": ["script"]}, {"timeout_ms": 0}, {"timeout_ms": "1"},
-    ],
-)  # fmt: skip
-async def test_a_senseless_request_is_refused(runner: RunnerProcess, change: dict[str, Any]) -> None:
-    wanted = {"url": "http://127.0.0.1/", "os_family": "macos", "country": "us", "formats": [], **change}
-    answer = await runner.request("POST", "/pages", json=wanted)
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")

@@ -20,6 +20,8 @@ from stack.home import StackError, locate
 from stack.servers import Urls, embedded_servers
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.integration
+
 # Starts the servers, prints their URLs, and waits to be killed.
 SUPERVISOR = """
 import sys, time

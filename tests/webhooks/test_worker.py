@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from apps.webhooks.models import Delivery
 from tests.cast import Member
 from tests.fakes.receivers import Receivers
@@ -13,6 +15,7 @@ from tests.processes import worker_process
 from tests.webhooks.making import happen, listen, until
 
 
+@pytest.mark.integration
 def test_a_worker_delivers_from_its_start_to_its_end(carol: Member, receivers: Receivers, tmp_path: Path) -> None:
     shop = receivers.answering(200)
     with worker_process(tmp_path, BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{shop.port}") as worker:

@@ -6,17 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.site import Site, html
-from tests.integration.driving import Member, join, plain_http
+from tests.integration.driving import Member
 from tests.integration.tasks.giving import FORM, Tasks, tasks_of
-
-
-@pytest.fixture(scope="package")
-def _members(stack: Stack) -> Iterator[Iterator[Member]]:
-    with plain_http() as http:
-        yield join(stack, http, 60)
 
 
 @pytest.fixture

@@ -61,14 +61,14 @@ def test_any_interactive_verb_is_a_task(verb: str, sentence: str) -> None:
     assert f"“{verb}”" in found.reason
 
 
-@pytest.mark.parametrize("verb", INTERACTIVE)
 @pytest.mark.parametrize("url", ["https://example.com/{}", "https://example.com/?q={}", "https://example.com/#{}"])
-def test_an_interactive_verb_inside_the_url_is_no_verb(verb: str, url: str) -> None:
-    address = url.format(verb.replace(" ", "-"))
+def test_an_interactive_verb_inside_the_url_is_no_verb(url: str) -> None:
+    for verb in INTERACTIVE:
+        address = url.format(verb.replace(" ", "-"))
 
-    found = route(f"Go to {address} and return the title")
+        found = route(f"Go to {address} and return the title")
 
-    assert (found.via, found.url) == ("scrape", address)
+        assert (found.via, found.url) == ("scrape", address)
 
 
 SCRAPES = [

@@ -21,7 +21,7 @@ from tests.jobs.making import add_pages, claimed, make_job
 from tests.jobs.serving import Api, api_process
 from tests.patience import PATIENCE
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
 MANY = 1000
 

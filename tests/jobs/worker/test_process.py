@@ -27,6 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 URL = "http://site.test/slow"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("call", "how"),
     [
