@@ -327,7 +327,7 @@ def test_prices_round_up(price: str, amount: int) -> None:
         (environment.credit_currency, "dollars", "CREDIT_CURRENCY must be an ISO code"),
         (environment.credit_packs, "[]", "CREDIT_PACKS must be JSON: must be a JSON object"),
         (environment.credit_packs, "{", "CREDIT_PACKS must be JSON"),
-        (environment.credit_packs, '{"A b": {"credits": 1, "amount": 1}}', "no name"),
+        (environment.credit_packs, '{"A b": {"credits": 1, "amount": 1}}', "not a valid name"),
         (environment.credit_packs, '{"a": {"credits": 1}}', "must have credits and amount"),
         (environment.credit_packs, '{"a": {"credits": 0, "amount": 1}}', "whole number from 1"),
         (environment.credit_packs, '{"a": {"credits": true, "amount": 1}}', "whole number from 1"),

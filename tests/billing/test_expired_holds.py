@@ -1,4 +1,4 @@
-"""Holds past their expiry: kept while their work lives, released uncharged when nobody settled them."""
+"""Holds past their expiry: kept while their work lives, released without a charge when nobody settled them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_hold_of_nobody_is_released_after_its_expiry(alice: Member, caplog: py
         assert release_expired(now=timezone.now() + timedelta(hours=2)) == SweepResult(released=1)
 
     assert alice.credits() == (100, 0)
-    assert "released uncharged" in caplog.text
+    assert "released without a charge" in caplog.text
     assert release_expired(now=timezone.now() + timedelta(hours=2)) == SweepResult()
     assert list(problems()) == []
 

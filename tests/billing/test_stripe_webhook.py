@@ -162,7 +162,7 @@ def test_another_amount_than_was_asked_for_is_left_to_the_operator(
     row = the_checkout()
     assert (alice.credits(), row.status) == ((100, 0), "review")
     assert "paid" in row.problem
-    assert "does not fit" in caplog.text
+    assert "does not match" in caplog.text
 
 
 def test_credits_come_from_our_row_and_not_from_the_event(alice: Member, stripe: FakeStripe) -> None:

@@ -322,5 +322,5 @@ def test_a_purge_removes_what_is_past_its_time_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("arguments", [{}, {"atomic": True, "binds": "agent"}])
 def test_a_view_says_how_it_takes_the_key(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="atomic or binds"):
+    with pytest.raises(ValueError, match="atomic or bind"):
         takes_key(**arguments)
