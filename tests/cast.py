@@ -101,7 +101,7 @@ def refused(serializer: Any, body: dict[str, Any]) -> Any:
     """The API's error for a body, without a request: serializers need neither a database nor a view."""
     from types import SimpleNamespace
 
-    from apps.core.validation import checked
+    from apps.core.fields import checked
 
     from apps.core.exception_handler import name
 

@@ -1,8 +1,9 @@
 """Statements that a connection parses and plans once, and from then on only executes.
 
-For the few that every page passes: to understand them costs PostgreSQL nearly as much as to do them. They are prepared
-in SQL, because psycopg2 knows no other way; poolers that give each transaction another connection don't carry that, so
-BROWSA_PREPARED_STATEMENTS=off sends them as they are.
+For the few that every page needs: PostgreSQL spends nearly as much on parsing them as on executing them. They are
+prepared in SQL, because psycopg2 has no call for it; psycopg 3 has, and costs more for each statement (ADR 0018).
+Poolers that give each transaction another connection can't carry prepared statements, so
+BROWSA_PREPARED_STATEMENTS=off sends the statements as they are.
 """
 
 from __future__ import annotations

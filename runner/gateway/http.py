@@ -15,11 +15,11 @@ _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # RFC 9110, 5.5: a bare CR, 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-class Incomplete(Exception):
+class IncompleteHead(Exception):
     """The head has not arrived whole."""
 
 
-class BadRequest(Exception):
+class BadHead(Exception):
     """Not an HTTP/1.1 request that we can read."""
 
 
@@ -47,22 +47,22 @@ class Request:
 
 
 def parse_head(data: bytes) -> tuple[Request, int]:
-    """The request at the start of `data`, and where its head ends. Raises Incomplete or BadRequest."""
+    """The request at the start of `data`, and where its head ends. Raises IncompleteHead or BadHead."""
     end = data.find(b"\r\n\r\n")
     if (end if end >= 0 else len(data)) > MAX_HEAD:
-        raise BadRequest("the request head is too long")
+        raise BadHead("the request head is too long")
     if end < 0:
-        raise Incomplete
+        raise IncompleteHead
     lines = data[:end].decode("latin-1").split("\r\n")
     parts = lines[0].split(" ")
     well_formed = len(parts) == 3 and _TOKEN.fullmatch(parts[0]) and _TARGET.fullmatch(parts[1])
     if not well_formed or parts[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise BadRequest("malformed request line")
+        raise BadHead("malformed request line")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise BadRequest("malformed header")
+            raise BadHead("malformed header")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return Request(parts[0], parts[1], headers), end + 4

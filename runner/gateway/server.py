@@ -190,9 +190,9 @@ class ClientEnd(Half):
     def _read_head(self) -> None:
         try:
             request, end = http.parse_head(self._buffer)
-        except http.Incomplete:
+        except http.IncompleteHead:
             return
-        except http.BadRequest as error:
+        except http.BadHead as error:
             self._refuse(http.Request("", "", {}), 400, "BAD_REQUEST", str(error))
             return
         if self._deadline is not None:

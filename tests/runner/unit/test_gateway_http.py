@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.gateway.http import MAX_HEAD, BadRequest, Incomplete, Request, error_response, parse_head, response
+from runner.gateway.http import MAX_HEAD, BadHead, IncompleteHead, Request, error_response, parse_head, response
 
 HEAD = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n"
 
@@ -28,7 +28,7 @@ def test_a_head_is_a_method_a_target_and_headers() -> None:
 
 def test_a_head_that_has_not_arrived_whole_is_waited_for() -> None:
     for end in range(len(HEAD)):
-        with pytest.raises(Incomplete):
+        with pytest.raises(IncompleteHead):
             parse_head(HEAD[:end])
 
 
@@ -62,7 +62,7 @@ def test_a_head_that_has_not_arrived_whole_is_waited_for() -> None:
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(head: bytes) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadHead):
         parse_head(head)
 
 
@@ -76,7 +76,7 @@ def test_repeated_headers_are_joined_so_that_none_hides_behind_another() -> None
 def test_a_head_that_is_too_long_is_refused_whether_or_not_it_ends(whole: bool) -> None:
     head = b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD + (b"\r\n\r\n" if whole else b"")
 
-    with pytest.raises(BadRequest, match="too long"):
+    with pytest.raises(BadHead, match="too long"):
         parse_head(head)
 
 
@@ -96,7 +96,7 @@ def test_a_clients_valid_request_id_is_kept(given_id: bytes, kept: bool) -> None
 def test_garbage_is_never_anything_but_a_request_or_a_refusal(data: bytes) -> None:
     try:
         request, end = parse_head(data)
-    except (Incomplete, BadRequest):
+    except (IncompleteHead, BadHead):
         return
     assert data[:end].endswith(b"\r\n\r\n")
     assert not re.search(r"[\r\n\0]", request.target + "".join(request.headers.values()))
