@@ -1,4 +1,4 @@
-"""All settings of the Django side. The README lists those of the operator."""
+"""All settings of the Django side. docs/operations.md lists those of the operator."""
 
 from __future__ import annotations
 
@@ -200,6 +200,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "AgentStatus": "apps.agents.models.Agent.Status",
         "JobStatusName": "apps.jobs.models.Job.Status",
         "JobKind": "apps.jobs.models.Job.Kind",
+        "AgentMode": "apps.agents.models.Agent.Mode",
+        "BatchMode": "apps.jobs.pages.serializers.MODES",
         "CheckoutStatus": "apps.billing.models.Checkout.Status",
         "WebhookEventType": "apps.webhooks.models.EVENT_TYPES",
         "WebhookStatus": "apps.webhooks.serializers.STATUSES",

@@ -101,9 +101,8 @@ def refused(serializer: Any, body: dict[str, Any]) -> Any:
     """The API's error for a body, without a request: serializers need neither a database nor a view."""
     from types import SimpleNamespace
 
-    from apps.core.fields import checked
-
     from apps.core.exception_handler import name
+    from apps.core.fields import checked
 
     try:
         values = checked(serializer, SimpleNamespace(data=body))  # type: ignore[arg-type]

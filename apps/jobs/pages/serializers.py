@@ -26,6 +26,7 @@ MAX_TIMEOUT_MS = 60_000
 MAX_TEXT_CHARS = 1_000_000
 MAX_PROMPT_CHARS = 20_000
 
+MODES = ["scrape", "extract", "screenshot"]
 WAIT_UNTIL = ["load", "domcontentloaded", "networkidle"]
 BLOCKABLE = ["image", "media", "font", "stylesheet"]
 
@@ -116,7 +117,7 @@ class BatchSerializer(ScrapeOptionsSerializer):
     urls = StrictListField(
         child=WebUrlField(), min_length=1, max_length=MAX_URLS, help_text="Results come in this order."
     )
-    mode = StrictChoiceField(choices=["scrape", "extract", "screenshot"], default="scrape")
+    mode = StrictChoiceField(choices=MODES, default="scrape")
     schema = JsonSchemaField(required=False, help_text="For `extract`: either this or `prompt`.")
     prompt = StrictCharField(required=False, max_length=MAX_PROMPT_CHARS, help_text="For `extract`.")
     full_page = StrictBooleanField(default=True, help_text="For `screenshot`.")
