@@ -101,13 +101,13 @@ def refused(serializer: Any, body: dict[str, Any]) -> Any:
     """The API's error for a body, without a request: serializers need neither a database nor a view."""
     from types import SimpleNamespace
 
-    from apps.core.exception_handler import name
+    from apps.core.exception_handler import to_api_error
     from apps.core.fields import checked
 
     try:
         values = checked(serializer, SimpleNamespace(data=body))  # type: ignore[arg-type]
     except Exception as error:
-        return name(error)
+        return to_api_error(error)
     raise AssertionError(f"it is valid: {values}")
 
 
