@@ -215,6 +215,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "Webhooks", "description": "Receive signed events instead of polling."},
         {"name": "Credits", "description": "Balance, prices and the ledger."},
         {"name": "API keys", "description": "Mint, list and revoke keys."},
+        {"name": "Team", "description": "The members of the workspace."},
     ],
 }
 

@@ -32,6 +32,7 @@ from apps.core.ratelimits import Decision
 log = logging.getLogger(__name__)
 
 _API = "/v1/"
+_NEVER_STORED = frozenset({400, 401, 402, 413, 415, 429})
 _STORED_HEADERS = ("Content-Type", "Location", "Retry-After")
 _RETRY_SECONDS = 2
 
@@ -174,9 +175,13 @@ def _execute_atomically(execution: KeyedExecution, respond: SyncHandler, request
 
 
 def _store_response(execution: KeyedExecution, response: HttpResponseBase) -> HttpResponseBase:
-    """Stores the response of a view whose service binds a subject. An error before the binding frees the key."""
-    if (response.status_code >= 400 or response.streaming) and records.discard(execution):
-        return response
+    """Stores the response of a view whose service binds a subject. An error before the binding frees the key, and so
+    does a response that says that the request itself is at fault, because a repeat may be right.
+    """
+    if response.status_code >= 400 or response.streaming:
+        at_fault = response.status_code in _NEVER_STORED and not execution.taken_over
+        if records.discard(execution, bound=at_fault):
+            return response
     if response.streaming or (response.status_code >= 400 and execution.taken_over):
         return response
     if not execution.bound:

@@ -89,6 +89,7 @@ class Workspace(models.Model):
 class Membership(models.Model):
     class Role(models.TextChoices):
         OWNER = "owner"
+        ADMIN = "admin"
         MEMBER = "member"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE)

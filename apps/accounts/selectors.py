@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Q
 
 from apps.accounts import secrets
-from apps.accounts.models import ApiKey, Workspace
+from apps.accounts.models import ApiKey, Membership, Workspace
 from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.core.prepared import Prepared
 
@@ -65,3 +65,10 @@ def burner_cap(*, workspace_id: uuid.UUID) -> int:
     """How many burners the workspace may run at once."""
     own: int | None = Workspace.objects.values_list("max_burners", flat=True).get(id=workspace_id)
     return settings.MAX_BURNERS if own is None else own
+
+
+def memberships(*, workspace_id: uuid.UUID) -> list[Membership]:
+    """With their users, oldest first."""
+    return list(
+        Membership.objects.filter(workspace_id=workspace_id).select_related("user").order_by("created_at", "id")
+    )

@@ -1,12 +1,13 @@
-"""Request and response bodies of API keys."""
+"""Request and response bodies of API keys and of the team."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rest_framework import serializers
 
-from apps.accounts.models import ApiKey
+from apps.accounts.models import ApiKey, Membership
 from apps.accounts.services import MintedKey
 from apps.core.fields import StrictCharField
 from apps.core.pagination import CursorPage
@@ -65,3 +66,28 @@ def minted_body(minted: MintedKey) -> dict[str, Any]:
 
 def keys_body(page: CursorPage[ApiKey]) -> dict[str, Any]:
     return {"keys": [key_body(key) for key in page.rows], "next_cursor": page.next_cursor}
+
+
+class TeamMemberSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    email = serializers.EmailField()
+    role = serializers.ChoiceField(choices=Membership.Role.values)
+    created_at = serializers.DateTimeField(help_text="When the membership began.")
+
+
+class TeamSerializer(serializers.Serializer[Any]):
+    members = TeamMemberSerializer(many=True)
+
+
+def team_body(memberships: Iterable[Membership]) -> dict[str, Any]:
+    return {
+        "members": [
+            {
+                "id": str(membership.user_id),
+                "email": membership.user.email,
+                "role": membership.role,
+                "created_at": rfc3339(membership.created_at),
+            }
+            for membership in memberships
+        ]
+    }

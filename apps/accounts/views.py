@@ -1,4 +1,4 @@
-"""`/v1/keys`."""
+"""`/v1/keys` and `/v1/team`."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ class KeyView(ApiView):
     def delete(self, request: Request, key_id: str) -> Response:
         services.revoke_key(workspace_id=workspace_of(request), key_id=check_uuid(key_id, "key"))
         return Response(status=204)
+
+
+class TeamView(ApiView):
+    @extend_schema(
+        operation_id="list_team_members",
+        summary="List the members of the workspace",
+        description="Oldest first.",
+        tags=["Team"],
+        responses={200: serializers.TeamSerializer, **openapi.failures()},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(serializers.team_body(selectors.memberships(workspace_id=workspace_of(request))))

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from apps.agents import identity
 from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
-from apps.core.outgoing.urls import web_url
+from apps.core.outgoing.urls import browser_url, web_url
 
 MIN_TTL_SECONDS = 300
 MAX_TTL_SECONDS = 3600
@@ -20,11 +20,17 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 class WebUrlField(StrictCharField):
-    def __init__(self, **kwargs: Any) -> None:
+    """A URL for a browser. `any_address`: also one that leads inside, because its refusal is a result of its own."""
+
+    def __init__(self, *, any_address: bool = False, **kwargs: Any) -> None:
+        self._any_address = any_address
         super().__init__(trim_whitespace=False, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        return checked_by(web_url, super().to_internal_value(data))
+        text = super().to_internal_value(data)
+        if self._any_address:
+            return checked_by(web_url, text)
+        return checked_by(lambda url: browser_url(url, settings.ALLOW_ADDRESSES), text)
 
 
 class CountryField(StrictCharField):

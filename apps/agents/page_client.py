@@ -62,7 +62,8 @@ def error_of(failed: PageFailure) -> ApiError:
     """The API's name for a page that gave nothing. Pure."""
     match failed.failure:
         case "not_allowed":
-            return UrlNotAllowed(f"This address may not be reached from here: {failed.message}.")
+            reason = f"This address may not be reached from here: {failed.message}."
+            return UrlNotAllowed(reason, fields={"url": [reason]})
         case "bad_selector":
             return ValidationFailed({"wait_for": [failed.message]})
         case "timeout":

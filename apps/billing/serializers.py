@@ -28,11 +28,14 @@ class LedgerEntrySerializer(serializers.Serializer[Any]):
     seq = serializers.IntegerField(help_text="Counts up by one within the workspace.")
     kind = serializers.ChoiceField(choices=LedgerEntry.Kind.choices)
     amount = serializers.IntegerField(help_text="Change of the balance: 0 for a hold and its release.")
+    delta = serializers.IntegerField(help_text="The same as `amount`.")
     held_change = serializers.IntegerField(help_text="Change of the held credits.")
     balance_after = serializers.IntegerField()
+    balance = serializers.IntegerField(help_text="The same as `balance_after`.")
     held_after = serializers.IntegerField()
     reference = serializers.CharField()
     description = serializers.CharField()
+    reason = serializers.CharField(help_text="The same as `description`.")
     agent_id = serializers.CharField(allow_null=True)
     job_id = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -40,6 +43,8 @@ class LedgerEntrySerializer(serializers.Serializer[Any]):
 
 class LedgerSerializer(serializers.Serializer[Any]):
     entries = LedgerEntrySerializer(many=True)
+    balance = serializers.IntegerField(help_text="Now.")
+    count = serializers.IntegerField(help_text="Of the entries in this answer.")
     next_cursor = serializers.CharField(allow_null=True)
 
 
@@ -115,19 +120,23 @@ def entry_body(entry: LedgerEntry) -> dict[str, Any]:
         "seq": entry.seq,
         "kind": entry.kind,
         "amount": entry.amount,
+        "delta": entry.amount,
         "held_change": entry.held_change,
         "balance_after": entry.balance_after,
+        "balance": entry.balance_after,
         "held_after": entry.held_after,
         "reference": entry.reference,
         "description": entry.description,
+        "reason": entry.description,
         "agent_id": entry.agent_id or None,
         "job_id": str(entry.job_id) if entry.job_id else None,
         "created_at": rfc3339(entry.created_at),
     }
 
 
-def ledger_body(page: CursorPage[LedgerEntry]) -> dict[str, Any]:
-    return {"entries": [entry_body(entry) for entry in page.rows], "next_cursor": page.next_cursor}
+def ledger_body(page: CursorPage[LedgerEntry], *, balance: int) -> dict[str, Any]:
+    entries = [entry_body(entry) for entry in page.rows]
+    return {"entries": entries, "balance": balance, "count": len(entries), "next_cursor": page.next_cursor}
 
 
 def checkout_body(checkout: Checkout) -> dict[str, Any]:

@@ -44,8 +44,10 @@ class LedgerView(ApiView):
         responses={200: serializers.LedgerSerializer, **openapi.failures(errors.BadRequest)},
     )
     def get(self, request: Request) -> Response:
-        page = CursorQuery.from_query(request.query_params)
-        return Response(serializers.ledger_body(selectors.ledger(workspace_id=workspace_of(request), page=page)))
+        workspace_id, page = workspace_of(request), CursorQuery.from_query(request.query_params)
+        entries = selectors.ledger(workspace_id=workspace_id, page=page)
+        balance = selectors.account(workspace_id=workspace_id).balance
+        return Response(serializers.ledger_body(entries, balance=balance))
 
 
 @takes_key(binds="checkout")

@@ -72,6 +72,14 @@ class UrlNotAllowed(ApiError):
     status = 400
     code = "URL_NOT_ALLOWED"
 
+    def __init__(self, message: str = "", *, fields: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._fields = {name: list(messages) for name, messages in fields.items()} if fields else None
+        super().__init__(message)
+
+    @property
+    def fields(self) -> dict[str, list[str]] | None:
+        return self._fields
+
 
 class _Unauthenticated(ApiError):
     status = 401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -13,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from apps.core import database, errors, tracing
+from apps.core.fields import URL_NOT_ALLOWED
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,11 @@ def to_api_error(raised: Exception) -> errors.ApiError | None:
         case errors.ApiError():
             return raised
         case exceptions.ValidationError():
-            return errors.ValidationFailed(flatten(raised.detail))
+            fields = flatten(raised.detail)
+            if set(_codes(raised.get_codes())) == {URL_NOT_ALLOWED}:
+                name, messages = next(iter(fields.items()))
+                return errors.UrlNotAllowed(f"{name} {messages[0]}", fields=fields)
+            return errors.ValidationFailed(fields)
         case exceptions.UnsupportedMediaType():
             return errors.UnsupportedMediaType()
         case exceptions.MethodNotAllowed():
@@ -49,6 +55,15 @@ def to_api_error(raised: Exception) -> errors.ApiError | None:
         case OperationalError() | InterfaceError() if database.is_unreachable(raised):
             return errors.DatabaseUnreachable()
     return None
+
+
+def _codes(codes: Any) -> Iterator[str]:
+    """The codes of all errors, out of DRF's nested dicts and lists."""
+    if isinstance(codes, str):
+        yield codes
+        return
+    for inner in codes.values() if isinstance(codes, dict) else codes:
+        yield from _codes(inner)
 
 
 def log_if_unreachable(error: errors.ApiError, raised: BaseException) -> None:

@@ -13,17 +13,22 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from apps.core.errors import ValidationFailed
+from apps.core.outgoing.urls import ForbiddenUrl
+
+# The code of a field error that makes the whole answer URL_NOT_ALLOWED when no field has another error.
+URL_NOT_ALLOWED = "url_not_allowed"
 
 V = TypeVar("V")
 R = TypeVar("R")
 
 
 def checked_by(check: Callable[[V], R], value: V) -> R:
-    """Returns `check(value)`. A ValueError becomes the error message of the field."""
+    """Returns `check(value)`. A ValueError becomes the error message of the field, a ForbiddenUrl with its own code."""
     try:
         return check(value)
     except ValueError as error:
-        raise serializers.ValidationError(str(error)) from error
+        code = URL_NOT_ALLOWED if isinstance(error, ForbiddenUrl) else None
+        raise serializers.ValidationError(str(error), code=code) from error
 
 
 class StrictCharField(serializers.CharField):

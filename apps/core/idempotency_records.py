@@ -146,12 +146,15 @@ def store(execution: KeyedExecution, answer: StoredResponse) -> StoredResponse |
     return _response_of(stored) if stored and stored.status is not None else None
 
 
-def discard(execution: KeyedExecution) -> bool:
-    """Deletes the record so that a repeat executes. Returns False, without effect, when a subject is bound."""
+def discard(execution: KeyedExecution, *, bound: bool = False) -> bool:
+    """Deletes the record so that a repeat executes. Returns False, without effect, when a subject is bound; `bound`:
+    deletes it also then.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM core_idempotencykey WHERE id = %s AND attempt = %s AND subject_kind = '' AND status IS NULL",
-            [execution.record_id, execution.token],
+            "DELETE FROM core_idempotencykey"
+            " WHERE id = %s AND attempt = %s AND (subject_kind = '' OR %s) AND status IS NULL",
+            [execution.record_id, execution.token, bound],
         )
         forgotten: bool = cursor.rowcount == 1
     return forgotten

@@ -31,11 +31,12 @@ def outcome(job_id: str) -> StoredResponse | Unresolved:
             return _answer(HTTPStatus.OK, results.of(job))
         case Job.Status.FAILED:
             error = _FAILURES.get(job.error_code, errors.InternalError)(job.error_message)
+            if error.status == HTTPStatus.BAD_REQUEST:
+                return Unresolved.NOT_STARTED  # a 400 is never stored
             return _answer(error.status, errors.envelope(error, request_id=tracing.request_id()))
         case Job.Status.CANCELLED:
-            return (
-                Unresolved.NOT_STARTED
-            )  # its client disconnected and nothing was charged: the repeated call starts afresh
+            # Its client disconnected and nothing was charged: the repeated call begins again.
+            return Unresolved.NOT_STARTED
     return Unresolved.RUNNING
 
 

@@ -66,7 +66,7 @@ async def _send(
         "User-Agent": USER_AGENT,
         "Content-Type": "application/json",
         "Accept": "*/*",
-        **signing.headers(content, event_id=delivery.event_id, keys=keys, at=at),
+        **signing.headers(content, event_id=delivery.event_id, keys=keys, at=at, timestamped=delivery.timestamped),
     }
     return await channel.post(destination, headers=headers, body=content, seconds=seconds)
 

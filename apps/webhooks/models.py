@@ -56,6 +56,10 @@ class Endpoint(models.Model):
         DISABLED = "disabled"
         DELETED = "deleted"
 
+    class Signature(models.TextChoices):
+        BODY = "body", "X-Agents-Signature covers the body"
+        TIMESTAMPED = "timestamped", "X-Agents-Signature covers the time and the body"
+
     class Reason(models.TextChoices):
         OWNER = "owner", "by its workspace"
         GONE = "gone", "the receiver answered 410 Gone"
@@ -66,6 +70,7 @@ class Endpoint(models.Model):
     url = models.CharField(max_length=2048)
     events = ArrayField(models.CharField(max_length=40), default=list, help_text="Empty: every type.")
     description = models.CharField(max_length=500, blank=True, default="")
+    signature = models.CharField(max_length=12, choices=Signature, default=Signature.BODY)
     status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
     disabled_reason = models.CharField(max_length=10, choices=Reason, blank=True, default="")
     disabled_at = models.DateTimeField(null=True)

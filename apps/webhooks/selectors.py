@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from apps.core import sealing
@@ -36,12 +36,12 @@ WHERE endpoint.status = 'active' AND heads.due_at <= %s
 
 
 def endpoints(*, workspace_id: uuid.UUID, page: CursorQuery) -> CursorPage[Endpoint]:
-    return paginate(_not_deleted(workspace_id), page, by=("created_at", "id"))
+    return paginate(_with_newest_attempt(_not_deleted(workspace_id)), page, by=("created_at", "id"))
 
 
 def endpoint(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID) -> Endpoint:
     """Raises NotFound."""
-    found = _not_deleted(workspace_id).filter(id=endpoint_id).first()
+    found = _with_newest_attempt(_not_deleted(workspace_id).filter(id=endpoint_id)).first()
     if found is None:
         raise NotFound("There is no such webhook in this workspace.")
     return found
@@ -107,3 +107,11 @@ def attempts_by_outcome(*, since: datetime, until: datetime) -> dict[tuple[str, 
 
 def _not_deleted(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:
     return Endpoint.objects.filter(workspace_id=workspace_id).exclude(status=Endpoint.Status.DELETED)
+
+
+def _with_newest_attempt(endpoints: QuerySet[Endpoint]) -> QuerySet[Endpoint]:
+    """Annotates `last_sent_at` and `last_error`."""
+    newest = Attempt.objects.filter(endpoint_id=OuterRef("id")).order_by("-id")
+    return endpoints.annotate(
+        last_sent_at=Subquery(newest.values("ended_at")[:1]), last_error=Subquery(newest.values("error")[:1])
+    )

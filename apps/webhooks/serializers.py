@@ -7,8 +7,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.core.errors import UrlNotAllowed
-from apps.core.fields import StrictCharField, StrictChoiceField
+from apps.core.fields import URL_NOT_ALLOWED, StrictCharField, StrictChoiceField
 from apps.core.outgoing import urls
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
@@ -16,18 +15,22 @@ from apps.webhooks.models import EVENT_TYPES, Attempt, Delivery, Endpoint
 
 STATUSES = ("active", "disabled")
 _URL_HELP = "An http or https URL without user name or password, at a public address."
+_SIGNATURE_HELP = (
+    "The form of `X-Agents-Signature`: `body`, the default, is hex HMAC-SHA256 of the body; `timestamped` is"
+    " `t=<unix>, v1=<hex>` over `<unix>.` and the body."
+)
 _EVENTS_HELP = "The event types to send. Empty or absent: every type."
 
 
 class ReceiverUrlField(StrictCharField):
-    """Raises UrlNotAllowed for a URL to which no request may be sent."""
+    """A URL to which a request may be sent."""
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
         try:
             urls.check(text, settings.ALLOW_ADDRESSES)
         except urls.BadUrl as error:
-            raise UrlNotAllowed(f"url {error}") from error
+            raise serializers.ValidationError(str(error), code=URL_NOT_ALLOWED) from error
         return text
 
 
@@ -45,12 +48,14 @@ class RegisterWebhookSerializer(serializers.Serializer[Any]):
     url = ReceiverUrlField(trim_whitespace=False, help_text=_URL_HELP)
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
     description = StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For your own use.")
+    signature = StrictChoiceField(choices=Endpoint.Signature.values, required=False, help_text=_SIGNATURE_HELP)
 
 
 class ChangeWebhookSerializer(serializers.Serializer[Any]):
     url = ReceiverUrlField(required=False, trim_whitespace=False, help_text=_URL_HELP)
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
     description = StrictCharField(required=False, allow_blank=True, max_length=500)
+    signature = StrictChoiceField(choices=Endpoint.Signature.values, required=False, help_text=_SIGNATURE_HELP)
     status = StrictChoiceField(
         choices=STATUSES, required=False, help_text="`active` enables it again and resets its failures."
     )
@@ -68,6 +73,9 @@ class WebhookSerializer(serializers.Serializer[Any]):
         help_text="`owner`: by a PATCH; `gone`: the receiver answered 410; `failing`: no success in five days.",
     )
     disabled_at = serializers.DateTimeField(allow_null=True)
+    signature = serializers.ChoiceField(choices=Endpoint.Signature.values)
+    last_sent_at = serializers.DateTimeField(allow_null=True, help_text="When the newest attempt ended.")
+    last_error = serializers.CharField(allow_null=True, help_text="Of the newest attempt; null: it was accepted.")
     created_at = serializers.DateTimeField()
 
 
@@ -118,6 +126,9 @@ def webhook_body(endpoint: Endpoint) -> dict[str, Any]:
         "status": endpoint.status,
         "disabled_reason": endpoint.disabled_reason or None,
         "disabled_at": rfc3339_or_none(endpoint.disabled_at),
+        "signature": endpoint.signature,
+        "last_sent_at": rfc3339_or_none(getattr(endpoint, "last_sent_at", None)),
+        "last_error": getattr(endpoint, "last_error", None) or None,
         "created_at": rfc3339(endpoint.created_at),
     }
 

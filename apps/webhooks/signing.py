@@ -30,16 +30,23 @@ def body(*, event_id: str, type: str, created_at: datetime, workspace_id: uuid.U
     return f'{head[:-1]}, "data": {data}}}'.encode()
 
 
-def headers(content: bytes, *, event_id: str, keys: Sequence[str], at: datetime) -> dict[str, str]:
-    """`keys` are the workspace's secrets: the current one first, then those that still sign after a rotation."""
+def headers(
+    content: bytes, *, event_id: str, keys: Sequence[str], at: datetime, timestamped: bool = False
+) -> dict[str, str]:
+    """`keys` are the workspace's secrets: the current one first, then those that still sign after a rotation.
+
+    `timestamped`: `X-Agents-Signature` is `t=<unix>, v1=<hex>` and covers `<unix>.` before the body.
+    """
     stamp = str(int(at.timestamp()))
     signed = f"{event_id}.{stamp}.".encode() + content
     signatures = []
     for key in keys:
         digest = hmac.new(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256).digest()
         signatures.append("v1," + base64.b64encode(digest).decode())
+    covered = f"{stamp}.".encode() + content if timestamped else content
+    ours = hmac.new(keys[0].encode(), covered, hashlib.sha256).hexdigest()
     return {
-        "X-Agents-Signature": hmac.new(keys[0].encode(), content, hashlib.sha256).hexdigest(),
+        "X-Agents-Signature": f"t={stamp}, v1={ours}" if timestamped else ours,
         "webhook-id": event_id,
         "webhook-timestamp": stamp,
         "webhook-signature": " ".join(signatures),

@@ -128,7 +128,7 @@ def test_persistent_mode_is_not_there_yet(alice: Member, runner: FakeRunner, bod
         {"persona": "us-shopper-30s", "mode": "burner"},
         {"country": "Us", "unknown": {"field": [1]}},
         {"initial_url": "https://münchen.example:8443/päth?q=ü#f"},
-        {"initial_url": "http://[2001:db8::1]:8080/"},
+        {"initial_url": "http://[2606:4700:4700::1111]:8080/"},
         {"initial_url": "HTTP://EXAMPLE.COM."},
         {"ttl": "60m"},
     ],
@@ -180,3 +180,11 @@ def test_a_charset_on_the_content_type_is_fine(alice: Member, runner: FakeRunner
     reply = call("POST", "/v1/agents", key=alice.secret, content=b"{}", content_type="application/json; charset=utf-8")
 
     assert reply.status == 201
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/", "http://[::ffff:10.0.0.1]/", "https://metadata.localhost/"])
+def test_an_address_that_leads_inside_is_no_first_page(alice: Member, runner: FakeRunner, url: str) -> None:
+    reply = alice.post("/v1/agents", {"initial_url": url})
+
+    assert (reply.status, reply.code, set(reply.body["fields"])) == (400, "URL_NOT_ALLOWED", {"initial_url"})
+    assert not runner.requests

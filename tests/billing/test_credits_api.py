@@ -165,3 +165,17 @@ def test_a_capture_says_what_for(alice: Member, kind: Any, changes: dict[str, in
 
     assert completion._description(job, "completed") == description
     assert completion._description(job, "cancelled") == f"{description}, cancelled"
+
+
+def test_the_ledger_has_the_names_of_the_public_client_too(alice: Member, runner: FakeRunner) -> None:
+    alice.burner()
+
+    body = alice.get("/v1/credits/ledger?limit=1").body
+
+    (entry,) = body["entries"]
+    assert (body["count"], body["balance"]) == (1, alice.credits()[0])
+    assert (entry["delta"], entry["balance"], entry["reason"]) == (
+        entry["amount"],
+        entry["balance_after"],
+        entry["description"],
+    )

@@ -45,6 +45,9 @@ def test_a_webhook_is_registered_as_the_specification_does_it(alice: Member) -> 
         "status": "active",
         "disabled_reason": None,
         "disabled_at": None,
+        "signature": "body",
+        "last_sent_at": None,
+        "last_error": None,
     }
 
 
@@ -361,3 +364,28 @@ def test_readiness_tells_of_the_oldest_event_that_was_not_sent(alice: Member, ru
 
     assert check["ok"] is True
     assert 90 <= check["oldest_due_seconds"] < 120
+
+
+def test_a_webhook_says_when_it_was_last_sent_to_and_what_went_wrong(alice: Member) -> None:
+    hook = registered(alice)
+    assert (hook["last_sent_at"], hook["last_error"], hook["signature"]) == (None, None, "body")
+    endpoint = Endpoint.objects.get()
+    delivery = happened(alice, endpoint)
+    for number, error in ((1, "answered 500"), (2, "answered 503")):
+        Attempt.objects.create(
+            delivery=delivery, endpoint=endpoint, number=number, error=error, duration_ms=1, ended_at=timezone.now()
+        )
+
+    one, (listed,) = alice.get(f"/v1/webhooks/{hook['id']}").body, alice.get("/v1/webhooks").body["webhooks"]
+
+    assert one == listed
+    assert one["last_error"] == "answered 503"
+    assert one["last_sent_at"].endswith("Z")
+    assert patch(alice, f"/v1/webhooks/{hook['id']}", {"signature": "timestamped"}).body["signature"] == "timestamped"
+
+
+def happened(member: Member, endpoint: Endpoint) -> Delivery:
+    event = OutboxEvent.objects.create(
+        type="job.failed", workspace=member.workspace, data={}, created_at=timezone.now()
+    )
+    return Delivery.objects.create(event=event, endpoint=endpoint, created_at=timezone.now())

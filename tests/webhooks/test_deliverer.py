@@ -100,7 +100,7 @@ FAILURES: list[tuple[tempers.Temper, int | None, str]] = [
     (tempers.status(429), 429, "answered 429"),
     (tempers.status(302, Location="/elsewhere"), 302, "answered 302: redirects are not followed"),
     (tempers.status(308), 308, "answered 308: redirects are not followed"),
-    (tempers.saying(b"", then_hang_up=True), None, "not a valid HTTP answer: Server disconnected without sending"),
+    (tempers.saying(b"", then_hang_up=True), None, "it did not answer with valid HTTP"),
 ]
 
 

@@ -15,7 +15,7 @@ _numbers = itertools.count()
 
 def claimed(endpoint: uuid.UUID, workspace: uuid.UUID) -> ClaimedDelivery:
     number = uuid.UUID(int=next(_numbers))
-    return ClaimedDelivery(number, number, NOW, endpoint, workspace, "", 0, "evt", "agent.failed", NOW, "{}", ())
+    return ClaimedDelivery(number, number, NOW, endpoint, workspace, "", False, 0, "evt", "agent.failed", NOW, "{}", ())
 
 
 class Play:

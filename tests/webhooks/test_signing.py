@@ -134,3 +134,19 @@ def test_a_new_secret_is_256_random_bits() -> None:
 
     assert len(secrets) == 50
     assert {len(base64.b64decode(secret.removeprefix("whsec_"))) for secret in secrets} == {32}
+
+
+def test_a_timestamped_signature_covers_the_time_and_the_body(
+    carol: Member, receivers: Receivers, deliverer: None
+) -> None:
+    """As the public client verifies it: `t=<unix>, v1=<hex of HMAC over "<unix>." + raw body>`."""
+    shop = receivers.answering(200)
+    hook = carol.post("/v1/webhooks", {"url": shop.url(), "signature": "timestamped"}).body
+    happen(carol, count=1)
+    (got,) = shop.wait_for(1)
+
+    stamp, digest = re.fullmatch(r"t=(\d+), v1=([0-9a-f]{64})", got.headers["x-agents-signature"]).groups()  # type: ignore[union-attr]
+    signed = f"{stamp}.".encode() + got.body
+    assert hook["signature"] == "timestamped"
+    assert stamp == got.headers["webhook-timestamp"]
+    assert digest == hmac.new(secret_of(carol).encode(), signed, hashlib.sha256).hexdigest()

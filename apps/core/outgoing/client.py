@@ -115,7 +115,8 @@ async def _exchange(
     except (TimeoutError, httpcore.TimeoutException) as error:
         raise RequestFailed(f"no answer within {seconds:g} s") from error
     except httpcore.RemoteProtocolError as error:
-        raise RequestFailed(f"not a valid HTTP answer: {_text(error)}") from error
+        # Not the library's text: it quotes what the receiver sent.
+        raise RequestFailed("it did not answer with valid HTTP") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise RequestFailed(_text(error)) from error
     await _drain(response)

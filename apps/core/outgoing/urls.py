@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import idna
 
-from addresses.policy import Address, AllowRule, is_permitted
+from addresses.policy import Address, AllowRule, is_permitted, parse_address
 
 MAX_LENGTH = 2048
 _PORTS = {"http": 80, "https": 443}
@@ -23,11 +23,16 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 # The characters of a request target (RFC 3986), and `%`: encoded characters stay encoded.
 _SAFE = "!$%&'()*+,-./:;=?@_~"
+_FORBIDDEN_ADDRESS = "leads to an address that may not be reached from here"
 _LOOPBACK = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 
 
 class BadUrl(ValueError):
     """The message completes a sentence that begins with the URL."""
+
+
+class ForbiddenUrl(BadUrl):
+    """The URL is valid, but its address may not be reached from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,22 @@ def web_url(text: str) -> str:
     return text
 
 
+def browser_url(text: str, allow: Sequence[AllowRule]) -> str:
+    """`web_url`, and refuses literal addresses and `localhost` unless the policy permits them. Raises BadUrl."""
+    parts, host = split(web_url(text))
+    address = parse_address(host)
+    if address is not None:
+        addresses: tuple[Address, ...] = (address,)
+    elif host_name(host) == "localhost" or host_name(host).endswith(".localhost"):
+        addresses = _LOOPBACK
+    else:
+        return text
+    port = parts.port or _PORTS[parts.scheme]
+    if not any(is_permitted(one, port, tuple(allow)) for one in addresses):
+        raise ForbiddenUrl(_FORBIDDEN_ADDRESS)
+    return text
+
+
 def parse(text: str) -> Destination:
     """Raises BadUrl, also for an address in a form that only some programs accept as an address."""
     parts, host = split(text)
@@ -119,7 +140,7 @@ def check(text: str, allow: Sequence[AllowRule]) -> Destination:
     else:
         return destination
     if not any(is_permitted(address, destination.port, tuple(allow)) for address in addresses):
-        raise BadUrl("leads to an address that may not be reached from here")
+        raise ForbiddenUrl(_FORBIDDEN_ADDRESS)
     return destination
 
 

@@ -115,7 +115,7 @@ class BatchSerializer(ScrapeOptionsSerializer):
     """`mode` chooses the call that each URL gets, with that call's options and rows; other options are ignored."""
 
     urls = StrictListField(
-        child=WebUrlField(), min_length=1, max_length=MAX_URLS, help_text="Results come in this order."
+        child=WebUrlField(any_address=True), min_length=1, max_length=MAX_URLS, help_text="Results come in this order."
     )
     mode = StrictChoiceField(choices=MODES, default="scrape")
     schema = JsonSchemaField(required=False, help_text="For `extract`: either this or `prompt`.")

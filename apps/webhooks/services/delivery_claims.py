@@ -43,6 +43,7 @@ class ClaimedDelivery:
     endpoint_id: uuid.UUID
     workspace_id: uuid.UUID
     url: str
+    timestamped: bool
     made: int
     event_id: str
     event_type: str
@@ -111,7 +112,7 @@ WITH wanted AS (
     FROM taken WHERE delivery.id = taken.id
     RETURNING delivery.id, delivery.endpoint_id, delivery.event_id, delivery.attempts - delivery.round_began AS made
 )
-SELECT moved.id, moved.endpoint_id, endpoint.workspace_id, endpoint.url, moved.made,
+SELECT moved.id, moved.endpoint_id, endpoint.workspace_id, endpoint.url, endpoint.signature = 'timestamped', moved.made,
     event.id, event.type, event.created_at, event.data::text, ARRAY(
         SELECT encode(sealed, 'hex') FROM webhooks_signingsecret
         WHERE workspace_id = endpoint.workspace_id AND (retired_at IS NULL OR retired_at > %(lately)s) ORDER BY id DESC
@@ -164,10 +165,26 @@ def claim(limits: Mapping[uuid.UUID, int], *, now: datetime | None = None) -> li
         rows: list[Any] = cursor.fetchall()
     return [
         ClaimedDelivery(
-            *(delivery_id, claim_id, until, endpoint_id, workspace_id, url, made, event_id, type, at, data),
+            *(
+                delivery_id,
+                claim_id,
+                until,
+                endpoint_id,
+                workspace_id,
+                url,
+                timestamped,
+                made,
+                event_id,
+                type,
+                at,
+                data,
+            ),
             secrets=tuple(bytes.fromhex(sealed) for sealed in secrets),
         )
-        for delivery_id, endpoint_id, workspace_id, url, made, event_id, type, at, data, secrets in rows
+        for (
+            *(delivery_id, endpoint_id, workspace_id, url, timestamped, made, event_id, type, at, data),
+            secrets,
+        ) in rows
     ]
 
 

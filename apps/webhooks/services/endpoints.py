@@ -27,7 +27,14 @@ class Ping:
 
 
 @transaction.atomic
-def register(*, workspace_id: uuid.UUID, url: str, events: Sequence[str] = (), description: str = "") -> Endpoint:
+def register(
+    *,
+    workspace_id: uuid.UUID,
+    url: str,
+    events: Sequence[str] = (),
+    description: str = "",
+    signature: str = Endpoint.Signature.BODY,
+) -> Endpoint:
     """Raises Conflict when the workspace has MAX_ENDPOINTS already."""
     # The lock prevents another insert between the count and this one.
     Workspace.objects.select_for_update(no_key=True).get(id=workspace_id)
@@ -35,13 +42,17 @@ def register(*, workspace_id: uuid.UUID, url: str, events: Sequence[str] = (), d
         raise Conflict(f"A workspace may have {MAX_ENDPOINTS} webhooks at most. Delete one first.")
     secrets.current_secret(workspace_id=workspace_id)  # every delivery is signed
     return Endpoint.objects.create(
-        workspace_id=workspace_id, url=url, events=list(dict.fromkeys(events)), description=description
+        workspace_id=workspace_id,
+        url=url,
+        events=list(dict.fromkeys(events)),
+        description=description,
+        signature=signature,
     )
 
 
 @transaction.atomic
 def change(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, status: str | None = None, **changes: Any) -> Endpoint:
-    """Sets the given ones of `url`, `events`, `description`; `status` enables or disables. Raises NotFound."""
+    """Sets `url`, `events`, `description` and `signature` as given; `status` enables or disables. Raises NotFound."""
     endpoint = selectors.endpoint(workspace_id=workspace_id, endpoint_id=endpoint_id)
     if status == Endpoint.Status.ACTIVE:
         cleared = dict.fromkeys(("disabled_at", "notified_at", "failing_since", "last_failure_at"))

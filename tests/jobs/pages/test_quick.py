@@ -457,3 +457,29 @@ def _over() -> Job:
     """The only job, once it is over."""
     until(lambda: Job.objects.get().completed_at is not None)
     return Job.objects.get()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1/", "http://localhost:80/", "http://169.254.169.254/", "http://[::1]/"]
+)
+def test_an_address_that_leads_inside_is_refused_at_once(
+    api: ServedApi, carol: Member, pages: FakePages, address: str
+) -> None:
+    for call, body in (("scrape", {"url": address}), ("crawl", {"url": address})):
+        refused = api.post(carol, f"/v1/quick/{call}", body)
+
+        assert (refused.status, refused.code, set(refused.body["fields"])) == (400, "URL_NOT_ALLOWED", {"url"})
+    assert pages.requests == [] and not Job.objects.exists()
+
+
+def test_a_page_that_leads_inside_is_refused_with_its_field_and_a_repeat_tries_again(
+    api: ServedApi, carol: Member, pages: FakePages
+) -> None:
+    pages.script(URL, PageFailure("not_allowed", "10.0.0.1 is not public", URL))
+
+    refused = api.post(carol, "/v1/quick/scrape", {"url": URL}, Idempotency_Key="once")
+    again = api.post(carol, "/v1/quick/scrape", {"url": URL}, Idempotency_Key="once")
+
+    assert (refused.status, refused.code, set(refused.body["fields"])) == (400, "URL_NOT_ALLOWED", {"url"})
+    assert (again.status, again.body["url"]) == (200, URL)
+    assert carol.credits() == (99, 0)
