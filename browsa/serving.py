@@ -24,8 +24,8 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.db import close_old_connections
-from django.http import HttpResponse
-from django.urls import Resolver404, resolve, set_urlconf
+from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, ResolverMatch, resolve, set_urlconf
 
 from apps.accounts.admission import AdmissionMiddleware
 from apps.core.database_threads import DatabaseThreads
@@ -37,6 +37,8 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 # Many clients read a 413 only after they have sent the whole body: this much is read and discarded.
 _MAX_DRAINED_BYTES = 16 * 1024 * 1024
+# Pages for people, with sessions, and static files.
+_PAGES = ("/admin", "/docs", "/live", "/static")
 _STATUSES_WITHOUT_BODY = (204, 304)
 
 
@@ -59,7 +61,8 @@ class Application:
     def __init__(self) -> None:
         self._threads = DatabaseThreads(settings.API_THREADS, "api")
         self._waiting_threads = DatabaseThreads(settings.API_WAITING_THREADS, "waiting")
-        self._sync_views = SyncViews()
+        self._pages = SyncViews()
+        self._api_views = ApiViews()
         self._async_views = AsyncViews(self._threads)
         # The pool's threads check their connections; Django's check would cost each request a round trip.
         signals.request_finished.disconnect(close_old_connections)
@@ -88,31 +91,41 @@ class Application:
             body = await read_body(scope, receive, limit=settings.MAX_BODY_BYTES)
         except RequestAborted:
             return
-        view: object = None
+        match: ResolverMatch | None = None
         with suppress(Resolver404):
-            view = resolve(scope["path"]).func
+            match = resolve(scope["path"])
+        request = make_request(scope, body, match)
+        view = match.func if match else None
         if iscoroutinefunction(view):
-            await self._async_views.serve(scope, body, receive, send)
+            await self._async_views.serve(request, receive, send)
             return
         waits = scope["method"] in getattr(getattr(view, "cls", None), "waiting_methods", ())
         threads = self._waiting_threads if waits else self._threads
+        views = self._pages if scope["path"].startswith(_PAGES) else self._api_views
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(threads, context.run, self._sync_views.respond, scope, body)
+        response = await loop.run_in_executor(threads, context.run, views.respond, request)
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.content})
 
 
-class SyncViews(BaseHandler):
+class RoutedHandler(BaseHandler):
+    """Uses the match that `make_request` has, so that a path is resolved once and not three times."""
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        match: ResolverMatch = request.resolver_match or super().resolve_request(request)
+        return match
+
+
+class SyncViews(RoutedHandler):
     """Runs the whole synchronous middleware chain and the view in the calling thread."""
 
     def __init__(self) -> None:
         super().__init__()
         self.load_middleware(is_async=False)
 
-    def respond(self, scope: Scope, body: Body) -> RenderedResponse:
+    def respond(self, request: ASGIRequest) -> RenderedResponse:
         set_urlconf(None)
-        request = make_request(scope, body)
         response: Any = self.get_response(request)
         try:
             # A streaming response here is a static file: small enough to send at once.
@@ -126,7 +139,19 @@ class SyncViews(BaseHandler):
             response.close()
 
 
-class AsyncViews(ASGIHandler):
+class ApiViews(SyncViews):
+    """The same with only the API's own middleware: sessions, CSRF tokens and messages belong to pages for people."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        inner = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
+        admission = convert_exception_to_response(AdmissionMiddleware(inner))
+        self._middleware_chain = convert_exception_to_response(EnvelopeMiddleware(admission))
+
+
+class AsyncViews(RoutedHandler, ASGIHandler):
     """Django's asynchronous handler with only the API's own middleware, and the shared threads."""
 
     def __init__(self, threads: DatabaseThreads) -> None:
@@ -141,10 +166,9 @@ class AsyncViews(ASGIHandler):
         admission = convert_exception_to_response(AdmissionMiddleware(inner))
         self._middleware_chain = convert_exception_to_response(EnvelopeMiddleware(admission))
 
-    async def serve(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
+    async def serve(self, request: ASGIRequest, receive: Receive, send: Send) -> None:
         """Cancels the view when the client disconnects."""
         async with ThreadSensitiveContext(executor=self._threads):
-            request = make_request(scope, body)
             responding = asyncio.create_task(self._respond(request, send))
             disconnecting = asyncio.create_task(_wait_for_disconnect(receive))
             await asyncio.wait({responding, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
@@ -163,8 +187,9 @@ class AsyncViews(ASGIHandler):
             response.close()
 
 
-def make_request(scope: Scope, body: Body) -> ASGIRequest:
+def make_request(scope: Scope, body: Body, match: ResolverMatch | None) -> ASGIRequest:
     request = ASGIRequest(scope, io.BytesIO(body.content))
+    request.resolver_match = match
     # A chunked body has no Content-Length header.
     request.META["CONTENT_LENGTH"] = str(len(body.content))
     if body.too_large:

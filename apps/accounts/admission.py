@@ -66,7 +66,7 @@ class AdmissionMiddleware:
         view: object = None
         if request.path_info.startswith(_API):
             with suppress(Resolver404):
-                view = resolve(request.path_info).func
+                view = (request.resolver_match or resolve(request.path_info)).func
         if self._is_async:
             return self._call_async(request, view)
         if view is None:

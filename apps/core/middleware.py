@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -17,7 +18,6 @@ from apps.core.logs import redacted_path
 access_log = logging.getLogger("browsa.access")
 
 BODY_TOO_LARGE = "browsa.body_too_large"
-_HTML_PATHS = ("/admin", "/docs", "/live", "/static")
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 
 Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -58,8 +58,7 @@ class EnvelopeMiddleware:
     ) -> HttpResponseBase:
         if response.status_code >= 400:
             is_json = str(response.get("Content-Type", "")).startswith("application/json")
-            is_html = any(request.path == page or request.path.startswith(page + "/") for page in _HTML_PATHS)
-            if not is_json and not is_html:
+            if not is_json and not _is_for_people(request, response.status_code):
                 error = errors.for_status(response.status_code, path=request.path)
                 kept = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
                 body = errors.envelope(error, request_id=request_id)
@@ -81,6 +80,14 @@ class EnvelopeMiddleware:
             },
         )
         return response
+
+
+def _is_for_people(request: HttpRequest, status: int) -> bool:
+    """Whether an HTML error is right: in the admin, and where a person opened a live view that is over."""
+    if request.path == "/admin" or request.path.startswith("/admin/"):
+        return True
+    opened = status != HTTPStatus.METHOD_NOT_ALLOWED and "text/html" in request.headers.get("Accept", "")
+    return opened and request.path.startswith("/live/")
 
 
 def too_large_response(request: HttpRequest) -> HttpResponseBase | None:

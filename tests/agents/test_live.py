@@ -29,8 +29,11 @@ def links(member: Member) -> tuple[dict[str, str], str]:
     return body, agent_id
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
 def visit(url: str, method: str = "GET") -> Reply:
-    return call(method, url.removeprefix("http://127.0.0.1:8000"))
+    return call(method, url.removeprefix("http://127.0.0.1:8000"), headers=BROWSER)
 
 
 def text(reply: Reply) -> str:
@@ -149,7 +152,7 @@ def test_what_never_was_a_link_is_404(alice: Member, runner: FakeRunner, capabil
     alice.burner()
     Agent.objects.create(**_queued(alice))  # whose capabilities are empty
 
-    page = call("GET", f"/live/{capability}")
+    page = call("GET", f"/live/{capability}", headers=BROWSER)
 
     assert page.status == 404
     assert "There is no live view here" in text(page)
@@ -183,3 +186,13 @@ def test_only_reading_is_possible(alice: Member, runner: FakeRunner) -> None:
     reply = visit(body["live_url"], "POST")
 
     assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/live/x", 404), ("POST", "/live/x", 405), ("GET", "/docs/x", 404), ("GET", "/static/x", 404)],
+)
+def test_a_program_gets_the_envelope_where_a_person_gets_a_page(db: None, method: str, path: str, status: int) -> None:
+    reply = call(method, path)
+
+    assert (reply.status, set(reply.body)) == (status, {"error", "code", "request_id"})

@@ -47,6 +47,7 @@ def test_every_public_call_is_in_it_and_nothing_else(document: Any) -> None:
         "POST /v1/quick/batch",
         "POST /v1/quick/crawl",
         "POST /v1/auto",
+        "GET /v1/team/members",
         "GET /v1/webhooks",
         "POST /v1/webhooks",
         "GET /v1/webhooks/{webhook_id}",
