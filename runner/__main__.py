@@ -19,7 +19,7 @@ import uvloop
 
 from runner.browser import Browser
 from runner.cgroups import Cgroups, NoCgroups
-from runner.chromium import shell_flags
+from runner.chromium_flags import shell_flags
 from runner.config import ConfigError, RunnerConfig
 from runner.control import Control
 from runner.egress.dial import Dialer

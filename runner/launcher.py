@@ -21,7 +21,8 @@ from typing import NamedTuple
 from runner import jail
 from runner.cdp import CdpError
 from runner.cgroups import DEFAULT_LIMITS, Cgroups, Limits
-from runner.chromium import Chromium, ChromiumError, Flags, full_flags
+from runner.chromium import Chromium, ChromiumError
+from runner.chromium_flags import Flags, full_flags
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.netns import NamespaceError, SocketFactory
 from runner.uids import Uids

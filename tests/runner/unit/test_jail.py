@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import jail
-from runner.chromium import full_flags, shell_flags
+from runner.chromium_flags import full_flags, shell_flags
 from runner.jail import JailError, JailSpec, bwrap_arguments, chromium_folder, marker_of
 
 # How many values follow an option; what is bound comes first.
