@@ -18,11 +18,11 @@ from runner.wire import OsFamily
 
 log = logging.getLogger("browsa.runner.browser")
 
-HANG_UP_SECONDS = (0.05, 0.5, 3.0)  # when Chromium may have taken note that a connection of its own is gone
+DISCONNECT_SECONDS = (0.05, 0.5, 3.0)  # when Chromium may have taken note that a connection of its own is gone
 
 
 class Browser:
-    """Made warm by `start`, given to one lease by `assume`, ended by `kill`; it is never used twice."""
+    """Made warm by `start`, given to one lease by `configure`, ended by `kill`; it is never used twice."""
 
     def __init__(self, chromium: Chromium, country: str) -> None:
         self.chromium = chromium
@@ -57,10 +57,10 @@ class Browser:
     def page_id(self) -> str:
         return self.chromium.page_id
 
-    async def assume(self, os_family: OsFamily, country: str, *, route: str) -> None:
+    async def configure(self, os_family: OsFamily, country: str, *, route: str) -> None:
         """Take on a lease's identity and open its way out. Raises CdpError when the browser does not answer."""
         async with asyncio.timeout(5):
-            await self._emulator.become(Identity.of(os_family, country, self.chromium.version))
+            await self._emulator.set_identity(Identity.of(os_family, country, self.chromium.version))
         self._route = route
 
     async def navigate(self, url: str) -> None:
@@ -76,7 +76,7 @@ class Browser:
         if self.gone.done():
             return
         try:
-            await self._emulator.outrank(older, newer)
+            await self._emulator.attach_newest(older, newer)
         except CdpError as error:
             log.debug("a browser went away while a client came: %s", error)
 
@@ -85,7 +85,7 @@ class Browser:
         if self.gone.done():
             return
         try:
-            await self._emulator.restate(targets)
+            await self._emulator.reapply_platform(targets)
         except CdpError as error:
             log.debug("a browser went away while a client left: %s", error)
 
@@ -94,11 +94,11 @@ class Browser:
 
         Chromium does not say when it has noticed, which on a busy machine takes its time.
         """
-        since = 0.0
-        for moment in HANG_UP_SECONDS:
-            await asyncio.sleep(moment - since)
+        waited = 0.0
+        for after in DISCONNECT_SECONDS:
+            await asyncio.sleep(after - waited)
             await self.sessions_ended(targets)
-            since = moment
+            waited = after
 
     async def dial(self) -> socket.socket:
         """A connection to its DevTools port. Raises ChromiumError."""

@@ -48,43 +48,43 @@ _PROGRAM_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # ELF, 
 
 def find_chromium(env: Mapping[str, str]) -> Path | None:
     """The full Chromium. Raises FileNotFoundError when `BROWSA_CHROMIUM` names nothing that can be run."""
-    return _named(env, CHROMIUM_VARIABLE, _CHROMIUM_PLACES) or _first_program(
-        _found(env, _CHROMIUM_NAMES, _CHROMIUM_PLACES, _CHROMIUM_CACHED)
+    return _configured(env, CHROMIUM_VARIABLE, _CHROMIUM_PLACES) or _first_program(
+        _candidates(env, _CHROMIUM_NAMES, _CHROMIUM_PLACES, _CHROMIUM_CACHED)
     )
 
 
 def find_headless_shell(env: Mapping[str, str]) -> Path | None:
     """Chromium's headless shell. Raises FileNotFoundError as `find_chromium` does."""
-    return _named(env, SHELL_VARIABLE, _SHELL_PLACES) or _first_program(
-        _found(env, _SHELL_NAMES, _SHELL_PLACES, _SHELL_CACHED)
+    return _configured(env, SHELL_VARIABLE, _SHELL_PLACES) or _first_program(
+        _candidates(env, _SHELL_NAMES, _SHELL_PLACES, _SHELL_CACHED)
     )
 
 
-def _named(env: Mapping[str, str], variable: str, places: Iterable[str]) -> Path | None:
+def _configured(env: Mapping[str, str], variable: str, places: Iterable[str]) -> Path | None:
     """What the operator named, taken seriously: no silent second choice. A wrapper leads to its program."""
     value = env.get(variable, "")
     if not value:
         return None
     path = Path(value).expanduser()
-    program = _first_program(_behind(path, places)) if os.access(path, os.X_OK) else None
+    program = _first_program(_programs_for(path, places)) if os.access(path, os.X_OK) else None
     if program is None:
         raise FileNotFoundError(f"{variable}={value} is not a browser that can be run")
     return program
 
 
-def _found(
+def _candidates(
     env: Mapping[str, str], names: Iterable[str], places: Iterable[str], cached: Iterable[str]
 ) -> Iterator[Path]:
     for name in names:
         found = shutil.which(name, path=env.get("PATH", os.defpath))
         if found:
-            yield from _behind(Path(found), places)
+            yield from _programs_for(Path(found), places)
     yield from map(Path, places)
     for pattern in cached:
         yield from sorted(_playwright_cache(env).glob(pattern), key=_revision, reverse=True)
 
 
-def _behind(path: Path, places: Iterable[str]) -> Iterator[Path]:
+def _programs_for(path: Path, places: Iterable[str]) -> Iterator[Path]:
     """`path`, or the programs that a wrapper there may start: its neighbours, and those of its name."""
     real = path.resolve()
     yield real

@@ -60,10 +60,10 @@ OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 
 
 class Cgroup:
-    """The control group of one jail. `refused_memory` is set when `out_of_memory_events` has told of one."""
+    """The control group of one jail. `out_of_memory_seen` is set when `out_of_memory_events` has told of one."""
 
     def __init__(self, version: int, folders: list[Path]) -> None:
-        self.refused_memory = False
+        self.out_of_memory_seen = False
         self._version = version
         self._folders = folders
 
@@ -90,7 +90,7 @@ class Cgroup:
 
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel has refused it memory, or ended a process of it for want of memory."""
-        if self.refused_memory:
+        if self.out_of_memory_seen:
             return True
         for folder in self._folders:
             for name in ("memory.events", "memory.oom_control"):
@@ -139,13 +139,13 @@ class Cgroups:
     ) -> Cgroups:
         """Those of this process; `marker` names the runner's home. Raises NoCgroups with the reasons."""
         try:
-            places = list(_places(groups.read_text(), mounts.read_text()))
+            hierarchies = list(_hierarchies(groups.read_text(), mounts.read_text()))
         except OSError as error:
             raise NoCgroups(str(error)) from error
         reasons = []
-        for version, look in ((2, _second_version), (1, _first_version)):
+        for version, find in ((2, _find_v2), (1, _find_v1)):
             try:
-                return cls(version, look([place for place in places if place.version == version]), marker)
+                return cls(version, find([h for h in hierarchies if h.version == version]), marker)
             except NoCgroups as error:
                 reasons.append(f"version {version}: {error}")
         raise NoCgroups("; ".join(reasons))
@@ -190,7 +190,7 @@ class Cgroups:
         return len(found)
 
 
-class _Place(NamedTuple):
+class _Hierarchy(NamedTuple):
     """A mounted hierarchy: this process's group in it, as a folder."""
 
     version: int
@@ -199,7 +199,7 @@ class _Place(NamedTuple):
     top: bool  # nothing above it can be seen
 
 
-def _places(groups: str, mounts: str) -> Iterator[_Place]:
+def _hierarchies(groups: str, mounts: str) -> Iterator[_Hierarchy]:
     """From the texts of cgroups(7) and proc_pid_mountinfo(5)."""
     mine = {}
     for line in groups.splitlines():
@@ -207,7 +207,7 @@ def _places(groups: str, mounts: str) -> Iterator[_Place]:
         mine[frozenset(filter(None, controllers.split(",")))] = path
     for line in mounts.splitlines():
         left, _, right = line.partition(" - ")
-        root, point = left.split()[3:5]
+        root, mount_point = left.split()[3:5]
         kind, _source, *options = right.split()
         if kind not in ("cgroup", "cgroup2"):
             continue
@@ -216,20 +216,20 @@ def _places(groups: str, mounts: str) -> Iterator[_Place]:
                 continue
             below = os.path.relpath(path, root)
             if not below.startswith(".."):
-                yield _Place(2 if kind == "cgroup2" else 1, tuple(names), Path(point, below), below == ".")
+                yield _Hierarchy(2 if kind == "cgroup2" else 1, tuple(names), Path(mount_point, below), below == ".")
 
 
-def _second_version(places: list[_Place]) -> dict[str, Path]:
+def _find_v2(hierarchies: list[_Hierarchy]) -> dict[str, Path]:
     """One folder for all controllers. Raises NoCgroups."""
-    for place in places:
+    for hierarchy in hierarchies:
         # A runner that was started again by what its first life had moved.
-        base = place.folder.parent if place.folder.name == MAIN else place.folder
+        base = hierarchy.folder.parent if hierarchy.folder.name == MAIN else hierarchy.folder
         try:
             offered = (base / "cgroup.controllers").read_text().split()
             wanted = [name for name in CONTROLLERS if name in offered]
             if "memory" not in wanted:
                 raise NoCgroups("it has no memory controller here")
-            if not _is_delegated(base, top=place.top):
+            if not _is_delegated(base, top=hierarchy.top):
                 raise NoCgroups(f"{base} is not delegated to us (systemd: Delegate=yes)")
             if not set(wanted) <= set((base / "cgroup.subtree_control").read_text().split()):
                 if (base / "cgroup.type").exists():  # the root of the whole machine may have processes
@@ -238,7 +238,7 @@ def _second_version(places: list[_Place]) -> dict[str, Path]:
             with suppress(FileNotFoundError):
                 if "cpu" in wanted:
                     _write(base / MAIN / "cpu.weight", MAIN_WEIGHT)
-            _try_to_make(base)
+            _check_writable(base)
         except OSError as error:
             raise NoCgroups(str(error)) from error
         return dict.fromkeys(wanted, base)
@@ -272,25 +272,25 @@ def _move_processes(base: Path) -> None:
             return
 
 
-def _first_version(places: list[_Place]) -> dict[str, Path]:
+def _find_v1(hierarchies: list[_Hierarchy]) -> dict[str, Path]:
     """A folder for each controller. Raises NoCgroups when there is none for memory."""
     found, reason = {}, "not mounted"
     for controller in CONTROLLERS:
-        for place in places:
-            if controller not in place.controllers:
+        for hierarchy in hierarchies:
+            if controller not in hierarchy.controllers:
                 continue
             try:
-                _try_to_make(place.folder)
+                _check_writable(hierarchy.folder)
             except OSError as error:
                 reason = str(error)
             else:
-                found[controller] = place.folder
+                found[controller] = hierarchy.folder
     if "memory" not in found:
         raise NoCgroups(reason)
     return found
 
 
-def _try_to_make(parent: Path) -> None:
+def _check_writable(parent: Path) -> None:
     probe = parent / f"browsa-probe-{os.getpid()}"
     probe.mkdir()
     probe.rmdir()

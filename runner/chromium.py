@@ -30,7 +30,7 @@ class Chromium:
     process: subprocess.Popen[bytes]
     gone: asyncio.Future[int]
     factory: SocketFactory
-    last_words: deque[str]
+    stderr_tail: deque[str]
     listener: socket.socket | None = None  # accepts what the browser sends to its proxy
     namespace: int | None = None  # descriptor of the jail's network namespace; None without a jail
     profile: Path | None = None  # a folder to remove; None in a jail, whose files are in memory
@@ -64,7 +64,7 @@ class Chromium:
 
     async def listen(self, port: int) -> socket.socket:
         """Another listener that only this browser can reach; without a jail, on a free port. Raises OSError."""
-        self._require_life()
+        self._require_running()
         if self.namespace is None:
             listener: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
         else:
@@ -74,7 +74,7 @@ class Chromium:
         return listener
 
     async def _socket(self) -> socket.socket:
-        self._require_life()
+        self._require_running()
         if self.namespace is None:
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             sock.setblocking(False)
@@ -85,15 +85,15 @@ class Chromium:
                 self._spares += made
                 if self.gone.done():
                     self.release()
-                    self._require_life()
+                    self._require_running()
             return self._spares.pop()
 
-    def _require_life(self) -> None:
+    def _require_running(self) -> None:
         """Once the jail is gone, the address of its DevTools would be one of this machine. Raises OSError."""
         if self.gone.done():
             raise OSError("the browser is gone")
 
-    def keep(self, spares: list[socket.socket]) -> None:
+    def add_spares(self, spares: list[socket.socket]) -> None:
         """Hold unconnected sockets of the jail's namespace ready for `dial`."""
         self._spares += spares
 

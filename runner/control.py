@@ -13,7 +13,7 @@ from runner.chromium import ChromiumError
 from runner.leases import Leases
 from runner.pages.service import PageService
 from runner.pages.slots import NoPlace
-from runner.pool import Closed, NoBrowser, Pool
+from runner.pool import NoBrowser, Pool, PoolClosed
 from runner.wire import (
     OS_FAMILIES,
     Blockable,
@@ -21,7 +21,7 @@ from runner.wire import (
     LeaseExtension,
     LeaseRequest,
     PageRequest,
-    Refusal,
+    RefusalCode,
     RunnerState,
     RunnerStatus,
     WaitUntil,
@@ -108,15 +108,15 @@ class Control:
             wanted = LeaseRequest.from_json(await request.read())
             self._check(wanted)
         except (ValueError, TypeError) as error:
-            return _refusal(400, "bad_request", str(error))
+            return _refuse(400, "bad_request", str(error))
         if self.state == "draining":
-            return _refusal(503, "draining", "this runner takes no new leases")
+            return _refuse(503, "draining", "this runner takes no new leases")
         try:
             granted = await self._leases.grant(wanted)
         except NoBrowser as error:
-            return _refusal(504, "no_browser", str(error))
-        except Closed:
-            return _refusal(503, "draining", "this runner takes no new leases")
+            return _refuse(504, "no_browser", str(error))
+        except PoolClosed:
+            return _refuse(503, "draining", "this runner takes no new leases")
         return web.Response(body=granted.to_json(), content_type="application/json")
 
     async def _extend(self, request: web.Request) -> web.Response:
@@ -125,10 +125,10 @@ class Control:
             if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS:
                 raise ValueError("ttl_seconds is out of range")
         except (ValueError, TypeError) as error:
-            return _refusal(400, "bad_request", str(error))
+            return _refuse(400, "bad_request", str(error))
         granted = self._leases.extend(request.match_info["lease_id"], seconds=wanted.ttl_seconds)
         if granted is None:
-            return _refusal(404, "no_lease", "there is no such lease")
+            return _refuse(404, "no_lease", "there is no such lease")
         return web.Response(body=granted.to_json(), content_type="application/json")
 
     def _check(self, wanted: LeaseRequest) -> None:
@@ -148,13 +148,13 @@ class Control:
             wanted = PageRequest.from_json(await request.read())
             self._check_page(wanted)
         except (ValueError, TypeError) as error:
-            return _refusal(400, "bad_request", str(error))
+            return _refuse(400, "bad_request", str(error))
         if self.state == "draining":
-            return _refusal(503, "draining", "this runner takes no new pages")
+            return _refuse(503, "draining", "this runner takes no new pages")
         try:
             answer = await self._pages.fetch(wanted, wait=MAX_WAIT_SECONDS)
         except (NoPlace, ChromiumError) as error:
-            return _refusal(504, "no_browser", str(error))
+            return _refuse(504, "no_browser", str(error))
         return web.Response(body=answer.to_json(), content_type="application/json")
 
     def _check_page(self, wanted: PageRequest) -> None:
@@ -172,6 +172,6 @@ class Control:
         return web.Response(status=204)
 
 
-def _refusal(status: int, code: Refusal, message: str) -> web.Response:
+def _refuse(status: int, code: RefusalCode, message: str) -> web.Response:
     body = json.dumps({"code": code, "message": message})
     return web.Response(status=status, text=body, content_type="application/json")

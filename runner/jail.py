@@ -104,7 +104,7 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
         "--ro-bind", "/usr", "/usr", "--tmpfs", "/usr/local", "--tmpfs", "/usr/src",
     ]  # fmt: skip
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
-        arguments += _top_folder(root, name)
+        arguments += _top_level_folder(root, name)
     for path in (
         "/etc/fonts",
         "/etc/ssl/certs",
@@ -117,11 +117,11 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
         arguments += ["--ro-bind", str(spec.browser), chromium_folder(spec.browser)]
     arguments += [
         "--ro-bind-data", str(policy_fd), POLICY_PATHS[0],
-        *(word for path in POLICY_PATHS[1:] for word in ("--symlink", POLICY_PATHS[0], path)),
+        *(argument for path in POLICY_PATHS[1:] for argument in ("--symlink", POLICY_PATHS[0], path)),
         "--proc", "/proc", "--dev", "/dev",
-        *_kernel_files(root),
-        *(word for folder, size, _inodes in WRITABLE for word in ("--size", str(size), "--tmpfs", folder)),
-        *(word for folder in ("/usr/local", "/usr/src", "/dev", "/") for word in ("--remount-ro", folder)),
+        *_proc_arguments(root),
+        *(argument for folder, size, _inodes in WRITABLE for argument in ("--size", str(size), "--tmpfs", folder)),
+        *(argument for folder in ("/usr/local", "/usr/src", "/dev", "/") for argument in ("--remount-ro", folder)),
         "--chdir", HOME,
         "--setenv", "HOME", HOME, "--setenv", "PATH", "/usr/bin", "--setenv", "LANG", "en_US.UTF-8",
         *(("--setenv", "TZ", spec.timezone) if spec.timezone else ()),
@@ -130,7 +130,7 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
     return [*arguments, "--"]
 
 
-def _top_folder(root: Path, name: str) -> list[str]:
+def _top_level_folder(root: Path, name: str) -> list[str]:
     """`/lib` and its like: a symlink into /usr on a merged system, a folder of its own on others."""
     path = root / name
     if path.is_symlink():
@@ -138,18 +138,18 @@ def _top_folder(root: Path, name: str) -> list[str]:
     return ["--ro-bind", f"/{name}", f"/{name}"] if path.is_dir() else []
 
 
-def _kernel_files(root: Path) -> list[str]:
+def _proc_arguments(root: Path) -> list[str]:
     arguments: list[str] = []
     for path in READ_ONLY:
-        arguments += _if_there(root, path, "--ro-bind", path, path)
+        arguments += _if_exists(root, path, "--ro-bind", path, path)
     for path in MASKED_FILES:  # a bind mount of bubblewrap's allows no devices, so nobody can open it
-        arguments += _if_there(root, path, "--ro-bind", "/dev/null", path)
+        arguments += _if_exists(root, path, "--ro-bind", "/dev/null", path)
     for path in MASKED_FOLDERS:
-        arguments += _if_there(root, path, "--tmpfs", path, "--remount-ro", path)
+        arguments += _if_exists(root, path, "--tmpfs", path, "--remount-ro", path)
     return arguments
 
 
-def _if_there(root: Path, path: str, *arguments: str) -> tuple[str, ...]:
+def _if_exists(root: Path, path: str, *arguments: str) -> tuple[str, ...]:
     return arguments if (root / path.lstrip("/")).exists() else ()
 
 
@@ -221,21 +221,21 @@ def probe(spec: JailSpec) -> None:
         raise JailError(_remedy(str(error), _read_all(read).decode(errors="replace"))) from error
     else:
         os.close(write)
-        words = _read_all(read).decode(errors="replace")
+        stderr = _read_all(read).decode(errors="replace")
         namespace = jailed.process.communicate()[0].decode().strip()
         if jailed.process.returncode != 0:
-            raise JailError(_remedy("the jail does not see Chromium", words))
+            raise JailError(_remedy("the jail does not see Chromium", stderr))
         if namespace in ("", os.readlink("/proc/self/ns/user")):
-            raise JailError(_remedy("the jail has no user namespace of its own", words))
+            raise JailError(_remedy("the jail has no user namespace of its own", stderr))
     finally:
         os.close(read)
 
 
-def _remedy(what: str, words: str) -> str:
+def _remedy(what: str, stderr: str) -> str:
     return (
-        f"{what}: {words.strip() or 'no reason given'}. A jail needs Linux, bubblewrap and unprivileged user namespaces"
-        " (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, or a container"
-        " with its seccomp profile relaxed). For development only, BROWSA_JAIL=off runs browsers without one."
+        f"{what}: {stderr.strip() or 'no reason given'}. A jail needs Linux, bubblewrap and unprivileged user"
+        " namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, or a"
+        " container with its seccomp profile relaxed). For development only, BROWSA_JAIL=off runs browsers without one."
     )
 
 

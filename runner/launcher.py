@@ -24,9 +24,9 @@ from runner.cgroups import DEFAULT_LIMITS, Cgroups, Limits
 from runner.chromium import Chromium, ChromiumError
 from runner.chromium_flags import Flags, full_flags
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
+from runner.jail_limits import JailLimiter
 from runner.netns import NamespaceError, SocketFactory
 from runner.uids import Uids
-from runner.warden import Warden
 
 log = logging.getLogger("browsa.runner.launcher")
 
@@ -71,7 +71,7 @@ class Launcher:
         self._profiles = Path(tempfile.gettempdir()) / f"browsa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
         self._factory = SocketFactory()
         self._uids = uids or Uids()
-        self._warden = Warden(self._factory, cgroups, limits)
+        self._limiter = JailLimiter(self._factory, cgroups, limits)
         self._version = ""
 
     def prepare(self) -> None:
@@ -107,7 +107,7 @@ class Launcher:
     def close(self) -> None:
         """For when every browser has ended. Other processes of one may still run for a moment."""
         self._factory.close()
-        self._warden.close()
+        self._limiter.close()
         until = time.monotonic() + LAST_WRITES_SECONDS
         while self._profiles.exists() and time.monotonic() < until:
             shutil.rmtree(self._profiles, ignore_errors=True)
@@ -135,26 +135,26 @@ class Launcher:
             listener=started.listener,
             profile=started.profile,
         )
-        browser.gone.add_done_callback(lambda _gone: self._bury(browser, uid))
+        browser.gone.add_done_callback(lambda _gone: self._release(browser, uid))
         try:
             async with asyncio.timeout(START_SECONDS):
-                stderr = await _reader(read, browser)
+                stderr = await _stderr_reader(read, browser)
                 if started.init is not None:
-                    await self._warden.confine(browser, started.init, own_uid=uid is not None)
+                    await self._limiter.apply(browser, started.init, own_uid=uid is not None)
                 browser.port, browser.path = await _devtools(stderr, browser)
-                await _meet(browser)
+                await _read_version_and_page(browser)
         except (TimeoutError, OSError, NamespaceError, CdpError, ChromiumError) as error:
             browser.kill()
-            words = " | ".join(browser.last_words)[-800:]
-            raise ChromiumError(f"Chromium did not start: {error or 'too slow'}; it said: {words}") from error
+            tail = " | ".join(browser.stderr_tail)[-800:]
+            raise ChromiumError(f"Chromium did not start: {error or 'too slow'}; it said: {tail}") from error
         return browser
 
-    def _bury(self, browser: Chromium, uid: int | None) -> None:
+    def _release(self, browser: Chromium, uid: int | None) -> None:
         browser.release()
         if uid is not None:
             self._uids.give_back(uid)
         if browser.cgroup is not None:
-            self._warden.bury(browser.cgroup)
+            self._limiter.remove_group(browser.cgroup)
 
     def _spec(self, uid: int | None) -> jail.JailSpec:
         return jail.JailSpec(self._binary.parent, self._marker, uid, self.timezone)
@@ -187,7 +187,7 @@ class Launcher:
             stderr=stderr,
             env={
                 "HOME": str(profile),
-                "TMPDIR": _temporary(profile),
+                "TMPDIR": _temporary_folder(profile),
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "en_US.UTF-8",
                 **({"TZ": self.timezone} if self.timezone else {}),
@@ -221,7 +221,7 @@ def _bare_prefix(uid: int | None) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", *user, "--"]
 
 
-def _temporary(profile: Path) -> str:
+def _temporary_folder(profile: Path) -> str:
     """Where a bare Chromium makes its sockets: with its profile, to go with it, unless their paths get too long."""
     return str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
 
@@ -241,7 +241,7 @@ def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
     return gone
 
 
-async def _reader(stderr: int, browser: Chromium) -> asyncio.StreamReader:
+async def _stderr_reader(stderr: int, browser: Chromium) -> asyncio.StreamReader:
     """What the browser says on its standard error."""
     reader = asyncio.StreamReader()
     pipe, _protocol = await asyncio.get_running_loop().connect_read_pipe(
@@ -256,10 +256,10 @@ async def _devtools(reader: asyncio.StreamReader, browser: Chromium) -> tuple[in
     while line := (await reader.readline()).decode(errors="replace"):
         if match := DEVTOOLS_LINE.search(line):
             # Whoever stops reading a chatty Chromium stops Chromium.
-            drain = asyncio.create_task(_drain(reader, browser.last_words), name="chromium-stderr")
+            drain = asyncio.create_task(_keep_tail(reader, browser.stderr_tail), name="chromium-stderr")
             browser.gone.add_done_callback(partial(_cancel, drain))
             return int(match[1]), match[2]
-        browser.last_words.append(line.strip())
+        browser.stderr_tail.append(line.strip())
     raise ChromiumError("it ended before its DevTools were up")
 
 
@@ -267,12 +267,12 @@ def _cancel(task: asyncio.Task[None], _gone: asyncio.Future[int]) -> None:
     task.cancel()
 
 
-async def _drain(reader: asyncio.StreamReader, words: deque[str]) -> None:
+async def _keep_tail(reader: asyncio.StreamReader, tail: deque[str]) -> None:
     while chunk := await reader.read(4096):
-        words.append(chunk.decode(errors="replace").strip()[-400:])
+        tail.append(chunk.decode(errors="replace").strip()[-400:])
 
 
-async def _meet(browser: Chromium) -> None:
+async def _read_version_and_page(browser: Chromium) -> None:
     """Learn the browser's version and its first page."""
     cdp = await browser.connect(lambda method, params, session: None)
     try:

@@ -4,7 +4,7 @@ A socket lives for good in the namespace it was created in, and connecting, list
 process that holds its descriptor. So the runner needs nobody inside a jail: the helper forks, the child enters the
 jail's namespaces for a moment (`setns`), creates a batch of sockets there, hands them back over a Unix socket
 (`SCM_RIGHTS`) and exits. Nothing is relayed, and nothing of ours runs in the jail. Having the rights of the jail's
-root for that moment, the child also limits the jail's inodes and the first process (`FirstLimits`).
+root for that moment, the child also limits the jail's inodes and the first process (`NamespaceLimits`).
 
 The helper is a process of its own because `setns` into a user namespace wants a single-threaded caller, and because
 forking something small takes a millisecond.
@@ -30,7 +30,7 @@ class NamespaceError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class FirstLimits:
+class NamespaceLimits:
     """Limits for the jail of `pid`, a process of ours in it that has not started the program yet.
 
     `mounts` is a descriptor of its mount namespace. `inodes` is by folder, `rlimits` by the resource's number.
@@ -52,7 +52,7 @@ class SocketFactory:
         self._helper: subprocess.Popen[bytes] | None = None
 
     async def sockets(
-        self, namespace: int, *, plain: int, listen_on: int = 0, limits: FirstLimits | None = None
+        self, namespace: int, *, plain: int, listen_on: int = 0, limits: NamespaceLimits | None = None
     ) -> tuple[socket.socket | None, list[socket.socket]]:
         """A listener on 127.0.0.1:`listen_on` (None when 0) and `plain` unconnected sockets, all non-blocking.
 

@@ -60,8 +60,8 @@ def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], 
     made: list[socket.socket] = []
     try:
         _enter(libc, namespaces[0])
-        for name, most in request["rlimits"].items():
-            _lower(request["pid"], int(name), most)
+        for name, limit in request["rlimits"].items():
+            _lower_rlimit(request["pid"], int(name), limit)
         if request["port"]:
             made.append(_listener(request["port"]))
         made += [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(request["plain"])]
@@ -88,15 +88,15 @@ def _set_namespace(libc: ctypes.CDLL, namespace: int, kind: int, name: str) -> N
         raise OSError(ctypes.get_errno(), f"setns({name}): {os.strerror(ctypes.get_errno())}")
 
 
-def _lower(pid: int, name: int, most: int) -> None:
+def _lower_rlimit(pid: int, name: int, limit: int) -> None:
     now = resource.prlimit(pid, name)
-    soft, hard = (most if limit == resource.RLIM_INFINITY else min(limit, most) for limit in now)
+    soft, hard = (limit if current == resource.RLIM_INFINITY else min(current, limit) for current in now)
     resource.prlimit(pid, name, (soft, hard))
 
 
 def _change_mounts(libc: ctypes.CDLL, inodes: dict[str, int], read_only: list[str]) -> None:
-    for folder, most in inodes.items():
-        _remount(libc, folder, MS_NOSUID | MS_NODEV, f"nr_inodes={most}")
+    for folder, limit in inodes.items():
+        _remount(libc, folder, MS_NOSUID | MS_NODEV, f"nr_inodes={limit}")
     for place in read_only:
         flags = os.statvfs(place).f_flag
         kept = flags & KEPT_FLAGS | (MS_RELATIME if flags & ST_RELATIME else 0)

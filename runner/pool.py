@@ -26,7 +26,7 @@ class NoBrowser(Exception):
     """No browser became free in the time that the caller was willing to wait."""
 
 
-class Closed(Exception):
+class PoolClosed(Exception):
     """The pool gives out no more browsers."""
 
 
@@ -78,7 +78,7 @@ class Pool:
         self._failures = 0
         self._last_lease = float("-inf")
         self._changed = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keep_warm_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -96,12 +96,12 @@ class Pool:
 
     def open(self) -> None:
         """Begin to keep browsers warm."""
-        self._keeper = asyncio.create_task(self._keep(), name="pool-keeper")
+        self._keep_warm_task = asyncio.create_task(self._keep_warm(), name="pool-keeper")
 
     async def take(self, *, wait: float) -> Browser:
         """A browser of one's own. Callers are served in order. Raises NoBrowser after `wait` seconds, or Closed."""
         if self._closed:
-            raise Closed
+            raise PoolClosed
         if self._warm and not self._waiters:
             return self._hand_out(self._warm.popleft())
         waiter: asyncio.Future[Browser] = asyncio.get_running_loop().create_future()
@@ -123,11 +123,11 @@ class Pool:
     def close(self) -> None:
         """Hand out nothing any more and end the warm browsers; leased ones stay until their lease ends."""
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
+        if self._keep_warm_task is not None:
+            self._keep_warm_task.cancel()
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(Closed())
+                waiter.set_exception(PoolClosed())
         self._waiters.clear()
         for browser in [*self._warm]:
             browser.kill()
@@ -143,7 +143,7 @@ class Pool:
         self._changed.set()
         return browser
 
-    async def _keep(self) -> None:
+    async def _keep_warm(self) -> None:
         while True:
             self._changed.clear()
             if pause := pause_before_refill(self.state()):
@@ -156,10 +156,10 @@ class Pool:
                     pass
             for _ in range(starts_now(self.state())):
                 self._starting += 1
-                self._spawn(self._add(), "pool-start")
+                self._spawn(self._start_one(), "pool-start")
             await self._changed.wait()
 
-    async def _add(self) -> None:
+    async def _start_one(self) -> None:
         try:
             browser = await self._start()
         except ChromiumError as error:
@@ -173,10 +173,10 @@ class Pool:
             self._changed.set()
         if self._closed:
             browser.kill()
-        self._spawn(self._bury(browser), "pool-bury")
-        self._offer(browser)
+        self._spawn(self._remove_when_closed(browser), "pool-wait-closed")
+        self._deliver(browser)
 
-    def _offer(self, browser: Browser) -> None:
+    def _deliver(self, browser: Browser) -> None:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -184,7 +184,7 @@ class Pool:
                 return
         self._warm.append(browser)
 
-    async def _bury(self, browser: Browser) -> None:
+    async def _remove_when_closed(self, browser: Browser) -> None:
         """Wait for a browser's end, however it comes, and make room for the next."""
         status = await browser.closed()
         if browser in self._warm:
@@ -193,7 +193,7 @@ class Pool:
                 log.warning(
                     "a warm browser died (status %d): %s",
                     status,
-                    " | ".join(browser.chromium.last_words)[-300:],
+                    " | ".join(browser.chromium.stderr_tail)[-300:],
                 )
         self._leased.discard(browser)
         self._changed.set()

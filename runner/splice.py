@@ -20,7 +20,7 @@ class Half(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.peer: Half | None = None
-        self.ended = False  # the other end has said all that it has to say
+        self.got_eof = False  # the other end has said all that it has to say
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -32,8 +32,8 @@ class Half(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Pass a half-close on; keep our own side open for what the other end still has to say, if anything."""
-        self.ended = True
-        if self.peer is None or self.peer.transport is None or self.peer.ended:
+        self.got_eof = True
+        if self.peer is None or self.peer.transport is None or self.peer.got_eof:
             return False
         if self.peer.transport.can_write_eof():
             with suppress(OSError, RuntimeError):  # the other end may have hung up in the same moment

@@ -40,7 +40,7 @@ class Uids:
                 if not has_processes(uid):
                     return uid
                 self._free.append(uid)
-            self._lease_range()
+            self._reserve_range()
 
     def give_back(self, uid: int) -> None:
         """The jail has ended. Its last processes may run for a moment, so the uid is used again as late as possible."""
@@ -52,11 +52,11 @@ class Uids:
         self._held.clear()
         self._free.clear()
 
-    def _lease_range(self) -> None:
+    def _reserve_range(self) -> None:
         try:
             self._locks.mkdir(mode=0o700, exist_ok=True)
             for number in range(RANGES):
-                if number not in self._held and (descriptor := _locked(self._locks / str(number))) is not None:
+                if number not in self._held and (descriptor := _try_lock(self._locks / str(number))) is not None:
                     self._held[number] = descriptor
                     first = self._first + number * RANGE
                     self._free.extend(range(first, first + RANGE))
@@ -68,7 +68,7 @@ class Uids:
         raise JailError(f"all {RANGE * RANGES} uids for jails are in use on this host")
 
 
-def _locked(path: Path) -> int | None:
+def _try_lock(path: Path) -> int | None:
     """A descriptor that holds the lock on `path`; None when another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -36,7 +36,7 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
     return head + b"\0\0\0\0" + payload
 
 
-class Head(NamedTuple):
+class FrameHead(NamedTuple):
     """A frame's head; `start` is where its payload begins."""
 
     final: bool
@@ -46,7 +46,7 @@ class Head(NamedTuple):
     mask: bytes
 
 
-def frame_head(data: Bytes, at: int) -> Head | None:
+def frame_head(data: Bytes, at: int) -> FrameHead | None:
     if len(data) < at + 2:
         return None
     first, second = data[at], data[at + 1]
@@ -59,7 +59,7 @@ def frame_head(data: Bytes, at: int) -> Head | None:
         length = int.from_bytes(data[at : at + extra], "big")
         at += extra
     mask = bytes(data[at : at + 4]) if masked else b""
-    return Head(bool(first & 0x80), first & 0x0F, at + len(mask), length, mask)
+    return FrameHead(bool(first & 0x80), first & 0x0F, at + len(mask), length, mask)
 
 
 class Messages:
@@ -67,36 +67,36 @@ class Messages:
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        self._needed = 0  # bytes of `_rest` before there is another frame in it
-        self._begun: tuple[int, bytearray] | None = None  # a message of several frames
+        self._wanted_bytes = 0  # bytes of `_rest` before there is another frame in it
+        self._partial: tuple[int, bytearray] | None = None  # a message of several frames
 
     def feed(self, data: bytes) -> list[tuple[int, Bytes]]:
         """Opcode and payload of the messages and control frames that `data` completes."""
         source: Bytes = data
         if self._rest:
             self._rest += data
-            if len(self._rest) < self._needed:
+            if len(self._rest) < self._wanted_bytes:
                 return []
             source = self._rest
         found: list[tuple[int, Bytes]] = []
-        at = self._needed = 0
+        at = self._wanted_bytes = 0
         while (head := frame_head(source, at)) is not None:
             end = head.start + head.length
             if len(source) < end:
-                self._needed = end - at
+                self._wanted_bytes = end - at
                 break
-            self._add(head, source[head.start : end], found)
+            self._add_frame(head, source[head.start : end], found)
             at = end
         self._rest = bytearray(source[at:])
         return found
 
-    def _add(self, head: Head, payload: Bytes, found: list[tuple[int, Bytes]]) -> None:
-        if head.opcode >= CLOSE or (head.final and self._begun is None):
+    def _add_frame(self, head: FrameHead, payload: Bytes, found: list[tuple[int, Bytes]]) -> None:
+        if head.opcode >= CLOSE or (head.final and self._partial is None):
             found.append((head.opcode, payload))
             return
-        if self._begun is None:
-            self._begun = head.opcode, bytearray()
-        self._begun[1].extend(payload)
+        if self._partial is None:
+            self._partial = head.opcode, bytearray()
+        self._partial[1].extend(payload)
         if head.final:
-            found.append(self._begun)
-            self._begun = None
+            found.append(self._partial)
+            self._partial = None

@@ -9,7 +9,7 @@ The API calls the runner's control API (HTTP on a Unix socket):
     DELETE /leases/{lease_id}     -> 204, also when there is no such lease (any more)
     POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no place in time
 
-A refusal's body is `{"code": "...", "message": "..."}` with one of the `Refusal` codes.
+A refusal's body is `{"code": "...", "message": "..."}` with one of the `RefusalCode` codes.
 `POST /leases` is idempotent: the same `lease_id` gets the same browser back. Hanging up on `POST /pages` frees the
 page at once.
 
@@ -35,7 +35,7 @@ RunnerState = Literal["starting", "ready", "draining"]
 # Why a lease ended: its time was up; the client sent `Browser.close`; Chromium died; the runner was stopped.
 EndReason = Literal["expired", "closed", "crashed", "shutdown"]
 
-Refusal = Literal["bad_request", "draining", "no_browser", "no_lease"]
+RefusalCode = Literal["bad_request", "draining", "no_browser", "no_lease"]
 
 OS_FAMILIES: tuple[OsFamily, ...] = get_args(OsFamily)
 REPORT_PATH = "/internal/runner/report"

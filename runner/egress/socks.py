@@ -32,44 +32,44 @@ Refused = Callable[[str, int, Refusal], None]  # host, port, why
 MAX_HANDSHAKE = 600
 
 
-class Incomplete(Exception):
+class IncompleteHandshake(Exception):
     """More bytes are needed."""
 
 
-class Malformed(Exception):
+class MalformedHandshake(Exception):
     """Not SOCKS5, or a part of it that we do not offer."""
 
 
 def parse_greeting(data: bytes) -> int:
     """Length of the client's greeting, which must offer "no authentication". Raises Incomplete or Malformed."""
     if len(data) < 2:
-        raise Incomplete
+        raise IncompleteHandshake
     if data[0] != 5:
-        raise Malformed("not SOCKS5")
+        raise MalformedHandshake("not SOCKS5")
     end = 2 + data[1]
     if len(data) < end:
-        raise Incomplete
+        raise IncompleteHandshake
     if 0 not in data[2:end]:
-        raise Malformed("no method in common")
+        raise MalformedHandshake("no method in common")
     return end
 
 
 def parse_request(data: bytes) -> tuple[str, int, int]:
     """Host, port and length of a CONNECT request. Raises Incomplete or Malformed."""
     if len(data) < 5:
-        raise Incomplete
+        raise IncompleteHandshake
     if data[0] != 5 or data[1] != 1:
-        raise Malformed("only CONNECT")
+        raise MalformedHandshake("only CONNECT")
     kind = data[3]
     if kind == 3:
         start, length = 5, data[4]
     elif kind in (1, 4):
         start, length = 4, 4 if kind == 1 else 16
     else:
-        raise Malformed("unknown address type")
+        raise MalformedHandshake("unknown address type")
     end = start + length + 2
     if len(data) < end:
-        raise Incomplete
+        raise IncompleteHandshake
     raw = data[start : start + length]
     if kind == 3:
         host = raw.decode("ascii", errors="replace")
@@ -94,12 +94,12 @@ class SiteEnd(Half):
     def eof_received(self) -> bool:
         return super().eof_received() or self.peer is None
 
-    def catch_up(self) -> None:
+    def send_early(self) -> None:
         """Pass on what came before `join`."""
         if self._early:
             super().data_received(self._early)
             self._early = b""
-        if self.ended:
+        if self.got_eof:
             super().eof_received()
 
 
@@ -128,10 +128,10 @@ class BrowserEnd(Half):
         if self._dialing is None:
             try:
                 self._handshake()
-            except Incomplete:
+            except IncompleteHandshake:
                 if len(self._buffer) > MAX_HANDSHAKE:
                     self.close()
-            except Malformed as error:
+            except MalformedHandshake as error:
                 log.debug("a browser spoke to its proxy in a way we do not know: %s", error)
                 self.close()
 
@@ -170,7 +170,7 @@ class BrowserEnd(Half):
             return
         self._answer(0)
         self.join(remote)
-        remote.catch_up()
+        remote.send_early()
         if self._buffer:
             super().data_received(self._buffer)
             self._buffer = b""

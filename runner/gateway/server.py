@@ -27,20 +27,22 @@ UPSTREAM_SECONDS = 10.0
 # Events that tell a client of a session that began or ended; how much of the last bytes may be the start of one.
 ATTACHED, DETACHED = b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"'
 TAIL = len(DETACHED) - 1
-BEGUN = re.compile(ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL)
-ENDED = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
+ATTACHED_TARGET = re.compile(
+    ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL
+)
+DETACHED_TARGET = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
 HOLD_SECONDS = 5.0  # the most that a session is kept from a client
 NO_BROWSER = "no such browser: it never existed, or its agent is over"
-LATE = "a page has its identity late: its browser does not answer"
+LATE_IDENTITY = "a page has its identity late: its browser does not answer"
 MAX_JSON = 32 * 2**20
 
-Find = Callable[[str], Browser | None]
+FindBrowser = Callable[[str], Browser | None]
 
 
 class Gateway:
     """Serves the addresses of one runner. `find` turns a CDP capability into its browser."""
 
-    def __init__(self, find: Find, live: LiveViews, *, public_url: str, origins: frozenset[str]) -> None:
+    def __init__(self, find: FindBrowser, live: LiveViews, *, public_url: str, origins: frozenset[str]) -> None:
         self.find = find
         self.live = live
         self.public_url = public_url
@@ -99,7 +101,7 @@ class ChromiumEnd(Half):
     def _pass_on(self, data: bytes) -> None:
         seam, self._tail = self._tail + data[:TAIL], (self._tail + data[-TAIL:])[-TAIL:]
         if DETACHED in data or DETACHED in seam:
-            left = {target.decode() for target in ENDED.findall(data)}
+            left = {target.decode() for target in DETACHED_TARGET.findall(data)}
             self._gateway.spawn(self._browser.sessions_ended(left), "sessions-ended")
         if self._held is not None:
             self._held += data
@@ -122,22 +124,22 @@ class ChromiumEnd(Half):
                     self.targets.update(older or (), newer)
                     await self._browser.sessions_began(older, newer)
         except TimeoutError:
-            log.warning(LATE)
-        self._let_go()
+            log.warning(LATE_IDENTITY)
+        self._release_held()
         if self.transport is not None:
             self.transport.resume_reading()
 
-    def _let_go(self) -> None:
+    def _release_held(self) -> None:
         held, self._held = self._held, None
         if held:
             super().data_received(held)
 
     def eof_received(self) -> bool:
-        self._let_go()
+        self._release_held()
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._let_go()
+        self._release_held()
         if not self.ready.done():
             self.ready.set_exception(ChromiumError("the browser hung up"))
         else:
@@ -151,7 +153,7 @@ def _targets(news: bytes) -> tuple[Collection[str] | None, Collection[str]]:
     To the latter all debuggers attached at once, and the emulator knows of them. The former are None when some cannot
     be told, because the bytes end in the middle of the news.
     """
-    sessions = BEGUN.findall(news)
+    sessions = ATTACHED_TARGET.findall(news)
     older = {target.decode() for target, waiting in sessions if waiting == b"false"}
     newer = {target.decode() for target, waiting in sessions if waiting == b"true"}
     return older if sessions and len(sessions) == news.count(ATTACHED) else None, newer
@@ -166,7 +168,7 @@ class ClientEnd(Half):
         self._buffer = b""
         self._route: routes.SocketRoute | None = None
         self._work: asyncio.Task[None] | None = None
-        self._gone: asyncio.Future[int] | None = None
+        self._browser_gone: asyncio.Future[int] | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -206,7 +208,7 @@ class ClientEnd(Half):
             self._serve_live(request, route)
             return
         browser = self._gateway.find(route.profile) if route is not None else None
-        if not _from(request, self._gateway.origins):
+        if not _origin_allowed(request, self._gateway.origins):
             # A web page in somebody's browser, not an agent: a leaked address must not be usable from there.
             self._refuse(request, 403, "FORBIDDEN", "requests from web pages are not served here")
         elif route is None or browser is None:
@@ -218,22 +220,22 @@ class ClientEnd(Half):
 
     def _serve_live(self, request: http.Request, route: routes.LiveRoute) -> None:
         live = self._gateway.live
-        watched = live.find(route.capability)
-        if not _from(request, live.origins):
+        access = live.find(route.capability)
+        if not _origin_allowed(request, live.origins):
             self._refuse(request, 403, "FORBIDDEN", "a live view is for the page that shows it")
-        elif watched is None:
+        elif access is None:
             self._refuse(request, 404, "NOT_FOUND", NO_BROWSER)
         elif self._accept(request):
             assert self.transport is not None
             transport, self.transport = self.transport, None  # from here on it is the viewer's
-            live.admit(watched, transport, self._buffer)
+            live.admit(access, transport, self._buffer)
 
     def _upgrade(self, request: http.Request, route: routes.SocketRoute, browser: Browser) -> None:
         if not self._accept(request):
             return
         self._route = route
-        self._gone = browser.gone
-        self._gone.add_done_callback(self._on_gone)
+        self._browser_gone = browser.gone
+        self._browser_gone.add_done_callback(self._on_browser_gone)
         self._read_first_message()
 
     def _accept(self, request: http.Request) -> bool:
@@ -247,10 +249,10 @@ class ClientEnd(Half):
         self._write(websocket.switching_protocols(accept, request.request_id))
         return True
 
-    def _on_gone(self, gone: asyncio.Future[int]) -> None:
+    def _on_browser_gone(self, gone: asyncio.Future[int]) -> None:
         """The browser ended before its client had said anything."""
         if self._work is None:
-            self._hang_up(1001, "the agent is over")
+            self._close_websocket(1001, "the agent is over")
 
     def _read_first_message(self) -> None:
         assert self._route is not None and self.transport is not None
@@ -268,7 +270,7 @@ class ClientEnd(Half):
             return
         browser = self._gateway.find(self._route.profile)
         if browser is None:
-            self._hang_up(1001, "the agent is over")
+            self._close_websocket(1001, "the agent is over")
             return
         chromium = browser.chromium
         path = chromium.path if level == "browser" else f"/devtools/page/{self._route.target}"
@@ -289,11 +291,11 @@ class ClientEnd(Half):
                 early = await end.ready
             if path != browser.chromium.path:  # a page-level connection is itself a session
                 end.targets.add(self._route.target)
-                await self._outrank(browser)
+                await self._sessions_began(browser)
         except (ChromiumError, OSError, TimeoutError) as error:
             if end is not None:
                 end.close()
-            self._hang_up(1011, str(error) or "the browser does not answer")
+            self._close_websocket(1011, str(error) or "the browser does not answer")
             return
         except asyncio.CancelledError:  # the client left
             if end is not None:
@@ -310,13 +312,13 @@ class ClientEnd(Half):
         end.transport.resume_reading()
         self.transport.resume_reading()
 
-    async def _outrank(self, browser: Browser) -> None:
+    async def _sessions_began(self, browser: Browser) -> None:
         assert self._route is not None
         try:
             async with asyncio.timeout(HOLD_SECONDS):
                 await browser.sessions_began({self._route.target})
         except TimeoutError:
-            log.warning(LATE)
+            log.warning(LATE_IDENTITY)
 
     def _serve_json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
         if request.method not in route.methods:
@@ -350,7 +352,7 @@ class ClientEnd(Half):
         self._write(http.error_response(status, code, message, request_id=request.request_id, headers=headers))
         self.close()
 
-    def _hang_up(self, code: int, reason: str) -> None:
+    def _close_websocket(self, code: int, reason: str) -> None:
         self._write(websocket.close_frame(code, reason))
         self.close()
 
@@ -361,14 +363,14 @@ class ClientEnd(Half):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._gone is not None:
-            self._gone.remove_done_callback(self._on_gone)
+        if self._browser_gone is not None:
+            self._browser_gone.remove_done_callback(self._on_browser_gone)
         if self._work is not None and self.peer is None:
             self._work.cancel()
         super().connection_lost(exc)
 
 
-def _from(request: http.Request, origins: frozenset[str]) -> bool:
+def _origin_allowed(request: http.Request, origins: frozenset[str]) -> bool:
     """Whether it comes from no web page, or from one of these origins."""
     return "origin" not in request.headers or request.headers["origin"] in origins
 

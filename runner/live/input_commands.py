@@ -16,7 +16,7 @@ _COMMANDS = {"a": "selectAll", "c": "copy", "x": "cut", "z": "undo"}
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class PageSize:
     """Of the page that a picture shows, in CSS pixels; `top` is what lies above it in the picture."""
 
     width: float
@@ -40,61 +40,61 @@ class Size:
         }
 
 
-def command(done: Input, size: Size) -> Command:
-    match done:
+def command(event: Input, size: PageSize) -> Command:
+    match event:
         case Mouse():
-            return Command("Input.dispatchMouseEvent", _mouse(done, size))
+            return Command("Input.dispatchMouseEvent", _mouse(event, size))
         case Wheel():
-            place = size.point(done.x, done.y)
-            turn = {"type": "mouseWheel", "deltaX": done.dx, "deltaY": done.dy, "modifiers": done.modifiers}
-            return Command("Input.dispatchMouseEvent", {**turn, **place})
+            point = size.point(event.x, event.y)
+            wheel = {"type": "mouseWheel", "deltaX": event.dx, "deltaY": event.dy, "modifiers": event.modifiers}
+            return Command("Input.dispatchMouseEvent", {**wheel, **point})
         case Key():
-            return Command("Input.dispatchKeyEvent", _key(done))
+            return Command("Input.dispatchKeyEvent", _key(event))
         case Text():
-            return Command("Input.insertText", {"text": done.text})
+            return Command("Input.insertText", {"text": event.text})
         case Copy():
             return Command("Runtime.evaluate", {"expression": SELECTION, "returnByValue": True})
 
 
-def _mouse(done: Mouse, size: Size) -> dict[str, Any]:
+def _mouse(event: Mouse, size: PageSize) -> dict[str, Any]:
     return {
-        "type": _ACTIONS[done.action],
-        **size.point(done.x, done.y),
-        "button": done.button,
-        "buttons": done.buttons,
-        "clickCount": done.clicks,
-        "modifiers": done.modifiers,
+        "type": _ACTIONS[event.action],
+        **size.point(event.x, event.y),
+        "button": event.button,
+        "buttons": event.buttons,
+        "clickCount": event.clicks,
+        "modifiers": event.modifiers,
     }
 
 
-def _key(done: Key) -> dict[str, Any]:
-    text = _text(done) if done.down else ""
+def _key(event: Key) -> dict[str, Any]:
+    text = _text(event) if event.down else ""
     params: dict[str, Any] = {
-        "type": "keyUp" if not done.down else "keyDown" if text else "rawKeyDown",
-        "key": done.key,
-        "code": done.code,
-        "windowsVirtualKeyCode": done.key_code,
-        "location": done.location,
-        "isKeypad": done.location == 3,
-        "autoRepeat": done.repeat,
-        "modifiers": done.modifiers,
+        "type": "keyUp" if not event.down else "keyDown" if text else "rawKeyDown",
+        "key": event.key,
+        "code": event.code,
+        "windowsVirtualKeyCode": event.key_code,
+        "location": event.location,
+        "isKeypad": event.location == 3,
+        "autoRepeat": event.repeat,
+        "modifiers": event.modifiers,
     }
     if text:
         params["text"] = text
-    if done.down and done.modifiers & META:
-        letter = done.key.lower()
-        name = "redo" if letter == "z" and done.modifiers & SHIFT else _COMMANDS.get(letter)
+    if event.down and event.modifiers & META:
+        letter = event.key.lower()
+        name = "redo" if letter == "z" and event.modifiers & SHIFT else _COMMANDS.get(letter)
         params["commands"] = [name] if name else []
     return params
 
 
-def _text(done: Key) -> str:
+def _text(event: Key) -> str:
     """What the key writes: nothing for a shortcut, or for a key that only has a name."""
-    if done.modifiers & ~SHIFT:
+    if event.modifiers & ~SHIFT:
         return ""
-    if done.key == "Enter":
+    if event.key == "Enter":
         return "\r"
-    return done.key if len(done.key) == 1 else ""
+    return event.key if len(event.key) == 1 else ""
 
 
 # The selected text, of a field too, through shadow roots and frames of the same site. A password is never told. Run in

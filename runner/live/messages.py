@@ -17,7 +17,7 @@ Action = Literal["move", "down", "up"]
 Button = Literal["none", "left", "middle", "right", "back", "forward"]
 
 
-class Refused(Exception):
+class InvalidMessage(Exception):
     """What came is no message of ours; the text says why."""
 
 
@@ -78,9 +78,9 @@ def parse(raw: str) -> Input:
     try:
         fields = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise Refused("not JSON") from error
+        raise InvalidMessage("not JSON") from error
     if not isinstance(fields, dict):
-        raise Refused("not an object")
+        raise InvalidMessage("not an object")
     reader = _Reader(fields)
     kind = reader.choice("type", ("mouse", "wheel", "key", "text", "copy"))
     message: Input = _KINDS[kind](reader)
@@ -96,44 +96,44 @@ class _Reader:
 
     def _take(self, name: str) -> Any:
         if name not in self._fields:
-            raise Refused(f"{name} is missing")
+            raise InvalidMessage(f"{name} is missing")
         return self._fields.pop(name)
 
     def number(self, name: str, least: float, most: float) -> float:
         value = self._take(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise Refused(f"{name} must be a number from {least:g} to {most:g}")
+            raise InvalidMessage(f"{name} must be a number from {least:g} to {most:g}")
         return float(value)
 
     def integer(self, name: str, least: int, most: int) -> int:
         value = self._take(name)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise Refused(f"{name} must be a whole number from {least} to {most}")
+            raise InvalidMessage(f"{name} must be a whole number from {least} to {most}")
         return value
 
     def flag(self, name: str) -> bool:
         value = self._take(name)
         if not isinstance(value, bool):
-            raise Refused(f"{name} must be true or false")
+            raise InvalidMessage(f"{name} must be true or false")
         return value
 
     def text(self, name: str, most: int) -> str:
         value = self._take(name)
         if not isinstance(value, str) or len(value) > most:
-            raise Refused(f"{name} must be a string of at most {most} characters")
+            raise InvalidMessage(f"{name} must be a string of at most {most} characters")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refused(f"{name} is not Unicode")  # half a surrogate pair
+            raise InvalidMessage(f"{name} is not Unicode")  # half a surrogate pair
         return value
 
     def choice(self, name: str, among: tuple[str, ...]) -> Any:
         value = self._take(name)
         if not isinstance(value, str) or value not in among:
-            raise Refused(f"{name} must be one of {', '.join(among)}")
+            raise InvalidMessage(f"{name} must be one of {', '.join(among)}")
         return value
 
     def end(self) -> None:
         if self._fields:
-            raise Refused("a field too many")
+            raise InvalidMessage("a field too many")
 
 
 def _mouse(reader: _Reader) -> Mouse:
@@ -184,7 +184,7 @@ def _no_number(name: str) -> float:
     raise ValueError(name)
 
 
-def say(kind: str, **fields: object) -> str:
+def encode_message(kind: str, **fields: object) -> str:
     """A message to a viewer. Characters that a page made up wrongly become question marks."""
     text = json.dumps({"type": kind, **fields}, ensure_ascii=False)
     return text.encode("utf-8", "replace").decode()

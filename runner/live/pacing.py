@@ -16,7 +16,7 @@ class Pace:
         self._next = 0.0
         self.behind = False  # since frames had to wait, Chromium may have dropped the last one
 
-    def arrived(self, now: float) -> float:
+    def acknowledge_delay(self, now: float) -> float:
         """The seconds to wait before the frame that has come is acknowledged."""
         wait = max(0.0, self._next - now)
         self._next = max(now, self._next) + FRAME_SECONDS
@@ -28,15 +28,15 @@ class Allowance:
     """So many inputs at once, and so many a second (a token bucket)."""
 
     def __init__(self, now: float) -> None:
-        self._left = INPUTS_AT_ONCE
-        self._at = now
+        self._tokens = INPUTS_AT_ONCE
+        self._updated = now
 
     def take(self, now: float) -> bool:
-        self._left = min(INPUTS_AT_ONCE, self._left + (now - self._at) * INPUTS_PER_SECOND)
-        self._at = now
-        if self._left < 1:
+        self._tokens = min(INPUTS_AT_ONCE, self._tokens + (now - self._updated) * INPUTS_PER_SECOND)
+        self._updated = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
@@ -44,26 +44,26 @@ class Outbox:
     """What one viewer has yet to get. Of frames and of the page's state only the newest is kept for it."""
 
     def __init__(self) -> None:
-        self._said: deque[str] = deque()
+        self._messages: deque[str] = deque()
         self._state: str | None = None
         self._frame: bytes | None = None
 
-    def say(self, message: str) -> None:
-        self._said.append(message)
+    def add(self, message: str) -> None:
+        self._messages.append(message)
 
-    def show(self, state: str) -> None:
+    def set_state(self, state: str) -> None:
         self._state = state
 
-    def draw(self, frame: bytes) -> None:
+    def set_frame(self, frame: bytes) -> None:
         self._frame = frame
 
     def __len__(self) -> int:
-        return len(self._said) + (self._state is not None) + (self._frame is not None)
+        return len(self._messages) + (self._state is not None) + (self._frame is not None)
 
     def next(self) -> str | bytes:
         """Words before pictures, so that a picture is shown under its own title. Raises IndexError when empty."""
-        if self._said:
-            return self._said.popleft()
+        if self._messages:
+            return self._messages.popleft()
         if self._state is not None:
             state, self._state = self._state, None
             return state

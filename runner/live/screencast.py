@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
-from runner.live.input_commands import Size
+from runner.live.input_commands import PageSize
 from runner.live.pacing import Pace
 
 log = logging.getLogger("browsa.runner.live")
@@ -23,21 +23,21 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 @dataclass(frozen=True, slots=True)
 class Frame:
     jpeg: bytes
-    size: Size
+    size: PageSize
 
 
-class Cast:
-    """Frames go to `on_frame` while the page is in `front`. Behind it they are left unacknowledged: Chromium stops."""
+class Screencast:
+    """Frames go to `on_frame` while the page is in `active`. Behind it they are left unacknowledged: Chromium stops."""
 
     def __init__(self, cdp: CdpConnection, session: str, on_frame: Callable[[Frame], None]) -> None:
         self._cdp = cdp
         self._session = session
         self._on_frame = on_frame
         self._pace = Pace()
-        self._missed = False
+        self._frame_skipped = False
         self._settle: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.front = False
+        self.active = False
         self._spawn(self._start())
 
     def close(self) -> None:
@@ -46,23 +46,23 @@ class Cast:
         for task in self._tasks:
             task.cancel()
 
-    def come_to_front(self) -> None:
-        self.front = True
-        if self._missed:
-            self._again()
+    def activate(self) -> None:
+        self.active = True
+        if self._frame_skipped:
+            self._begin_again()
 
     def frame(self, params: Params) -> None:
         """A frame has come."""
-        if not self.front:
-            self._missed = True
+        if not self.active:
+            self._frame_skipped = True
             return
         loop = asyncio.get_running_loop()
-        wait = self._pace.arrived(loop.time())
+        wait = self._pace.acknowledge_delay(loop.time())
         self._spawn(self._acknowledge(params["sessionId"], wait))
         if self._settle is not None:
             self._settle.cancel()
-        self._settle = loop.call_later(SETTLE_SECONDS, self._settled)
-        self._on_frame(Frame(base64.b64decode(params["data"]), Size.of(params["metadata"])))
+        self._settle = loop.call_later(SETTLE_SECONDS, self._on_settled)
+        self._on_frame(Frame(base64.b64decode(params["data"]), PageSize.of(params["metadata"])))
 
     async def _acknowledge(self, number: int, wait: float) -> None:
         if wait:
@@ -72,14 +72,14 @@ class Cast:
         except CdpError as error:
             log.debug("a frame was not acknowledged: %s", error)
 
-    def _settled(self) -> None:
+    def _on_settled(self) -> None:
         """Nothing came for a while. The page's last change may have fallen to a frame that Chromium dropped."""
         if self._pace.behind:
-            self._again()
+            self._begin_again()
 
-    def _again(self) -> None:
+    def _begin_again(self) -> None:
         """A screencast begins with the picture as it is."""
-        self._missed = self._pace.behind = False
+        self._frame_skipped = self._pace.behind = False
         self._spawn(self._restart())
 
     async def _restart(self) -> None:

@@ -6,27 +6,27 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from runner.browser import Browser
-from runner.leases import Watched
+from runner.leases import LiveAccess
 from runner.live.hub import Hub
 
-Find = Callable[[str], Watched | None]
+FindAccess = Callable[[str], LiveAccess | None]
 
 
 class LiveViews:
     """`find` turns a capability into what it lets one watch; pages of other origins than `origins` are refused."""
 
-    def __init__(self, find: Find, *, origins: frozenset[str]) -> None:
+    def __init__(self, find: FindAccess, *, origins: frozenset[str]) -> None:
         self.find = find
         self.origins = origins
         self._hubs: dict[Browser, Hub] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def admit(self, watched: Watched, transport: asyncio.Transport, early: bytes) -> None:
+    def admit(self, access: LiveAccess, transport: asyncio.Transport, early: bytes) -> None:
         """Serve a viewer whose WebSocket handshake is done; `early` is what it has sent since."""
-        browser = watched.browser
+        browser = access.browser
         if browser not in self._hubs:
-            self._hubs[browser] = Hub(browser, watched.over, on_done=self._forget, spawn=self._spawn)
-        self._hubs[browser].join(watched.mode, transport, early)
+            self._hubs[browser] = Hub(browser, access.ended, on_done=self._forget, spawn=self._spawn)
+        self._hubs[browser].join(access.mode, transport, early)
 
     def _forget(self, done: Hub) -> None:
         for browser, hub in list(self._hubs.items()):

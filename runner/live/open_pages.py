@@ -10,52 +10,53 @@ MAX_URL = 2048
 
 
 @dataclass(slots=True)
-class Page:
-    """`session` is ours; `since` orders the pages by when they last came to the front."""
+class OpenPage:
+    """`session` is ours; `activated` orders the pages by when they last came to the front."""
 
     session: str
     target_id: str
     title: str
     url: str
-    since: int
+    activated: int
     visible: bool = False
 
 
-class Pages:
+class OpenPages:
     """All pages of one browser, by our session with each."""
 
     def __init__(self) -> None:
-        self._by_session: dict[str, Page] = {}
-        self._moves = 0
+        self._by_session: dict[str, OpenPage] = {}
+        self._activations = 0
 
-    def opened(self, session: str, target_id: str, *, title: str, url: str) -> None:
-        self._by_session[session] = Page(session, target_id, title[:MAX_TITLE], url[:MAX_URL], self._next())
+    def add(self, session: str, target_id: str, *, title: str, url: str) -> None:
+        page = OpenPage(session, target_id, title[:MAX_TITLE], url[:MAX_URL], self._next_activation())
+        self._by_session[session] = page
 
-    def closed(self, session: str) -> None:
+    def remove(self, session: str) -> None:
         self._by_session.pop(session, None)
 
-    def told(self, target_id: str, *, title: str, url: str) -> None:
+    def update(self, target_id: str, *, title: str, url: str) -> None:
         for page in self._by_session.values():
             if page.target_id == target_id:
                 page.title, page.url = title[:MAX_TITLE], url[:MAX_URL]
 
-    def showed(self, session: str, visible: bool) -> None:
+    def set_visible(self, session: str, visible: bool) -> None:
         """Chromium says it again after a navigation, which brings nothing to the front."""
         page = self._by_session.get(session)
         if page is not None and page.visible != visible:
             page.visible = visible
             if visible:
-                page.since = self._next()
+                page.activated = self._next_activation()
 
     @property
-    def front(self) -> Page | None:
+    def active(self) -> OpenPage | None:
         """Of several windows the newest visible page; when none is visible, the newest."""
-        return max(self._by_session.values(), key=lambda page: (page.visible, page.since), default=None)
+        return max(self._by_session.values(), key=lambda page: (page.visible, page.activated), default=None)
 
     @property
     def targets(self) -> set[str]:
         return {page.target_id for page in self._by_session.values()}
 
-    def _next(self) -> int:
-        self._moves += 1
-        return self._moves
+    def _next_activation(self) -> int:
+        self._activations += 1
+        return self._activations
