@@ -20,21 +20,21 @@ SPARE_SOCKETS = 8
 
 
 class ChromiumError(Exception):
-    """Chromium did not start, or cannot be reached."""
+    """Chromium did not start, or its DevTools port cannot be reached."""
 
 
 @dataclass(slots=True)
 class Chromium:
-    """A live browser process and the way in. Made by a `Launcher`; ended with `kill`."""
+    """A running browser process and its DevTools address. A `Launcher` makes it, `kill` ends it."""
 
     process: subprocess.Popen[bytes]
     gone: asyncio.Future[int]
     factory: SocketFactory
     stderr_tail: deque[str]
-    listener: socket.socket | None = None  # accepts what the browser sends to its proxy
+    listener: socket.socket | None = None  # accepts the connections that the browser opens to its proxy
     namespace: int | None = None  # descriptor of the jail's network namespace; None without a jail
-    profile: Path | None = None  # a folder to remove; None in a jail, whose files are in memory
-    cgroup: Cgroup | None = None  # the jail's own; None where there are none
+    profile: Path | None = None  # a folder to remove; None in a jail, whose files are on tmpfs
+    cgroup: Cgroup | None = None  # of the jail; None without cgroups
     port: int = 0
     path: str = ""  # of the browser-level DevTools WebSocket
     version: str = ""
@@ -63,7 +63,7 @@ class Chromium:
         return await CdpConnection.open(await self.dial(), port=self.port, path=self.path, on_event=on_event)
 
     async def listen(self, port: int) -> socket.socket:
-        """Another listener that only this browser can reach; without a jail, on a free port. Raises OSError."""
+        """Another listener in the jail's network namespace; without a jail, on a free port. Raises OSError."""
         self._require_running()
         if self.namespace is None:
             listener: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -89,21 +89,21 @@ class Chromium:
             return self._spares.pop()
 
     def _require_running(self) -> None:
-        """Once the jail is gone, the address of its DevTools would be one of this machine. Raises OSError."""
+        """Raises OSError after the exit: without its jail, the DevTools address would be one of the host."""
         if self.gone.done():
-            raise OSError("the browser is gone")
+            raise OSError("the browser has exited")
 
     def add_spares(self, spares: list[socket.socket]) -> None:
-        """Hold unconnected sockets of the jail's namespace ready for `dial`."""
+        """Keep unconnected sockets of the jail's network namespace for `dial`."""
         self._spares += spares
 
     def kill(self) -> None:
-        """End the browser and its jail now. `gone` is set once the process is reaped."""
+        """Kill the browser and its jail. `gone` is done when the process is reaped."""
         with suppress(ProcessLookupError):
             self.process.kill()
 
     def release(self) -> None:
-        """Close what we hold of a browser that is gone."""
+        """Close the descriptors and remove the files of a browser that has exited."""
         for end in (self.process.stdin, self.process.stdout, self.listener):
             if end is not None:
                 end.close()

@@ -13,27 +13,27 @@ DISABLED_FEATURES = (
     "MediaRouter",
     "OptimizationGuideModelDownloading",
     "OptimizationHints",
-    "PreloadTopChromeWebUI",  # a renderer for a tab strip that nobody sees
-    "SpareRendererForSitePerProcess",  # 20 MB that an idle browser holds for a navigation that may never come
+    "PreloadTopChromeWebUI",  # a renderer for a tab strip; a headless browser shows none
+    "SpareRendererForSitePerProcess",  # 20 MB in an idle browser
     "Translate",
-    # Renderers for parts of a toolbar that nobody sees; each would be one more "page" to every CDP client.
+    # Renderers for parts of the toolbar. Each would be one more "page" to every CDP client.
     "WebUIOmniboxAimPopup",
     "WebUIOmniboxFullPopup",
     "WebUIOmniboxPopup",
 )
 
-Flags = Callable[[str, str], list[str]]  # of a proxy's URL and a profile folder
+Flags = Callable[[str, str], list[str]]  # from the proxy's URL and the profile folder
 
 
 def full_flags(proxy: str, profile: str) -> list[str]:
-    """The command line of a full Chromium. No `--no-sandbox` and no `--enable-automation`, ever."""
+    """The command line of a full Chromium. It never has `--no-sandbox` or `--enable-automation`."""
     screen = FAMILIES[DEFAULT_FAMILY].screen
     return [
         "--headless=new",
         "--remote-debugging-port=0",
         f"--user-data-dir={profile}",
         f"--proxy-server={proxy}",
-        "--proxy-bypass-list=<-loopback>",  # without this, loopback names would go around the proxy
+        "--proxy-bypass-list=<-loopback>",  # without it, loopback names bypass the proxy
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
         f"--screen-info={{{screen.width}x{screen.height}}}",
         f"--window-size={screen.width},{screen.height - screen.top - screen.bottom}",
@@ -70,16 +70,16 @@ def full_flags(proxy: str, profile: str) -> list[str]:
 
 
 def shell_flags(proxy: str, profile: str) -> list[str]:
-    """The command line of a headless shell that loads pages for us alone; the same full Chromium may stand in.
+    """The command line of a headless shell, which loads pages for the page service. A full Chromium accepts it too.
 
-    A shell's window has no bars: its size is what a page has of the screen. Most pages want just that, and what the
-    shell has by itself costs nothing to emulate.
+    A shell's window has no bars, so its size is the viewport of the default identity. Most pages need no other, and
+    then no command has to set it.
     """
     screen, flags = SHELL_SCREEN, full_flags(proxy, profile)
     return [
         *(flag for flag in flags if not flag.startswith(("--screen-info", "--window-size"))),
         f"--screen-info={{{screen.width}x{screen.height} workAreaTop={screen.top} workAreaBottom={screen.bottom}}}",
         f"--window-size={screen.viewport.width},{screen.viewport.height}",
-        "--block-new-web-contents",  # no popups: nobody would look at them
+        "--block-new-web-contents",  # no popups
         "--hide-scrollbars",
     ]

@@ -1,4 +1,4 @@
-"""The runner's control API: the endpoints of `runner.wire`, on a Unix socket that only the API's user can open."""
+"""The runner's control API: the endpoints in `runner.wire`, on a Unix socket that only the API's user can open."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_TTL_SECONDS = 24 * 3600
 
 
 class Control:
-    """Serves one runner, which sets `state` and `jail`."""
+    """The HTTP server of one runner. The runner sets `state` and `jail`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Control:
         self._runner: web.AppRunner | None = None
 
     async def start(self, path: Path) -> None:
-        """Listen on the Unix socket `path`, replacing what an earlier life left there. Raises OSError."""
+        """Listen on the Unix socket `path`, and replace the file of a previous runner. Raises OSError."""
         app = web.Application(client_max_size=64 * 1024)
         app.add_routes(
             [
@@ -137,7 +137,7 @@ class Control:
         if wanted.os_family not in OS_FAMILIES:
             raise ValueError(f"os_family must be one of {', '.join(OS_FAMILIES)}")
         if wanted.country not in self._countries:
-            raise ValueError(f"no way out in country {wanted.country!r}")
+            raise ValueError(f"no egress in country {wanted.country!r}")
         if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS or not 0 <= wanted.wait_seconds <= MAX_WAIT_SECONDS:
             raise ValueError("ttl_seconds or wait_seconds is out of range")
         if wanted.initial_url is not None and not isinstance(wanted.initial_url, str):
@@ -161,7 +161,7 @@ class Control:
         if not isinstance(wanted.url, str) or not wanted.url.lower().startswith(("http://", "https://")):
             raise ValueError("url must be an http or https address")
         if wanted.os_family not in OS_FAMILIES or wanted.country not in self._countries:
-            raise ValueError("no such os_family, or no way out in that country")
+            raise ValueError("unknown os_family, or no egress in that country")
         if not set(wanted.block_resources) <= set(get_args(Blockable)) or wanted.wait_until not in get_args(WaitUntil):
             raise ValueError("block_resources or wait_until has an unknown value")
         if not 0 < wanted.timeout_ms <= MAX_PAGE_MS or wanted.max_chars < 0:

@@ -1,4 +1,4 @@
-"""Starts Chromiums: in a jail each or, for development, bare; ready means DevTools answers and a page is open."""
+"""Start Chromiums, each in its own jail or, for development, without one, and wait until DevTools answers."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Started(NamedTuple):
 
 
 class Launcher:
-    """Starts Chromiums of one binary. `home` is where bare browsers keep their profiles; `timezone` (IANA's name) is
-    what they show, workers and frames of other sites included, unless they are told otherwise. `limits` are of each
-    jail. The launchers of one runner share its `uids` and its `cgroups` (None: rlimits alone).
+    """Starts Chromiums of one binary. `home` is the runner's home folder. `limits` apply to each jail. The launchers of
+    one runner share its `uids` and its `cgroups` (None: only rlimits). `timezone` (an IANA name) is that of the browser
+    processes: workers and frames of other sites have it too, without a CDP override.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Launcher:
         self._jailed = jailed
         self._home = home
         self._marker = jail.marker_of(home)
-        # Not in `home`, which a browser that runs as another user may not enter.
+        # Not in `home`: a browser that runs as another user cannot read it.
         self._profiles = Path(tempfile.gettempdir()) / f"browsa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
         self._factory = SocketFactory()
         self._uids = uids or Uids()
@@ -75,11 +75,11 @@ class Launcher:
         self._version = ""
 
     def prepare(self) -> None:
-        """Clear what an earlier life left, and find out whether jails can be made. Raises jail.JailError."""
+        """Remove what a previous runner left, and check that jails can be created. Raises jail.JailError."""
         self._version = _version(self._binary)
         shutil.rmtree(self._profiles, ignore_errors=True)
         if killed := jail.kill_leftovers(self._home):
-            log.warning("killed %d processes of jails that an earlier runner left", killed)
+            log.warning("killed %d processes of jails that a previous runner left", killed)
         if self._jailed:
             self._probe()
         else:
@@ -92,20 +92,20 @@ class Launcher:
         except jail.JailError as error:
             if uid is None:
                 raise
-            # Root, but where other uids are not mapped or where only root can read the browser.
+            # Either other uids are not mapped here, or only root can read the browser.
             jail.probe(self._spec(None))
             self.own_uids = False
-            log.warning("jails run as root mapped to an ordinary user, not as a uid of their own: %s", error)
+            log.warning("jails run as root mapped to an ordinary user, not as separate uids: %s", error)
         finally:
             if uid is not None:
                 self._uids.give_back(uid)
 
     def _take_uid(self) -> int | None:
-        """The host uid of a new browser; None for the runner's own. Raises jail.JailError."""
+        """The host uid of a new browser; None for the uid of the runner. Raises jail.JailError."""
         return self._uids.take() if self.own_uids else None
 
     def close(self) -> None:
-        """For when every browser has ended. Other processes of one may still run for a moment."""
+        """After the exit of all browsers. Their other processes may still run for some milliseconds."""
         self._factory.close()
         self._limiter.close()
         until = time.monotonic() + LAST_WRITES_SECONDS
@@ -146,7 +146,7 @@ class Launcher:
         except (TimeoutError, OSError, NamespaceError, CdpError, ChromiumError) as error:
             browser.kill()
             tail = " | ".join(browser.stderr_tail)[-800:]
-            raise ChromiumError(f"Chromium did not start: {error or 'too slow'}; it said: {tail}") from error
+            raise ChromiumError(f"Chromium did not start: {error or 'timeout'}; its standard error: {tail}") from error
         return browser
 
     def _release(self, browser: Chromium, uid: int | None) -> None:
@@ -160,8 +160,8 @@ class Launcher:
         return jail.JailSpec(self._binary.parent, self._marker, uid, self.timezone)
 
     def _command(self, binary: str, proxy: str, profile: str) -> list[str]:
-        # Overrides are given to pages and workers; this is for what Chromium fetches on its own, such as the script
-        # of a service worker.
+        # CDP overrides apply to pages and workers. This flag is for requests of the browser process, such as the
+        # script of a service worker.
         user_agent = Identity.of(DEFAULT_FAMILY, "us", self._version).user_agent
         return jail.gated([binary, *self._flags(proxy, profile), f"--user-agent={user_agent}"])
 
@@ -194,13 +194,13 @@ class Launcher:
             },
         )
         assert process.stdin is not None
-        process.stdin.write(b"\n")  # its gate
+        process.stdin.write(b"\n")  # see jail.gated
         process.stdin.flush()
         return Started(process, listener=listener, profile=profile)
 
 
 def _version(binary: Path) -> str:
-    """ "156.0.8078.79", as the binary says itself. Raises jail.JailError when it says nothing of the kind."""
+    """The version that the binary prints, such as "156.0.8078.79". Raises jail.JailError when it prints none."""
     try:
         said = subprocess.run(
             [binary, "--version"], env={}, capture_output=True, text=True, timeout=20, check=False
@@ -209,12 +209,12 @@ def _version(binary: Path) -> str:
         raise jail.JailError(f"{binary} does not run: {error}") from error
     match = re.search(r"\d+(?:\.\d+){3}", said)
     if match is None:
-        raise jail.JailError(f"{binary} --version says {said.strip()!r}: is it a Chromium?")
+        raise jail.JailError(f"{binary} --version printed {said.strip()!r}: is it a Chromium?")
     return match[0]
 
 
 def _bare_prefix(uid: int | None) -> list[str]:
-    """What ends a bare Chromium with the runner, as bubblewrap would, and keeps it from being root (setpriv(1))."""
+    """setpriv(1) for a Chromium without a jail: kill it when the runner ends, and run it as `uid` instead of root."""
     if sys.platform != "linux":
         return []
     user = [] if uid is None else ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
@@ -222,12 +222,12 @@ def _bare_prefix(uid: int | None) -> list[str]:
 
 
 def _temporary_folder(profile: Path) -> str:
-    """Where a bare Chromium makes its sockets: with its profile, to go with it, unless their paths get too long."""
+    """The folder for Chromium's Unix sockets: the profile, unless the paths would be too long."""
     return str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
 
 
 def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-    """The exit status of `process`, as soon as the kernel has it."""
+    """A future of the exit status of `process`, done when it is reaped."""
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[int] = loop.create_future()
     pidfd = os.pidfd_open(process.pid)
@@ -242,25 +242,25 @@ def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
 
 
 async def _stderr_reader(stderr: int, browser: Chromium) -> asyncio.StreamReader:
-    """What the browser says on its standard error."""
+    """A reader of the browser's standard error."""
     reader = asyncio.StreamReader()
     pipe, _protocol = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0)
     )
-    browser.gone.add_done_callback(lambda _gone: pipe.close())  # uvloop keeps it open at its end
+    browser.gone.add_done_callback(lambda _gone: pipe.close())  # uvloop does not close it at EOF
     return reader
 
 
 async def _devtools(reader: asyncio.StreamReader, browser: Chromium) -> tuple[int, str]:
-    """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps on reading behind it."""
+    """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps reading in a task."""
     while line := (await reader.readline()).decode(errors="replace"):
         if match := DEVTOOLS_LINE.search(line):
-            # Whoever stops reading a chatty Chromium stops Chromium.
+            # Without a reader the pipe fills up, and Chromium blocks.
             drain = asyncio.create_task(_keep_tail(reader, browser.stderr_tail), name="chromium-stderr")
             browser.gone.add_done_callback(partial(_cancel, drain))
             return int(match[1]), match[2]
         browser.stderr_tail.append(line.strip())
-    raise ChromiumError("it ended before its DevTools were up")
+    raise ChromiumError("it exited before its DevTools port was open")
 
 
 def _cancel(task: asyncio.Task[None], _gone: asyncio.Future[int]) -> None:
@@ -273,7 +273,7 @@ async def _keep_tail(reader: asyncio.StreamReader, tail: deque[str]) -> None:
 
 
 async def _read_version_and_page(browser: Chromium) -> None:
-    """Learn the browser's version and its first page."""
+    """Read the browser's version and the id of its first page."""
     cdp = await browser.connect(lambda method, params, session: None)
     try:
         version = await cdp.call("Browser.getVersion")

@@ -1,14 +1,14 @@
-"""The process that makes sockets in a jail's network namespace, and sets the limits that bubblewrap cannot set.
+"""The process that creates sockets in a jail's network namespace, and sets limits that bubblewrap cannot set.
 
-Started and used by `runner.netns` alone. A request is one JSON object with the descriptors of the network namespace
-and, when `mounts` are to be changed, of the mount namespace:
+Only `runner.netns` starts and uses it. A request is one JSON object, sent with the descriptor of the network namespace
+and, to change mounts, the descriptor of the mount namespace:
 
-    plain, port    unconnected sockets wanted; a port on 127.0.0.1 to listen on, or 0
-    inodes         the most inodes of each tmpfs: {folder: number}
+    plain, port    number of unconnected sockets; port on 127.0.0.1 to listen on, or 0
+    inodes         maximum number of inodes of each tmpfs: {folder: number}
     read_only      mount points to make read-only; device nodes among them can still be opened
     pid, rlimits   a process, and its limits: {resource: number}; a lower hard limit stays
 
-Standard library only and little of it: it forks for every request, and what it has not imported costs nothing.
+It imports only a few modules of the standard library: it forks for each request, and a small process forks fast.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ EINVAL = 22
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_RELATIME = 32, 1024, 2048, 4096, 1 << 21
-ST_RELATIME = 4096  # the one flag of statvfs(3) that differs from mount(2)'s
+ST_RELATIME = 4096  # the one flag whose value in statvfs(3) differs from mount(2)
 KEPT_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME
 
 MAX_REQUEST = 4096
 
 
 def _serve(channel: socket.socket) -> None:
-    """The helper: one forked child for each request, until the runner hangs up."""
+    """Fork a child for each request, until the runner closes the socket."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     while True:
@@ -75,9 +75,9 @@ def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], 
 
 
 def _enter(libc: ctypes.CDLL, namespace: int) -> None:
-    """Become root in the user namespace that owns `namespace`, then enter it."""
+    """Enter the user namespace that owns `namespace`, with root's capabilities, then enter `namespace`."""
     owner = fcntl.ioctl(namespace, NS_GET_USERNS)
-    # EINVAL: we are in that user namespace already (its own creator, when nothing was unshared).
+    # EINVAL: the process is in that user namespace already (in tests without a separate one).
     if libc.setns(owner, CLONE_NEWUSER) != 0 and ctypes.get_errno() != EINVAL:
         raise OSError(ctypes.get_errno(), f"setns(user): {os.strerror(ctypes.get_errno())}")
     _set_namespace(libc, namespace, CLONE_NEWNET, "net")
@@ -117,6 +117,6 @@ def _listener(port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner ends us; a terminal's Ctrl-C is not for us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner ends the helper; a terminal's Ctrl-C must not
     with suppress(OSError):
         _serve(socket.socket(fileno=int(sys.argv[1])))

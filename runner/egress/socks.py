@@ -1,7 +1,7 @@
-"""The only way out of a jail: a SOCKS5 server (RFC 1928) that the runner accepts on inside the jail's namespace.
+"""The egress of a jail: a SOCKS5 server (RFC 1928) of the runner, on a listener in the jail's network namespace.
 
-SOCKS rather than an HTTP proxy, because then http, https and WebSocket are all one tunnel with no parsing behind its
-first two messages, and because the browser hands over names, not addresses it resolved itself.
+SOCKS5 has two advantages over an HTTP proxy: http, https and WebSocket all use the same tunnel, without parsing after
+the first two messages; and the browser sends host names, which the runner resolves and checks.
 """
 
 from __future__ import annotations
@@ -37,11 +37,14 @@ class IncompleteHandshake(Exception):
 
 
 class MalformedHandshake(Exception):
-    """Not SOCKS5, or a part of it that we do not offer."""
+    """Not SOCKS5, or a command or method that this server does not support."""
 
 
 def parse_greeting(data: bytes) -> int:
-    """Length of the client's greeting, which must offer "no authentication". Raises Incomplete or Malformed."""
+    """Length of the client's greeting, which must offer "no authentication".
+
+    Raises IncompleteHandshake or MalformedHandshake.
+    """
     if len(data) < 2:
         raise IncompleteHandshake
     if data[0] != 5:
@@ -55,11 +58,11 @@ def parse_greeting(data: bytes) -> int:
 
 
 def parse_request(data: bytes) -> tuple[str, int, int]:
-    """Host, port and length of a CONNECT request. Raises Incomplete or Malformed."""
+    """Host, port and length of a CONNECT request. Raises IncompleteHandshake or MalformedHandshake."""
     if len(data) < 5:
         raise IncompleteHandshake
     if data[0] != 5 or data[1] != 1:
-        raise MalformedHandshake("only CONNECT")
+        raise MalformedHandshake("only CONNECT is supported")
     kind = data[3]
     if kind == 3:
         start, length = 5, data[4]
@@ -79,7 +82,7 @@ def parse_request(data: bytes) -> tuple[str, int, int]:
 
 
 class SiteEnd(Half):
-    """A connection to a site, which may speak or hang up before the browser has heard that it is there."""
+    """A connection to a site, which may send data or close before the browser has the SOCKS reply."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +98,7 @@ class SiteEnd(Half):
         return super().eof_received() or self.peer is None
 
     def send_early(self) -> None:
-        """Pass on what came before `join`."""
+        """Pass on what arrived before `join`."""
         if self._early:
             super().data_received(self._early)
             self._early = b""
@@ -132,7 +135,7 @@ class BrowserEnd(Half):
                 if len(self._buffer) > MAX_HANDSHAKE:
                     self.close()
             except MalformedHandshake as error:
-                log.debug("a browser spoke to its proxy in a way we do not know: %s", error)
+                log.debug("a browser sent an unsupported SOCKS message: %s", error)
                 self.close()
 
     def _handshake(self) -> None:
@@ -153,7 +156,7 @@ class BrowserEnd(Half):
         route = self._route()
         try:
             if route is None:
-                raise DialError(Refusal.POLICY, "nobody leased this browser yet")
+                raise DialError(Refusal.POLICY, "the browser has no lease")
             sock = await self._dialer.dial(host, port, route=route)
         except DialError as error:
             log.debug("no connection to port %d: %s", port, error)
@@ -189,10 +192,10 @@ class BrowserEnd(Half):
 
 
 def _ignore(host: str, port: int, why: Refusal) -> None:
-    """For browsers whose clients see for themselves what failed."""
+    """The default for browsers whose clients see the errors in CDP events."""
 
 
 async def serve(listener: socket.socket, dialer: Dialer, route: Route, on_refused: Refused = _ignore) -> asyncio.Server:
-    """Accept a browser's connections. `route()` is the session's upstream, or None while nobody leased it."""
+    """Accept a browser's connections. `route()` is the lease's route (see `Dialer.dial`), None without a lease."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: BrowserEnd(dialer, route, on_refused), sock=listener)

@@ -1,8 +1,8 @@
-"""The `Sec-CH-UA` brand list, greased the way Chromium greases it.
+"""The `Sec-CH-UA` brand list, with the same GREASE as in Chromium.
 
 Source: Chromium, components/embedder_support/user_agent_utils.cc (`GetGreasedUserAgentBrandVersion`,
-`ShuffleBrandList`): order, punctuation and fake version follow from the major version alone, so that a list with
-any other shape tells a site that it was made up.
+`ShuffleBrandList`). Order, punctuation and fake version depend only on the major version, so a site can recognize any
+other list as forged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Brand(NamedTuple):
 
 
 def brand_list(version: str, *, full: bool = False) -> list[Brand]:
-    """Brands of Chrome `version` ("156.0.8078.79"), with major versions or, if `full`, whole ones."""
+    """Brands of Chrome `version` ("156.0.8078.79"), with major versions or, if `full`, complete ones."""
     major = int(version.partition(".")[0])
     fake = _FAKE_VERSIONS[major % len(_FAKE_VERSIONS)]
     left, right = (_PUNCTUATION[(major + i) % len(_PUNCTUATION)] for i in (0, 1))

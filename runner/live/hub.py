@@ -1,8 +1,8 @@
-"""Shows one browser to all of its viewers, over one CDP connection of its own.
+"""Shows one browser to all of its viewers, over one separate CDP connection.
 
-Made when the first viewer comes, gone with the last. Its sessions are like those of any client to the browser's
-identity: they are announced to the emulator when they begin and when they have ended. New pages attach together with
-the emulator's own session, which then comes last.
+A hub exists from the first viewer to the last. Its CDP sessions affect the browser's identity like those of a client,
+so it reports to the browser when they begin and end. In new pages its session attaches together with the emulator's,
+which then attaches again to be the newest.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from runner.live.viewer import ENDED, FAILED, LATER, Viewer
 
 log = logging.getLogger("browsa.runner.live")
 
-MAX_VIEWERS = 16  # of each link: those who may only watch must not keep out who may steer
+MAX_VIEWERS = 16  # for each mode, so that watching viewers cannot take the places of controlling ones
 HEARTBEAT_SECONDS = 10.0
-POLL_SECONDS = 1.0  # between questions for titles and addresses
-LEASE_END_SECONDS = 2.0  # between a hang-up of Chromium and the news that its lease is over
+POLL_SECONDS = 1.0  # between requests for titles and URLs
+LEASE_END_SECONDS = 2.0  # from the end of the CDP connection to the end of the lease
 DETACH_SECONDS = 1.0
 ONLY_PAGES = [{"type": "page"}, {"exclude": True}]
 ATTACH: Params = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True, "filter": ONLY_PAGES}
 
 
 class Hub:
-    """`lease_ended` is done, with the reason, when the lease ends; `on_done` is called when nobody else should join."""
+    """`lease_ended` is done, with the reason, when the lease ends. After `on_done` no viewer may join."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Hub:
         self._screencasts: dict[str, Screencast] = {}
         self._active: OpenPage | None = None
         self._frame: Frame | None = None
-        self._sent_state = ""  # the page's state, as the viewers know it
+        self._sent_state = ""  # the page's state, as last sent to the viewers
         self._inputs = InputQueue(self._input_target)
         lease_ended.add_done_callback(self._on_lease_end)
         loop = asyncio.get_running_loop()
@@ -63,7 +63,7 @@ class Hub:
         ]
 
     def join(self, mode: Mode, transport: asyncio.Transport, early: bytes) -> None:
-        """Show the browser to whoever is behind `transport`."""
+        """Add a viewer: `transport` is its WebSocket connection, `early` what it has already sent."""
         viewer = Viewer(mode, self._inputs.put, self._remove_viewer)
         full = sum(other.mode == mode for other in self._viewers) >= MAX_VIEWERS
         self._viewers.add(viewer)
@@ -73,7 +73,7 @@ class Hub:
                 viewer.send_frame(self._frame.jpeg)
         viewer.take_over(transport, early)
         if full:
-            viewer.close(LATER, "too many are watching this browser")
+            viewer.close(LATER, "too many viewers of this browser")
 
     def _remove_viewer(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
@@ -98,7 +98,7 @@ class Hub:
         finally:
             await self._disconnect()
         self._on_done(self)
-        await asyncio.wait([self._lease_ended], timeout=LEASE_END_SECONDS)  # most likely the browser is gone
+        await asyncio.wait([self._lease_ended], timeout=LEASE_END_SECONDS)  # most likely the browser has exited
         for viewer in list(self._viewers):
             viewer.close(FAILED, "the browser does not answer")
 
@@ -109,7 +109,7 @@ class Hub:
         await cdp.call("Target.setAutoAttach", ATTACH)
         await self._browser.sessions_began(self._pages.targets)
         while not cdp.closed:
-            # Chromium tells of a navigation, but not of a title or an address that a script has set.
+            # Chromium sends an event for a navigation, but not for a title or a URL that a script has set.
             for info in (await cdp.call("Target.getTargets", {"filter": ONLY_PAGES}))["targetInfos"]:
                 self._pages.update(info["targetId"], title=info["title"], url=info["url"])
             self._send_state()
@@ -122,7 +122,7 @@ class Hub:
             return
         targets = self._pages.targets
         if not self._cdp.closed:
-            # A goodbye is answered, so the identity can be set again at once; a hang-up is noticed some time later.
+            # Chromium answers this command, so the identity can be restored at once; it notices a disconnect later.
             with suppress(CdpError):
                 await self._cdp.call("Target.setAutoAttach", {**ATTACH, "autoAttach": False}, timeout=DETACH_SECONDS)
                 await self._browser.sessions_ended(targets)
@@ -154,7 +154,7 @@ class Hub:
             self._screencasts[session] = Screencast(self._cdp, session, self._on_frame)
 
     def _update_active_page(self) -> None:
-        """Follow the page in front, and tell the viewers what is new of it."""
+        """Show the active page, and send its state to the viewers when it has changed."""
         active, before = self._pages.active, self._active
         self._active = active
         if before is not active:
@@ -179,7 +179,7 @@ class Hub:
 
     def _on_frame(self, frame: Frame) -> None:
         self._frame = frame
-        self._send_state()  # its size may be another
+        self._send_state()  # the size may have changed
         for viewer in self._viewers:
             viewer.send_frame(frame.jpeg)
 

@@ -1,4 +1,4 @@
-"""From what a viewer did to the CDP command that does it in the page. No I/O here."""
+"""The CDP commands for a viewer's input. No I/O."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from runner.live.messages import Copy, Input, Key, Mouse, Text, Wheel, finite
 ALT, CTRL, META, SHIFT = 1, 2, 4, 8
 
 _ACTIONS = {"move": "mouseMoved", "down": "mousePressed", "up": "mouseReleased"}
-# On a Mac these are the system's own shortcuts, which a Chromium on Linux does not know.
+# System shortcuts on macOS; Chromium on Linux does not handle them.
 _COMMANDS = {"a": "selectAll", "c": "copy", "x": "cut", "z": "undo"}
 
 
 @dataclass(frozen=True, slots=True)
 class PageSize:
-    """Of the page that a picture shows, in CSS pixels; `top` is what lies above it in the picture."""
+    """The size of the page in a frame, in CSS pixels; `top` is the height above it in the frame."""
 
     width: float
     height: float
@@ -25,7 +25,7 @@ class PageSize:
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Self:
-        """From the metadata of a screencast's frame."""
+        """From the metadata of a screencast frame."""
         return cls(
             width=finite(metadata.get("deviceWidth"), 0),
             height=finite(metadata.get("deviceHeight"), 0),
@@ -33,7 +33,7 @@ class PageSize:
         )
 
     def point(self, x: float, y: float) -> dict[str, float]:
-        """A place in the picture as one in the page, never just outside of its right or lower edge."""
+        """The point in the page for a point in the frame (0 to 1), never outside the right or lower edge."""
         return {
             "x": min(x * self.width, max(0.0, self.width - 1)),
             "y": max(0.0, min(y * self.height, self.height - 1) - self.top),
@@ -89,7 +89,7 @@ def _key(event: Key) -> dict[str, Any]:
 
 
 def _text(event: Key) -> str:
-    """What the key writes: nothing for a shortcut, or for a key that only has a name."""
+    """The text of a key event: empty for a shortcut, or for a key that writes no character."""
     if event.modifiers & ~SHIFT:
         return ""
     if event.key == "Enter":
@@ -97,8 +97,8 @@ def _text(event: Key) -> str:
     return event.key if len(event.key) == 1 else ""
 
 
-# The selected text, of a field too, through shadow roots and frames of the same site. A password is never told. Run in
-# a world of its own, where a page can't have replaced what this calls.
+# The selected text, also in form fields, shadow roots and same-origin frames, but never of a password field. It runs in
+# an isolated world, where the page cannot replace the functions that it calls.
 SELECTION = """(() => {
   let root = document;
   for (;;) {

@@ -1,4 +1,4 @@
-"""Does in the page in front what those do who may steer, one thing after another."""
+"""Sends the input of the controlling viewers to the active page, one event at a time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from runner.live.messages import Copy, Input, Mouse, encode_message
 from runner.live.open_pages import OpenPage
 from runner.live.viewer import LATER, Viewer
 
-INPUT_SECONDS = 2.0  # what a page may take for one input before the next is sent all the same
+INPUT_SECONDS = 2.0  # the longest wait for one input before the next is sent
 MAX_WAITING = 256  # inputs
 
 
 class InputTarget(NamedTuple):
-    """The page that the viewers see, and how large it is."""
+    """The page that the viewers see, and its size."""
 
     cdp: CdpConnection
     page: OpenPage
@@ -27,7 +27,7 @@ class InputTarget(NamedTuple):
 
 
 class InputQueue:
-    """`target` says what is in front, or None while that has no picture: then nobody can have aimed at it."""
+    """`target` returns the active page, or None before its first frame; then input is dropped."""
 
     def __init__(self, target: Callable[[], InputTarget | None]) -> None:
         self._target = target
@@ -35,7 +35,7 @@ class InputQueue:
         self._added = asyncio.Event()
 
     def put(self, viewer: Viewer, event: Input) -> None:
-        """Do it soon. A move that was not passed on yet gives way to the next one."""
+        """Add an event. It replaces a waiting mouse move if both are moves."""
         if self._waiting and _is_mouse_move(event) and _is_mouse_move(self._waiting[-1][1]):
             self._waiting.pop()
         if len(self._waiting) >= MAX_WAITING:
@@ -45,7 +45,7 @@ class InputQueue:
         self._added.set()
 
     async def run(self) -> None:
-        """Pass inputs on for ever, each when the page has seen to the one before it."""
+        """Send events until cancelled, each after the page has answered the one before it."""
         while True:
             while not self._waiting:
                 self._added.clear()
@@ -53,7 +53,7 @@ class InputQueue:
             viewer, event = self._waiting.popleft()
             if (target := self._target()) is None:
                 continue
-            with suppress(CdpError):  # the page went away, or takes its time
+            with suppress(CdpError):  # the page was closed, or did not answer in time
                 if isinstance(event, Copy):
                     viewer.send(encode_message("clipboard", text=await _selected_text(target)))
                 else:
@@ -66,9 +66,9 @@ def _is_mouse_move(event: Input) -> bool:
 
 
 async def _selected_text(target: InputTarget) -> str:
-    """The text that is selected in the page. Raises CdpError."""
+    """The selected text of the page. Raises CdpError."""
     cdp, page, size = target
-    wanted = {"frameId": page.target_id, "worldName": "live-view"}  # by its name it is found again
+    wanted = {"frameId": page.target_id, "worldName": "live-view"}  # the same name returns the same world
     world = await cdp.call("Page.createIsolatedWorld", wanted, session=page.session, timeout=INPUT_SECONDS)
     method, params = command(Copy(), size)
     params = {**params, "contextId": world["executionContextId"]}

@@ -1,4 +1,4 @@
-"""What a viewer may say: every field is checked, since whoever holds a link may send anything. No I/O here."""
+"""The messages of a viewer, with every field checked: a client with the link may send anything. No I/O."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Button = Literal["none", "left", "middle", "right", "back", "forward"]
 
 
 class InvalidMessage(Exception):
-    """What came is no message of ours; the text says why."""
+    """Not a valid message; the text has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mouse:
-    """`x` and `y` are parts of the picture, from 0 to 1; `buttons` are those that are down, as bits."""
+    """`x` and `y` are from 0 to 1, relative to the frame; `buttons` is the bit mask of the pressed buttons."""
 
     action: Action
     x: float
@@ -60,14 +60,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A paste, or what an input method has composed."""
+    """Pasted text, or text that an input method has composed."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Asks for the text that is selected in the page."""
+    """A request for the selected text of the page."""
 
 
 Input = Mouse | Wheel | Key | Text | Copy
@@ -89,7 +89,7 @@ def parse(raw: str) -> Input:
 
 
 class _Reader:
-    """Takes fields out of a message one by one, so that what is left at the end was not asked for."""
+    """Takes fields out of a message one by one; the fields that are left at the end are unknown."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields
@@ -133,7 +133,7 @@ class _Reader:
 
     def end(self) -> None:
         if self._fields:
-            raise InvalidMessage("a field too many")
+            raise InvalidMessage("unknown field")
 
 
 def _mouse(reader: _Reader) -> Mouse:
@@ -180,17 +180,17 @@ _KINDS: dict[str, Any] = {
 
 
 def _no_number(name: str) -> float:
-    """JSON has neither NaN nor infinity; Python's parser would let them in."""
+    """JSON has neither NaN nor infinity, but Python's parser accepts them."""
     raise ValueError(name)
 
 
 def encode_message(kind: str, **fields: object) -> str:
-    """A message to a viewer. Characters that a page made up wrongly become question marks."""
+    """A message to a viewer, as JSON. Lone surrogates, which a page may send, become question marks."""
     text = json.dumps({"type": kind, **fields}, ensure_ascii=False)
     return text.encode("utf-8", "replace").decode()
 
 
 def finite(value: object, otherwise: float) -> float:
-    """A number that Chromium sent, or `otherwise` when it makes no sense."""
+    """`value` as a float, or `otherwise` when it is not a finite number."""
     number = float(value) if isinstance(value, int | float) else otherwise
     return number if math.isfinite(number) else otherwise

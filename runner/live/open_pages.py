@@ -1,17 +1,17 @@
-"""Which of a browser's pages is in front: the one that was hidden and became visible last. No I/O here."""
+"""The open pages of a browser, and the active one: the page that became visible last. No I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A page makes up its own title and address, of any length.
+# A page chooses its title and URL, of any length.
 MAX_TITLE = 300
 MAX_URL = 2048
 
 
 @dataclass(slots=True)
 class OpenPage:
-    """`session` is ours; `activated` orders the pages by when they last came to the front."""
+    """`session` is our CDP session. `activated` increases with every activation of a page."""
 
     session: str
     target_id: str
@@ -22,7 +22,7 @@ class OpenPage:
 
 
 class OpenPages:
-    """All pages of one browser, by our session with each."""
+    """All pages of one browser, by our CDP session."""
 
     def __init__(self) -> None:
         self._by_session: dict[str, OpenPage] = {}
@@ -41,7 +41,7 @@ class OpenPages:
                 page.title, page.url = title[:MAX_TITLE], url[:MAX_URL]
 
     def set_visible(self, session: str, visible: bool) -> None:
-        """Chromium says it again after a navigation, which brings nothing to the front."""
+        """Chromium repeats the event after a navigation; a repeated event does not activate the page."""
         page = self._by_session.get(session)
         if page is not None and page.visible != visible:
             page.visible = visible
@@ -50,7 +50,7 @@ class OpenPages:
 
     @property
     def active(self) -> OpenPage | None:
-        """Of several windows the newest visible page; when none is visible, the newest."""
+        """The visible page that was activated last; when none is visible, the page that was activated last."""
         return max(self._by_session.values(), key=lambda page: (page.visible, page.activated), default=None)
 
     @property

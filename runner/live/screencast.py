@@ -1,4 +1,4 @@
-"""The screencast of one page: started, kept at a pace, and complete when the page has come to rest."""
+"""The screencast of one page, with a limited frame rate; it includes the last change of a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.live.pacing import Pace
 
 log = logging.getLogger("browsa.runner.live")
 
-# Sizes are only bounds: nothing here changes the page's own viewport.
+# The sizes are maxima; the viewport of the page does not change.
 SCREENCAST: Params = {"format": "jpeg", "quality": 60, "maxWidth": 1280, "maxHeight": 800}
 SETTLE_SECONDS = 0.25
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -27,7 +27,7 @@ class Frame:
 
 
 class Screencast:
-    """Frames go to `on_frame` while the page is in `active`. Behind it they are left unacknowledged: Chromium stops."""
+    """Passes frames to `on_frame` while the page is `active`. Otherwise they are not acknowledged: Chromium pauses."""
 
     def __init__(self, cdp: CdpConnection, session: str, on_frame: Callable[[Frame], None]) -> None:
         self._cdp = cdp
@@ -52,7 +52,7 @@ class Screencast:
             self._begin_again()
 
     def frame(self, params: Params) -> None:
-        """A frame has come."""
+        """Handle a Page.screencastFrame event."""
         if not self.active:
             self._frame_skipped = True
             return
@@ -73,12 +73,12 @@ class Screencast:
             log.debug("a frame was not acknowledged: %s", error)
 
     def _on_settled(self) -> None:
-        """Nothing came for a while. The page's last change may have fallen to a frame that Chromium dropped."""
+        """No frame for SETTLE_SECONDS. The last change of the page may be in a frame that Chromium dropped."""
         if self._pace.behind:
             self._begin_again()
 
     def _begin_again(self) -> None:
-        """A screencast begins with the picture as it is."""
+        """Restart the screencast: its first frame is the current picture."""
         self._frame_skipped = self._pace.behind = False
         self._spawn(self._restart())
 
@@ -90,7 +90,7 @@ class Screencast:
         await self._start()
 
     async def _start(self) -> None:
-        """Chromium refuses while a page's first document, or one of another process, is on its way: ask again."""
+        """Retry: Chromium refuses while the first document of a page, or of a new process, is loading."""
         tries = 0
         while True:
             try:

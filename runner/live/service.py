@@ -1,4 +1,4 @@
-"""Who may watch which browser: finds the hub of a capability, and makes one for the first viewer."""
+"""The live views of a runner: finds the hub of a browser, and creates it for the first viewer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FindAccess = Callable[[str], LiveAccess | None]
 
 
 class LiveViews:
-    """`find` turns a capability into what it lets one watch; pages of other origins than `origins` are refused."""
+    """`find` returns what a capability permits. The gateway refuses pages of origins that are not in `origins`."""
 
     def __init__(self, find: FindAccess, *, origins: frozenset[str]) -> None:
         self.find = find
@@ -22,7 +22,7 @@ class LiveViews:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def admit(self, access: LiveAccess, transport: asyncio.Transport, early: bytes) -> None:
-        """Serve a viewer whose WebSocket handshake is done; `early` is what it has sent since."""
+        """Serve a viewer after its WebSocket handshake; `early` is what it has already sent."""
         browser = access.browser
         if browser not in self._hubs:
             self._hubs[browser] = Hub(browser, access.ended, on_done=self._forget, spawn=self._spawn)
@@ -30,7 +30,7 @@ class LiveViews:
 
     def _forget(self, done: Hub) -> None:
         for browser, hub in list(self._hubs.items()):
-            if hub is done:  # the browser may have another one by now
+            if hub is done:  # the browser may have a new hub already
                 del self._hubs[browser]
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -1,4 +1,4 @@
-"""One viewer's WebSocket, after its handshake. What it does not read in time is not kept for it."""
+"""One viewer's WebSocket, after its handshake. A slow viewer skips frames."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from websockets.protocol import SERVER, Protocol, State
 from runner.live.messages import MAX_MESSAGE, Input, InvalidMessage, Mode, encode_message, parse
 from runner.live.pacing import Allowance, Outbox
 
-ENDED, REFUSED, FAILED, LATER = 4001, 1008, 1011, 1013  # close codes (RFC 6455, 7.4); 4001 is ours
+ENDED, REFUSED, FAILED, LATER = 4001, 1008, 1011, 1013  # close codes (RFC 6455, 7.4); 4001 is for applications
 CLOSE_SECONDS = 5.0
-UNSENT_BYTES = 64 * 1024  # more than this is not queued in the kernel: it would be seconds old when it arrives
-UNREAD_BYTES = 4 * 2**20  # whoever leaves more of our answers unread, be it to its pings, is cut off
+UNSENT_BYTES = 64 * 1024  # the most to queue in the kernel: more would be seconds old when it arrives
+UNREAD_BYTES = 4 * 2**20  # a viewer with more unread data, pongs included, is disconnected
 MISSED_HEARTBEATS = 3
 
 
 class Viewer(asyncio.Protocol):
-    """`on_input` gets what a controlling viewer did; `on_gone` is called once, when its connection is over."""
+    """`on_input` gets the input of a controlling viewer. `on_gone` is called once, when the connection is closed."""
 
     def __init__(
         self, mode: Mode, on_input: Callable[[Viewer, Input], None], on_gone: Callable[[Viewer], None]
@@ -38,7 +38,7 @@ class Viewer(asyncio.Protocol):
         self._message = b""
 
     def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
-        """Speak on a connection whose handshake is done; `early` is what has come since."""
+        """Use a connection after its handshake; `early` is what has already arrived."""
         self._transport = transport
         sock = transport.get_extra_info("socket")
         if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
@@ -63,7 +63,7 @@ class Viewer(asyncio.Protocol):
         self._pump()
 
     def heartbeat(self) -> None:
-        """A sign of life in both directions: proxies cut idle connections, and a peer may be gone without a word."""
+        """Send a ping and a message: proxies close idle connections, and a peer may vanish without closing."""
         self._missed_heartbeats += 1
         if self._missed_heartbeats > MISSED_HEARTBEATS:
             self._abort()
@@ -73,7 +73,7 @@ class Viewer(asyncio.Protocol):
             self._flush()
 
     def close(self, code: int, reason: str, *, last: str | None = None) -> None:
-        """Close, with some last words."""
+        """Close the connection, after a `last` message."""
         if not self._open:
             return
         if last is not None:
@@ -96,12 +96,12 @@ class Viewer(asyncio.Protocol):
 
     def _handle_frame(self, frame: Frame) -> None:
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            return  # the protocol has seen to it
+            return  # handled by the protocol
         if self.mode != "control":
-            self.close(REFUSED, "this link is for watching only")
+            self.close(REFUSED, "this link is view-only")
             return
         if frame.opcode is Opcode.BINARY:
-            self.close(REFUSED, "binary messages mean nothing here")
+            self.close(REFUSED, "binary messages are not supported")
             return
         self._message += frame.data
         if frame.fin:

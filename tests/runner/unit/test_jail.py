@@ -158,7 +158,7 @@ def test_a_jail_without_a_user_namespace_of_its_own_is_refused(monkeypatch: pyte
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    with pytest.raises(JailError, match="no user namespace of its own") as caught:
+    with pytest.raises(JailError, match="no separate user namespace") as caught:
         jail.probe(JailSpec(Path("/usr/bin"), "m", None))
     assert "unprivileged_userns_clone" in str(caught.value)
 
