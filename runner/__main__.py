@@ -28,7 +28,7 @@ from runner.identity.places import PLACES
 from runner.jail import JailError, marker_of
 from runner.launcher import Launcher
 from runner.leases import Leases
-from runner.live.service import LiveViews
+from runner.live.hub import LiveViews
 from runner.pages.service import PageService
 from runner.pages.shell import Shell
 from runner.pool import Pool
@@ -46,7 +46,9 @@ class Runner:
 
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
-        boot_id, country = _boot_id(), next(iter(config.countries))
+        # Compared as strings, the id of a later start is greater.
+        boot_id = f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+        country = next(iter(config.countries))
         self._uids = Uids()
         self._cgroups = _cgroups(config)
         launcher = partial(
@@ -101,7 +103,10 @@ class Runner:
             log.warning("removed %d control groups of jails that a previous runner left", left)
         self._control.jail = self._jail_status()
         log.info("jails: uid %s; limits: %s", self._control.jail.users, "; ".join(self._control.jail.limits))
-        stop = _signals()
+        stop: asyncio.Queue[bool] = asyncio.Queue()  # True to drain first, False to stop at once
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.put_nowait, True)
+        loop.add_signal_handler(signal.SIGINT, stop.put_nowait, False)
         self._pool.open()
         self._pages.open()
         self._reporter.start()
@@ -111,7 +116,7 @@ class Runner:
             gently = await stop.get()
             self._control.state = "draining"
             if gently:
-                await _drained(self._leases, self._pages, stop, self._config.drain_seconds)
+                await _drain(self._leases, self._pages, stop, self._config.drain_seconds)
         finally:
             await self._end()
 
@@ -156,21 +161,7 @@ def _cgroups(config: RunnerConfig) -> Cgroups | None:
         return None
 
 
-def _boot_id() -> str:
-    """An id of this start of the runner. Compared as strings, the id of a later start is greater."""
-    return f"{time.time_ns():016x}-{secrets.token_hex(4)}"
-
-
-def _signals() -> asyncio.Queue[bool]:
-    """A queue of stop requests: True to drain first, False to stop at once."""
-    queue: asyncio.Queue[bool] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, queue.put_nowait, True)
-    loop.add_signal_handler(signal.SIGINT, queue.put_nowait, False)
-    return queue
-
-
-async def _drained(leases: Leases, pages: PageService, stop: asyncio.Queue[bool], seconds: float) -> None:
+async def _drain(leases: Leases, pages: PageService, stop: asyncio.Queue[bool], seconds: float) -> None:
     """Wait until no lease and no page is left, `seconds` are over, or a second signal comes."""
     if len(leases):
         log.info("draining: %d leases have up to %g s", len(leases), seconds)

@@ -141,20 +141,18 @@ class CdpConnection(asyncio.Protocol):
     def _dispatch(self, message: Params) -> None:
         if "id" not in message:
             if message["method"] == "Target.detachedFromTarget":
-                self._end_session(message["params"]["sessionId"])
+                ended = message["params"]["sessionId"]
+                # Fail the pending commands of the session: Chromium does not answer them.
+                for number in [number for number, (_reply, session) in self._replies.items() if session == ended]:
+                    reply, _session = self._replies.pop(number)
+                    if not reply.done():
+                        reply.set_exception(CdpError("the session has ended"))
             self._on_event(message["method"], message.get("params", {}), message.get("sessionId"))
             return
-        reply, _session = self._replies.pop(message["id"], (None, None))
-        if reply is None or reply.done():
+        waiting, _session = self._replies.pop(message["id"], (None, None))
+        if waiting is None or waiting.done():
             return
         if "error" in message:
-            reply.set_exception(CdpError(message["error"].get("message", "refused")))
+            waiting.set_exception(CdpError(message["error"].get("message", "refused")))
         else:
-            reply.set_result(message.get("result", {}))
-
-    def _end_session(self, ended: str) -> None:
-        """Fail the pending commands of an ended session: Chromium does not answer them."""
-        for number in [number for number, (_reply, session) in self._replies.items() if session == ended]:
-            reply, _session = self._replies.pop(number)
-            if not reply.done():
-                reply.set_exception(CdpError("the session has ended"))
+            waiting.set_result(message.get("result", {}))

@@ -247,16 +247,11 @@ def kill_leftovers(home: Path) -> int:
     needles = [["--setenv", MARKER, marker] for marker in (marker_of(home), str(home))]
     killed = 0
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in own and _has_arguments(entry, needles):
-            with suppress(ProcessLookupError, PermissionError):
+        if not entry.name.isdigit() or int(entry.name) in own:
+            continue
+        with suppress(OSError):  # the process has exited, or belongs to another user
+            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if any(arguments[i : i + 3] in needles for i in range(len(arguments))):
                 os.kill(int(entry.name), 9)
                 killed += 1
     return killed
-
-
-def _has_arguments(entry: Path, needles: list[list[str]]) -> bool:
-    try:
-        arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return False
-    return any(arguments[i : i + 3] in needles for i in range(len(arguments)))

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections import deque
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,12 +79,9 @@ class Launcher:
         shutil.rmtree(self._profiles, ignore_errors=True)
         if killed := jail.kill_leftovers(self._home):
             log.warning("killed %d processes of jails that a previous runner left", killed)
-        if self._jailed:
-            self._probe()
-        else:
+        if not self._jailed:
             log.warning("BROWSA_JAIL=off: browsers run WITHOUT a jail and can reach this machine. Development only.")
-
-    def _probe(self) -> None:
+            return
         uid = self._take_uid()
         try:
             jail.probe(self._spec(uid))
@@ -180,6 +176,8 @@ class Launcher:
         proxy = f"socks5://127.0.0.1:{listener.getsockname()[1]}"
         if uid is not None:
             os.chown(profile, uid, uid)
+        # The folder for Chromium's Unix sockets: the profile, unless the paths would be too long.
+        temporary = str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
         process = subprocess.Popen(
             [*_bare_prefix(uid), *self._command(str(self._binary), proxy, str(profile))],
             stdin=subprocess.PIPE,
@@ -187,7 +185,7 @@ class Launcher:
             stderr=stderr,
             env={
                 "HOME": str(profile),
-                "TMPDIR": _temporary_folder(profile),
+                "TMPDIR": temporary,
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "en_US.UTF-8",
                 **({"TZ": self.timezone} if self.timezone else {}),
@@ -221,11 +219,6 @@ def _bare_prefix(uid: int | None) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", *user, "--"]
 
 
-def _temporary_folder(profile: Path) -> str:
-    """The folder for Chromium's Unix sockets: the profile, unless the paths would be too long."""
-    return str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
-
-
 def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
     """A future of the exit status of `process`, done when it is reaped."""
     loop = asyncio.get_running_loop()
@@ -253,18 +246,14 @@ async def _stderr_reader(stderr: int, browser: Chromium) -> asyncio.StreamReader
 
 async def _devtools(reader: asyncio.StreamReader, browser: Chromium) -> tuple[int, str]:
     """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps reading in a task."""
-    while line := (await reader.readline()).decode(errors="replace"):
-        if match := DEVTOOLS_LINE.search(line):
-            # Without a reader the pipe fills up, and Chromium blocks.
-            drain = asyncio.create_task(_keep_tail(reader, browser.stderr_tail), name="chromium-stderr")
-            browser.gone.add_done_callback(partial(_cancel, drain))
-            return int(match[1]), match[2]
+    while (match := DEVTOOLS_LINE.search(line := (await reader.readline()).decode(errors="replace"))) is None:
+        if not line:
+            raise ChromiumError("it exited before its DevTools port was open")
         browser.stderr_tail.append(line.strip())
-    raise ChromiumError("it exited before its DevTools port was open")
-
-
-def _cancel(task: asyncio.Task[None], _gone: asyncio.Future[int]) -> None:
-    task.cancel()
+    # Without a reader the pipe fills up, and Chromium blocks.
+    drain = asyncio.create_task(_keep_tail(reader, browser.stderr_tail), name="chromium-stderr")
+    browser.gone.add_done_callback(lambda _gone: drain.cancel())
+    return int(match[1]), match[2]
 
 
 async def _keep_tail(reader: asyncio.StreamReader, tail: deque[str]) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,7 +118,9 @@ class Leases:
                 raise
             granted = self._add_lease(request, browser)
             if request.initial_url:
-                self._spawn(self._open(browser, request.initial_url))
+                task = loop.create_task(self._open(browser, request.initial_url), name="lease-open")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             return granted
 
     def _add_lease(self, request: LeaseRequest, browser: Browser) -> LeaseGranted:
@@ -200,8 +202,3 @@ class Leases:
             words = " | ".join(lease.browser.chromium.stderr_tail)[-300:]
             log.warning("browser of %s crashed (status %d): %s", lease.granted.lease_id, status, words)
         self._on_end(LeaseEnded(lease.granted.lease_id, reason, time.time()))
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

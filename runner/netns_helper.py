@@ -61,9 +61,15 @@ def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], 
     try:
         _enter(libc, namespaces[0])
         for name, limit in request["rlimits"].items():
-            _lower_rlimit(request["pid"], int(name), limit)
+            current = resource.prlimit(request["pid"], int(name))
+            soft, hard = (limit if now == resource.RLIM_INFINITY else min(now, limit) for now in current)
+            resource.prlimit(request["pid"], int(name), (soft, hard))
         if request["port"]:
-            made.append(_listener(request["port"]))
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            made.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", request["port"]))
+            listener.listen(512)
         made += [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(request["plain"])]
         if namespaces[1:]:
             _set_namespace(libc, namespaces[1], CLONE_NEWNS, "mnt")
@@ -88,12 +94,6 @@ def _set_namespace(libc: ctypes.CDLL, namespace: int, kind: int, name: str) -> N
         raise OSError(ctypes.get_errno(), f"setns({name}): {os.strerror(ctypes.get_errno())}")
 
 
-def _lower_rlimit(pid: int, name: int, limit: int) -> None:
-    now = resource.prlimit(pid, name)
-    soft, hard = (limit if current == resource.RLIM_INFINITY else min(current, limit) for current in now)
-    resource.prlimit(pid, name, (soft, hard))
-
-
 def _change_mounts(libc: ctypes.CDLL, inodes: dict[str, int], read_only: list[str]) -> None:
     for folder, limit in inodes.items():
         _remount(libc, folder, MS_NOSUID | MS_NODEV, f"nr_inodes={limit}")
@@ -106,14 +106,6 @@ def _change_mounts(libc: ctypes.CDLL, inodes: dict[str, int], read_only: list[st
 def _remount(libc: ctypes.CDLL, place: str, flags: int, options: str) -> None:
     if libc.mount(None, place.encode(), None, ctypes.c_ulong(MS_REMOUNT | flags), options.encode()) != 0:
         raise OSError(ctypes.get_errno(), f"mount({place}): {os.strerror(ctypes.get_errno())}")
-
-
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(512)
-    return listener
 
 
 if __name__ == "__main__":

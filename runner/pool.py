@@ -174,9 +174,6 @@ class Pool:
         if self._closed:
             browser.kill()
         self._spawn(self._remove_when_closed(browser), "pool-wait-closed")
-        self._deliver(browser)
-
-    def _deliver(self, browser: Browser) -> None:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():

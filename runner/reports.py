@@ -67,21 +67,16 @@ class Reporter:
             while True:
                 await self._due.wait()
                 self._due.clear()
-                await self._deliver(session, self._url)
-                if not self._ended:
-                    self._idle.set()
-
-    async def _deliver(self, session: aiohttp.ClientSession, url: str) -> None:
-        pause = 0.1
-        while True:
-            batch = self._ended[:BATCH]
-            if await self._post(session, url, RunnerReport(self._runner_id, self._boot_id, batch)):
-                del self._ended[: len(batch)]
-                if not self._ended:
-                    return
-                continue
-            await asyncio.sleep(pause)
-            pause = min(MAX_BACKOFF_SECONDS, pause * 2)
+                pause, reported = 0.1, False
+                while not reported or self._ended:
+                    batch = self._ended[:BATCH]
+                    reported = await self._post(session, self._url, RunnerReport(self._runner_id, self._boot_id, batch))
+                    if reported:
+                        del self._ended[: len(batch)]
+                    else:
+                        await asyncio.sleep(pause)
+                        pause = min(MAX_BACKOFF_SECONDS, pause * 2)
+                self._idle.set()
 
     async def _post(self, session: aiohttp.ClientSession, url: str, report: RunnerReport) -> bool:
         try:

@@ -85,18 +85,16 @@ class Messages:
             if len(source) < end:
                 self._wanted_bytes = end - at
                 break
-            self._add_frame(head, source[head.start : end], found)
+            payload = source[head.start : end]
             at = end
+            if head.opcode >= CLOSE or (head.final and self._partial is None):
+                found.append((head.opcode, payload))
+                continue
+            if self._partial is None:
+                self._partial = head.opcode, bytearray()
+            self._partial[1].extend(payload)
+            if head.final:
+                found.append(self._partial)
+                self._partial = None
         self._rest = bytearray(source[at:])
         return found
-
-    def _add_frame(self, head: FrameHead, payload: Bytes, found: list[tuple[int, Bytes]]) -> None:
-        if head.opcode >= CLOSE or (head.final and self._partial is None):
-            found.append((head.opcode, payload))
-            return
-        if self._partial is None:
-            self._partial = head.opcode, bytearray()
-        self._partial[1].extend(payload)
-        if head.final:
-            found.append(self._partial)
-            self._partial = None

@@ -61,34 +61,29 @@ class Dialer:
 
     async def dial(self, host: str, port: int, *, route: str) -> socket.socket:
         """A connected non-blocking socket. `route` is "direct" or an upstream proxy's URL. Raises DialError."""
-        addresses = await self._permitted(host, port)
+        literal = parse_address(host)
+        found = [literal] if literal is not None else await self._resolve(host)
+        if not found:
+            raise DialError(Refusal.NAME, host)
+        permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
+        if not permitted:
+            raise DialError(Refusal.POLICY, host)
         failure = DialError(Refusal.UNREACHABLE, host)
-        for address in addresses[:MAX_ADDRESSES]:
+        for address in permitted[:MAX_ADDRESSES]:
             try:
                 if route != "direct":
                     return await _through(urlsplit(route), address, port)
-                return await self._connect(address, port)
+                sock = await connect(str(address), port)
             except DialError as error:
                 failure = error
-        raise failure
-
-    async def _permitted(self, host: str, port: int) -> list[Address]:
-        literal = parse_address(host)
-        found = [literal] if literal is not None else await self._resolve(host)
-        permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
-        if not found:
-            raise DialError(Refusal.NAME, host)
-        if not permitted:
-            raise DialError(Refusal.POLICY, host)
-        return permitted
-
-    async def _connect(self, address: Address, port: int) -> socket.socket:
-        sock = await connect(str(address), port)
-        # Connections to this machine's own public address bypass its firewall.
-        if sock.getsockname()[0] == sock.getpeername()[0] and not any(r.permits(address, port) for r in self._allow):
+                continue
+            # Connections to this machine's own public address bypass its firewall.
+            itself = sock.getsockname()[0] == sock.getpeername()[0]
+            if not itself or any(rule.permits(address, port) for rule in self._allow):
+                return sock
             sock.close()
-            raise DialError(Refusal.POLICY, "this machine")
-        return sock
+            failure = DialError(Refusal.POLICY, "this machine")
+        raise failure
 
 
 async def connect(address: str, port: int) -> socket.socket:

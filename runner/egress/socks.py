@@ -191,11 +191,12 @@ class BrowserEnd(Half):
         super().connection_lost(exc)
 
 
-def _ignore(host: str, port: int, why: Refusal) -> None:
-    """The default for browsers whose clients see the errors in CDP events."""
+async def serve(
+    listener: socket.socket, dialer: Dialer, route: Route, on_refused: Refused = lambda host, port, why: None
+) -> asyncio.Server:
+    """Accept a browser's connections. `route()` is the lease's route (see `Dialer.dial`), None without a lease.
 
-
-async def serve(listener: socket.socket, dialer: Dialer, route: Route, on_refused: Refused = _ignore) -> asyncio.Server:
-    """Accept a browser's connections. `route()` is the lease's route (see `Dialer.dial`), None without a lease."""
+    `on_refused` is for the page service; other clients see the errors in CDP events.
+    """
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: BrowserEnd(dialer, route, on_refused), sock=listener)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from runner.browser import Browser
 from runner.chromium import ChromiumError
 from runner.gateway import http, routes, websocket
-from runner.live.service import LiveViews
+from runner.live.hub import LiveViews
 from runner.splice import Half, notice_dead_peers
 from runner.websocket import CLOSE, PING, PONG, client_handshake
 
@@ -200,9 +200,6 @@ class ClientEnd(Half):
         if self._deadline is not None:
             self._deadline.cancel()
         self._buffer = self._buffer[end:]
-        self._dispatch(request)
-
-    def _dispatch(self, request: http.Request) -> None:
         route = routes.match(request.path)
         if isinstance(route, routes.LiveRoute):
             self._serve_live(request, route)
@@ -215,8 +212,11 @@ class ClientEnd(Half):
             self._refuse(request, 404, "NOT_FOUND", NO_BROWSER)
         elif isinstance(route, routes.JsonRoute):
             self._serve_json(request, route, browser)
-        else:
-            self._upgrade(request, route, browser)
+        elif self._accept(request):
+            self._route = route
+            self._browser_gone = browser.gone
+            self._browser_gone.add_done_callback(self._on_browser_gone)
+            self._read_first_message()
 
     def _serve_live(self, request: http.Request, route: routes.LiveRoute) -> None:
         live = self._gateway.live
@@ -229,14 +229,6 @@ class ClientEnd(Half):
             assert self.transport is not None
             transport, self.transport = self.transport, None  # the viewer owns it from now on
             live.admit(access, transport, self._buffer)
-
-    def _upgrade(self, request: http.Request, route: routes.SocketRoute, browser: Browser) -> None:
-        if not self._accept(request):
-            return
-        self._route = route
-        self._browser_gone = browser.gone
-        self._browser_gone.add_done_callback(self._on_browser_gone)
-        self._read_first_message()
 
     def _accept(self, request: http.Request) -> bool:
         """Complete the WebSocket handshake, or refuse it."""
@@ -291,7 +283,11 @@ class ClientEnd(Half):
                 early = await end.ready
             if path != browser.chromium.path:  # a page-level connection is a session of that page
                 end.targets.add(self._route.target)
-                await self._sessions_began(browser)
+                try:
+                    async with asyncio.timeout(HOLD_SECONDS):
+                        await browser.sessions_began({self._route.target})
+                except TimeoutError:
+                    log.warning(LATE_IDENTITY)
         except (ChromiumError, OSError, TimeoutError) as error:
             if end is not None:
                 end.close()
@@ -311,14 +307,6 @@ class ClientEnd(Half):
         self._buffer = b""
         end.transport.resume_reading()
         self.transport.resume_reading()
-
-    async def _sessions_began(self, browser: Browser) -> None:
-        assert self._route is not None
-        try:
-            async with asyncio.timeout(HOLD_SECONDS):
-                await browser.sessions_began({self._route.target})
-        except TimeoutError:
-            log.warning(LATE_IDENTITY)
 
     def _serve_json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
         if request.method not in route.methods:

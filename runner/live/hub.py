@@ -1,4 +1,4 @@
-"""Shows one browser to all of its viewers, over one separate CDP connection.
+"""Live views: a hub shows one browser to all of its viewers, over one separate CDP connection.
 
 A hub exists from the first viewer to the last. Its CDP sessions affect the browser's identity like those of a client,
 so it reports to the browser when they begin and end. In new pages its session attaches together with the emulator's,
@@ -15,6 +15,7 @@ from contextlib import suppress
 from runner.browser import Browser
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import ChromiumError
+from runner.leases import LiveAccess
 from runner.live.input_commands import PageSize
 from runner.live.input_queue import InputQueue, InputTarget
 from runner.live.messages import Mode, encode_message
@@ -31,6 +32,8 @@ LEASE_END_SECONDS = 2.0  # from the end of the CDP connection to the end of the 
 DETACH_SECONDS = 1.0
 ONLY_PAGES = [{"type": "page"}, {"exclude": True}]
 ATTACH: Params = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True, "filter": ONLY_PAGES}
+
+FindAccess = Callable[[str], LiveAccess | None]
 
 
 class Hub:
@@ -77,10 +80,8 @@ class Hub:
 
     def _remove_viewer(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
-        if not self._viewers:
-            self._close()
-
-    def _close(self) -> None:
+        if self._viewers:
+            return
         self._lease_ended.remove_done_callback(self._on_lease_end)
         self._on_done(self)
         for task in self._tasks:
@@ -132,7 +133,11 @@ class Hub:
     def _on_event(self, method: str, params: Params, session: str | None) -> None:
         match method:
             case "Target.attachedToTarget":
-                self._attached(params["sessionId"], params["targetInfo"])
+                assert self._cdp is not None
+                session, info = params["sessionId"], params["targetInfo"]
+                if info["type"] == "page" and session not in self._screencasts:
+                    self._pages.add(session, info["targetId"], title=info["title"], url=info["url"])
+                    self._screencasts[session] = Screencast(self._cdp, session, self._on_frame)
             case "Target.detachedFromTarget":
                 self._pages.remove(params["sessionId"])
                 if (screencast := self._screencasts.pop(params["sessionId"], None)) is not None:
@@ -146,12 +151,6 @@ class Hub:
                 self._screencasts[session].frame(params)
                 return
         self._update_active_page()
-
-    def _attached(self, session: str, info: Params) -> None:
-        assert self._cdp is not None
-        if info["type"] == "page" and session not in self._screencasts:
-            self._pages.add(session, info["targetId"], title=info["title"], url=info["url"])
-            self._screencasts[session] = Screencast(self._cdp, session, self._on_frame)
 
     def _update_active_page(self) -> None:
         """Show the active page, and send its state to the viewers when it has changed."""
@@ -193,3 +192,33 @@ class Hub:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             for viewer in list(self._viewers):
                 viewer.heartbeat()
+
+
+class LiveViews:
+    """The live views of a runner. `find` returns what a capability permits.
+
+    The gateway refuses pages of origins that are not in `origins`.
+    """
+
+    def __init__(self, find: FindAccess, *, origins: frozenset[str]) -> None:
+        self.find = find
+        self.origins = origins
+        self._hubs: dict[Browser, Hub] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def admit(self, access: LiveAccess, transport: asyncio.Transport, early: bytes) -> None:
+        """Serve a viewer after its WebSocket handshake; `early` is what it has already sent."""
+        browser = access.browser
+        if browser not in self._hubs:
+            self._hubs[browser] = Hub(browser, access.ended, on_done=self._forget, spawn=self._spawn)
+        self._hubs[browser].join(access.mode, transport, early)
+
+    def _forget(self, done: Hub) -> None:
+        for browser, hub in list(self._hubs.items()):
+            if hub is done:  # the browser may have a new hub already
+                del self._hubs[browser]
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="live-afterwards")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -43,7 +43,15 @@ class PageSize:
 def command(event: Input, size: PageSize) -> Command:
     match event:
         case Mouse():
-            return Command("Input.dispatchMouseEvent", _mouse(event, size))
+            params = {
+                "type": _ACTIONS[event.action],
+                **size.point(event.x, event.y),
+                "button": event.button,
+                "buttons": event.buttons,
+                "clickCount": event.clicks,
+                "modifiers": event.modifiers,
+            }
+            return Command("Input.dispatchMouseEvent", params)
         case Wheel():
             point = size.point(event.x, event.y)
             wheel = {"type": "mouseWheel", "deltaX": event.dx, "deltaY": event.dy, "modifiers": event.modifiers}
@@ -56,19 +64,10 @@ def command(event: Input, size: PageSize) -> Command:
             return Command("Runtime.evaluate", {"expression": SELECTION, "returnByValue": True})
 
 
-def _mouse(event: Mouse, size: PageSize) -> dict[str, Any]:
-    return {
-        "type": _ACTIONS[event.action],
-        **size.point(event.x, event.y),
-        "button": event.button,
-        "buttons": event.buttons,
-        "clickCount": event.clicks,
-        "modifiers": event.modifiers,
-    }
-
-
 def _key(event: Key) -> dict[str, Any]:
-    text = _text(event) if event.down else ""
+    text = ""
+    if event.down and not event.modifiers & ~SHIFT:  # a shortcut writes no text
+        text = "\r" if event.key == "Enter" else event.key if len(event.key) == 1 else ""
     params: dict[str, Any] = {
         "type": "keyUp" if not event.down else "keyDown" if text else "rawKeyDown",
         "key": event.key,
@@ -86,15 +85,6 @@ def _key(event: Key) -> dict[str, Any]:
         name = "redo" if letter == "z" and event.modifiers & SHIFT else _COMMANDS.get(letter)
         params["commands"] = [name] if name else []
     return params
-
-
-def _text(event: Key) -> str:
-    """The text of a key event: empty for a shortcut, or for a key that writes no character."""
-    if event.modifiers & ~SHIFT:
-        return ""
-    if event.key == "Enter":
-        return "\r"
-    return event.key if len(event.key) == 1 else ""
 
 
 # The selected text, also in form fields, shadow roots and same-origin frames, but never of a password field. It runs in

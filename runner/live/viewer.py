@@ -104,11 +104,9 @@ class Viewer(asyncio.Protocol):
             self.close(REFUSED, "binary messages are not supported")
             return
         self._message += frame.data
-        if frame.fin:
-            message, self._message = self._message, b""
-            self._handle_input(message)
-
-    def _handle_input(self, message: bytes) -> None:
+        if not frame.fin:
+            return
+        message, self._message = self._message, b""
         try:
             if not self._allowance.take(asyncio.get_running_loop().time()):
                 raise InvalidMessage("too much input")
