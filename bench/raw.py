@@ -12,7 +12,8 @@ import psutil
 
 from runner.browsers import find_chromium, find_headless_shell
 from runner.cdp import CdpConnection, Params
-from runner.chromium import Chromium, shell_flags
+from runner.chromium import Chromium
+from runner.chromium_flags import shell_flags
 from runner.launcher import Launcher
 
 

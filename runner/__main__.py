@@ -1,7 +1,7 @@
 """`python -m runner`: the data plane of one machine.
 
-SIGTERM drains: no new leases, the running ones may finish within `BROWSA_DRAIN_SECONDS`. SIGINT, or a second
-signal, ends everything now. Either way the API is told what ended.
+SIGTERM drains: the runner grants no new leases, and the running ones have `BROWSA_DRAIN_SECONDS` to end. SIGINT, or a
+second signal, ends everything at once. In both cases the runner reports to the API which leases ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import uvloop
 
 from runner.browser import Browser
 from runner.cgroups import Cgroups, NoCgroups
-from runner.chromium import shell_flags
+from runner.chromium_flags import shell_flags
 from runner.config import ConfigError, RunnerConfig
 from runner.control import Control
 from runner.egress.dial import Dialer
@@ -28,7 +28,7 @@ from runner.identity.places import PLACES
 from runner.jail import JailError, marker_of
 from runner.launcher import Launcher
 from runner.leases import Leases
-from runner.live.service import LiveViews
+from runner.live.hub import LiveViews
 from runner.pages.service import PageService
 from runner.pages.shell import Shell
 from runner.pool import Pool
@@ -42,11 +42,13 @@ FLUSH_SECONDS = 2.0
 
 
 class Runner:
-    """The parts of one runner, made from its settings."""
+    """All parts of one runner, built from its settings."""
 
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
-        boot_id, country = _boot_id(), next(iter(config.countries))
+        # Compared as strings, the id of a later start is greater.
+        boot_id = f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+        country = next(iter(config.countries))
         self._uids = Uids()
         self._cgroups = _cgroups(config)
         launcher = partial(
@@ -92,16 +94,19 @@ class Runner:
         )
 
     async def serve(self) -> None:
-        """Run until a signal. Raises JailError when no jail can be made, OSError when an address is taken."""
-        # The address first: whoever has it already is this home's runner, and its jails are not leftovers.
+        """Run until a signal. Raises JailError when no jail can be created, OSError when an address is in use."""
+        # Bind the address first: while another runner of this home has it, that runner's jails are not leftovers.
         port = await self._gateway.start(self._config.gateway_host, self._config.gateway_port)
         for launcher in self._launchers:
             launcher.prepare()
         if self._cgroups is not None and (left := self._cgroups.remove_leftovers()):
-            log.warning("removed %d control groups of jails that an earlier runner left", left)
+            log.warning("removed %d control groups of jails that a previous runner left", left)
         self._control.jail = self._jail_status()
         log.info("jails: uid %s; limits: %s", self._control.jail.users, "; ".join(self._control.jail.limits))
-        stop = _signals()
+        stop: asyncio.Queue[bool] = asyncio.Queue()  # True to drain first, False to stop at once
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.put_nowait, True)
+        loop.add_signal_handler(signal.SIGINT, stop.put_nowait, False)
         self._pool.open()
         self._pages.open()
         self._reporter.start()
@@ -111,7 +116,7 @@ class Runner:
             gently = await stop.get()
             self._control.state = "draining"
             if gently:
-                await _drained(self._leases, self._pages, stop, self._config.drain_seconds)
+                await _drain(self._leases, self._pages, stop, self._config.drain_seconds)
         finally:
             await self._end()
 
@@ -146,31 +151,17 @@ class Runner:
 
 
 def _cgroups(config: RunnerConfig) -> Cgroups | None:
-    """Where the jails' control groups are made; None when there are none, which is logged."""
+    """The parent of the jails' control groups. Logs a warning and returns None when the runner can create none."""
     if config.jail == "off" or config.cgroups == "off":
         return None
     try:
         return Cgroups.find(marker_of(config.home))
     except NoCgroups as error:
-        log.warning("no control groups: rlimits alone bound a browser's memory and processes (%s)", error)
+        log.warning("no control groups: only rlimits limit a browser's memory and processes (%s)", error)
         return None
 
 
-def _boot_id() -> str:
-    """Names this life of the runner. As strings, a later boot's is the greater one."""
-    return f"{time.time_ns():016x}-{secrets.token_hex(4)}"
-
-
-def _signals() -> asyncio.Queue[bool]:
-    """A queue of stop requests: True for "when you can", False for "now"."""
-    queue: asyncio.Queue[bool] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, queue.put_nowait, True)
-    loop.add_signal_handler(signal.SIGINT, queue.put_nowait, False)
-    return queue
-
-
-async def _drained(leases: Leases, pages: PageService, stop: asyncio.Queue[bool], seconds: float) -> None:
+async def _drain(leases: Leases, pages: PageService, stop: asyncio.Queue[bool], seconds: float) -> None:
     """Wait until no lease and no page is left, `seconds` are over, or a second signal comes."""
     if len(leases):
         log.info("draining: %d leases have up to %g s", len(leases), seconds)

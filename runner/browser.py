@@ -1,4 +1,4 @@
-"""A browser that can be leased: a Chromium, its only way out, and the identity it has."""
+"""A browser that can be leased: a Chromium, its egress proxy, and its identity."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from runner.wire import OsFamily
 
 log = logging.getLogger("browsa.runner.browser")
 
-HANG_UP_SECONDS = (0.05, 0.5, 3.0)  # when Chromium may have taken note that a connection of its own is gone
+DISCONNECT_SECONDS = (0.05, 0.5, 3.0)  # after a disconnect; Chromium has noticed it by one of these
 
 
 class Browser:
-    """Made warm by `start`, given to one lease by `assume`, ended by `kill`; it is never used twice."""
+    """`start` makes a warm browser, `configure` prepares it for one lease, `kill` ends it. It is never used twice."""
 
     def __init__(self, chromium: Chromium, country: str) -> None:
         self.chromium = chromium
@@ -50,17 +50,17 @@ class Browser:
 
     @property
     def gone(self) -> asyncio.Future[int]:
-        """Chromium's exit status, once it has one."""
+        """Chromium's exit status, once it has exited."""
         return self.chromium.gone
 
     @property
     def page_id(self) -> str:
         return self.chromium.page_id
 
-    async def assume(self, os_family: OsFamily, country: str, *, route: str) -> None:
-        """Take on a lease's identity and open its way out. Raises CdpError when the browser does not answer."""
+    async def configure(self, os_family: OsFamily, country: str, *, route: str) -> None:
+        """Set a lease's identity and open the egress. Raises CdpError or TimeoutError: the browser does not answer."""
         async with asyncio.timeout(5):
-            await self._emulator.become(Identity.of(os_family, country, self.chromium.version))
+            await self._emulator.set_identity(Identity.of(os_family, country, self.chromium.version))
         self._route = route
 
     async def navigate(self, url: str) -> None:
@@ -68,40 +68,41 @@ class Browser:
         await self._emulator.navigate(url)
 
     async def sessions_began(self, older: Collection[str] | None, newer: Collection[str] = ()) -> None:
-        """A client's session may undo a part of the identity; to be called when some have begun.
+        """Restore the identity after a client's sessions have begun; a session can override a part of it.
 
-        They are of `older` targets, which ran by then, and of `newer` ones, which waited for their clients and for us;
-        None when that is not known. When it returns, all of them have their identity.
+        `older` are the targets of these sessions that were already running, or None when the caller does not know
+        them. `newer` are those that still waited for their debuggers. On return all of them have their identity.
         """
         if self.gone.done():
             return
         try:
-            await self._emulator.outrank(older, newer)
+            await self._emulator.attach_newest(older, newer)
         except CdpError as error:
-            log.debug("a browser went away while a client came: %s", error)
+            log.debug("the browser exited while a client attached: %s", error)
 
     async def sessions_ended(self, targets: Collection[str]) -> None:
-        """The same, to be called when sessions have ended; `targets` are those that are known to have been theirs."""
+        """Restore the identity after sessions have ended. `targets` are the targets of these, as far as known."""
         if self.gone.done():
             return
         try:
-            await self._emulator.restate(targets)
+            await self._emulator.reapply_platform(targets)
         except CdpError as error:
-            log.debug("a browser went away while a client left: %s", error)
+            log.debug("the browser exited while a client detached: %s", error)
 
     async def connection_ended(self, targets: Collection[str]) -> None:
-        """The same, to be called when a whole connection has ended, and with it the sessions of `targets`.
+        """Restore the identity after a whole connection has ended, and with it its sessions of `targets`.
 
-        Chromium does not say when it has noticed, which on a busy machine takes its time.
+        Chromium ends the sessions when it notices the disconnect. It sends no event then, and on a busy machine this
+        takes up to some seconds, so the identity is restored several times.
         """
-        since = 0.0
-        for moment in HANG_UP_SECONDS:
-            await asyncio.sleep(moment - since)
+        waited = 0.0
+        for after in DISCONNECT_SECONDS:
+            await asyncio.sleep(after - waited)
             await self.sessions_ended(targets)
-            since = moment
+            waited = after
 
     async def dial(self) -> socket.socket:
-        """A connection to its DevTools port. Raises ChromiumError."""
+        """A new connection to its DevTools port. Raises ChromiumError."""
         return await self.chromium.dial()
 
     def kill(self) -> None:
@@ -109,7 +110,7 @@ class Browser:
         self.chromium.kill()
 
     async def closed(self) -> int:
-        """Wait until nothing of it is left; its exit status."""
+        """Wait until Chromium has exited and its connections are closed. Returns the exit status."""
         status = await self.gone
         if self._egress is not None:
             self._egress.close()

@@ -1,7 +1,7 @@
-"""Find the browsers on this machine. Standard library only: the bootstrap uses it on a bare machine.
+"""Find the browsers on this machine. Standard library only: the bootstrap uses it before anything is installed.
 
-What is returned is the program itself, never a distribution's wrapper script: in a jail there is no shell to
-run one, and a wrapper's environment and flags would differ from machine to machine.
+The result is the program itself, never a distribution's wrapper script: a wrapper sets an environment and flags that
+differ from machine to machine, and needs files that a jail does not have.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ SHELL_VARIABLE = "BROWSA_CHROMIUM_SHELL"
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 _SHELL_NAMES = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
 
-# Where distributions keep the programs that their wrappers in /usr/bin start: Debian, Alpine and Arch;
-# Fedora; openSUSE; Google's own packages; macOS.
+# Where distributions install the programs that their wrappers in /usr/bin start: Debian, Alpine and Arch; Fedora;
+# openSUSE; Google's packages; macOS.
 _CHROMIUM_PLACES = (
     "/usr/lib/chromium/chromium",
     "/usr/lib/chromium/chrome",
@@ -36,7 +36,7 @@ _SHELL_PLACES = (
     "/usr/lib64/chromium-browser/headless_shell",
     "/usr/lib64/chromium/headless_shell",
 )
-# Inside `ms-playwright/`. The directories' names have changed over Playwright's versions.
+# Inside `ms-playwright/`. The directory names differ between Playwright versions.
 _CHROMIUM_CACHED = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/*.app/Contents/MacOS/*")
 _SHELL_CACHED = (
     "chromium_headless_shell-*/*/headless_shell",
@@ -47,45 +47,45 @@ _PROGRAM_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # ELF, 
 
 
 def find_chromium(env: Mapping[str, str]) -> Path | None:
-    """The full Chromium. Raises FileNotFoundError when `BROWSA_CHROMIUM` names nothing that can be run."""
-    return _named(env, CHROMIUM_VARIABLE, _CHROMIUM_PLACES) or _first_program(
-        _found(env, _CHROMIUM_NAMES, _CHROMIUM_PLACES, _CHROMIUM_CACHED)
+    """The full Chromium. Raises FileNotFoundError when `BROWSA_CHROMIUM` names no executable browser."""
+    return _configured(env, CHROMIUM_VARIABLE, _CHROMIUM_PLACES) or _first_program(
+        _candidates(env, _CHROMIUM_NAMES, _CHROMIUM_PLACES, _CHROMIUM_CACHED)
     )
 
 
 def find_headless_shell(env: Mapping[str, str]) -> Path | None:
     """Chromium's headless shell. Raises FileNotFoundError as `find_chromium` does."""
-    return _named(env, SHELL_VARIABLE, _SHELL_PLACES) or _first_program(
-        _found(env, _SHELL_NAMES, _SHELL_PLACES, _SHELL_CACHED)
+    return _configured(env, SHELL_VARIABLE, _SHELL_PLACES) or _first_program(
+        _candidates(env, _SHELL_NAMES, _SHELL_PLACES, _SHELL_CACHED)
     )
 
 
-def _named(env: Mapping[str, str], variable: str, places: Iterable[str]) -> Path | None:
-    """What the operator named, taken seriously: no silent second choice. A wrapper leads to its program."""
+def _configured(env: Mapping[str, str], variable: str, places: Iterable[str]) -> Path | None:
+    """The program that the operator has set, or that the wrapper there starts. There is no fallback to another one."""
     value = env.get(variable, "")
     if not value:
         return None
     path = Path(value).expanduser()
-    program = _first_program(_behind(path, places)) if os.access(path, os.X_OK) else None
+    program = _first_program(_programs_for(path, places)) if os.access(path, os.X_OK) else None
     if program is None:
-        raise FileNotFoundError(f"{variable}={value} is not a browser that can be run")
+        raise FileNotFoundError(f"{variable}={value} is not an executable browser")
     return program
 
 
-def _found(
+def _candidates(
     env: Mapping[str, str], names: Iterable[str], places: Iterable[str], cached: Iterable[str]
 ) -> Iterator[Path]:
     for name in names:
         found = shutil.which(name, path=env.get("PATH", os.defpath))
         if found:
-            yield from _behind(Path(found), places)
+            yield from _programs_for(Path(found), places)
     yield from map(Path, places)
     for pattern in cached:
         yield from sorted(_playwright_cache(env).glob(pattern), key=_revision, reverse=True)
 
 
-def _behind(path: Path, places: Iterable[str]) -> Iterator[Path]:
-    """`path`, or the programs that a wrapper there may start: its neighbours, and those of its name."""
+def _programs_for(path: Path, places: Iterable[str]) -> Iterator[Path]:
+    """`path`, and if it is a wrapper, the programs that it may start: in its folder, or with its name in their path."""
     real = path.resolve()
     yield real
     if _is_program(real):
@@ -103,7 +103,7 @@ def _playwright_cache(env: Mapping[str, str]) -> Path:
 
 
 def _revision(path: Path) -> int:
-    """The number in `…/chromium-1187/…`, so that the newest comes first."""
+    """The number in `…/chromium-1187/…`; the newest revision has the greatest."""
     digits = [part.rpartition("-")[2] for part in path.parts if part.startswith("chromium")]
     return int(digits[0]) if digits and digits[0].isdigit() else 0
 
@@ -113,7 +113,7 @@ def _first_program(candidates: Iterable[Path]) -> Path | None:
 
 
 def _is_program(path: Path) -> bool:
-    """Whether `path` is a native executable. Snap's launcher is one, but no jail holds what it starts."""
+    """Whether `path` is a native executable. Snap's launcher is refused: what it starts is not visible in a jail."""
     if path.name == "snap" or not os.access(path, os.X_OK) or not path.is_file():
         return False
     with path.open("rb") as file:

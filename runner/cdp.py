@@ -1,4 +1,4 @@
-"""The runner's own CDP connection to a browser: commands with replies, events to one listener, flat sessions."""
+"""The runner's CDP connection to a browser: commands with replies, one event listener, flat sessions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ EventListener = Callable[[str, Params, str | None], None]
 
 
 class CdpError(Exception):
-    """Chromium refused a command, did not answer in time, or is gone."""
+    """Chromium refused a command, did not answer in time, or has exited."""
 
 
 class CdpClosed(CdpError):
-    """The connection is gone, and with it, most likely, the browser."""
+    """The connection is closed, most likely because the browser has exited."""
 
 
 class CdpConnection(asyncio.Protocol):
     """One browser-level connection. Events go to `on_event(method, params, session_id)`, which must not block.
 
-    A protocol and no library's connection, because it carries fifty messages for each page that is read: what arrives
-    is given to `on_event` and to who waits for it at once, without a queue and a task between.
+    It is an asyncio protocol instead of a WebSocket library's connection, because each page that is read takes fifty
+    messages. A message goes to `on_event`, or to the future of its command, at once, without a queue or a task.
     """
 
     def __init__(self, on_event: EventListener) -> None:
@@ -37,14 +37,14 @@ class CdpConnection(asyncio.Protocol):
         self._ids = itertools.count(1)
         self._replies: dict[int, tuple[asyncio.Future[Params], str | None]] = {}  # with the command's session
         self._messages = Messages()
-        self._head: bytes | None = b""  # of the answer to our handshake; None once it was read
+        self._head: bytes | None = b""  # of the answer to our handshake; None after it was read
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
     async def open(cls, sock: socket.socket, *, port: int, path: str, on_event: EventListener) -> CdpConnection:
-        """Shake hands on the connected `sock`, which is the connection's from now on. Raises CdpError."""
+        """Do the WebSocket handshake on the connected `sock`, and own it. Raises CdpError."""
         connection = cls(on_event)
         try:
             async with asyncio.timeout(OPEN_SECONDS):
@@ -67,7 +67,7 @@ class CdpConnection(asyncio.Protocol):
         """Send a command and wait at most `timeout` seconds for its result. Raises CdpError."""
         reply = await self.post(method, params, session=session)
         try:
-            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the result.
+            # Not wait_for: in Python 3.11 it loses a cancellation that arrives together with the result.
             async with asyncio.timeout(timeout):
                 return await reply
         except TimeoutError as error:
@@ -76,7 +76,7 @@ class CdpConnection(asyncio.Protocol):
     async def post(
         self, method: str, params: Params | None = None, *, session: str | None = None
     ) -> asyncio.Future[Params]:
-        """Send a command; the future is its result, for callers that send several before they look. Raises CdpError."""
+        """Send a command and return the future of its result, so that callers can send several. Raises CdpError."""
         if self._transport is None:
             raise CdpClosed(f"{method}: the connection is closed")
         number = next(self._ids)
@@ -84,7 +84,7 @@ class CdpConnection(asyncio.Protocol):
         if session is not None:
             message["sessionId"] = session
         reply: asyncio.Future[Params] = asyncio.get_running_loop().create_future()
-        # An error that nobody waits for is no news: the target went away while we spoke to it.
+        # Mark the error as retrieved: a caller that does not await the reply does not need it.
         reply.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._replies[number] = reply, session
         self._transport.write(client_frame(TEXT, json.dumps(message).encode()))
@@ -92,7 +92,7 @@ class CdpConnection(asyncio.Protocol):
 
     @property
     def closed(self) -> bool:
-        """True once Chromium, or we, hung up."""
+        """Whether the connection was closed, by Chromium or by us."""
         return self._lost.done()
 
     async def close(self) -> None:
@@ -141,20 +141,18 @@ class CdpConnection(asyncio.Protocol):
     def _dispatch(self, message: Params) -> None:
         if "id" not in message:
             if message["method"] == "Target.detachedFromTarget":
-                self._end_session(message["params"]["sessionId"])
+                ended = message["params"]["sessionId"]
+                # Fail the pending commands of the session: Chromium does not answer them.
+                for number in [number for number, (_reply, session) in self._replies.items() if session == ended]:
+                    reply, _session = self._replies.pop(number)
+                    if not reply.done():
+                        reply.set_exception(CdpError("the session has ended"))
             self._on_event(message["method"], message.get("params", {}), message.get("sessionId"))
             return
-        reply, _session = self._replies.pop(message["id"], (None, None))
-        if reply is None or reply.done():
+        waiting, _session = self._replies.pop(message["id"], (None, None))
+        if waiting is None or waiting.done():
             return
         if "error" in message:
-            reply.set_exception(CdpError(message["error"].get("message", "refused")))
+            waiting.set_exception(CdpError(message["error"].get("message", "refused")))
         else:
-            reply.set_result(message.get("result", {}))
-
-    def _end_session(self, ended: str) -> None:
-        """Chromium answers nothing more of what a session was asked before it ended."""
-        for number in [number for number, (_reply, session) in self._replies.items() if session == ended]:
-            reply, _session = self._replies.pop(number)
-            if not reply.done():
-                reply.set_exception(CdpError("the session has ended"))
+            waiting.set_result(message.get("result", {}))

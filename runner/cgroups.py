@@ -1,12 +1,12 @@
-"""Control groups for jails: memory (files in the jail included), number of processes, and weight for CPU time.
+"""Control groups for jails: limits of memory (files in the jail included) and processes, and a weight for CPU time.
 
-Version 2 needs a delegated subtree (systemd: `Delegate=yes`; a container with a writable `/sys/fs/cgroup`), version 1
-folders that the runner may write. The kernel's documents are admin-guide/cgroup-v2.rst and cgroup-v1/. Where there are
-neither, jails have rlimits only.
+Version 2 needs a delegated subtree (systemd: `Delegate=yes`; a container with a writable `/sys/fs/cgroup`). Version 1
+needs folders that the runner may write. The kernel documents both in admin-guide/cgroup-v2.rst and cgroup-v1/. Without
+either, jails have only rlimits.
 
-The groups lie beside the runner's own one, flat: a folder `browsa-<marker>-<pid>-<number>` for each jail. Version 2
-allows no processes in a group that divides its resources among others. So the processes of the delegated group, this
-one included, move to its child `browsa-main` first.
+Each jail has a folder `browsa-<marker>-<pid>-<number>` in the same parent. In version 2 a group that has controllers
+enabled for its children cannot contain processes. So the runner first moves the processes of the delegated group,
+itself included, to the child `browsa-main`.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from typing import NamedTuple
 
 CONTROLLERS = ("memory", "pids", "cpu")
 MAIN = "browsa-main"
-MAIN_WEIGHT = 1000  # of the runner and what else is in its service, beside the weight of each jail
+MAIN_WEIGHT = 1000  # for the runner and the other processes of its service; compare the weight of a jail
 LEFTOVERS_SECONDS = 2.0
 ABANDONED_SECONDS = 60.0
 
 
 class NoCgroups(Exception):
-    """The runner can make no control groups; the message says why."""
+    """The runner cannot create control groups; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one jail may take: bytes, processes and threads, and CPU time as `cpu.weight` of version 2 counts it."""
+    """Limits of one jail: bytes of memory, number of processes and threads, and `cpu.weight` as in version 2."""
 
     memory: int
     pids: int
     cpu_weight: int
 
     def files(self, version: int, controller: str) -> dict[str, int]:
-        """What to write into a group's files. Memory in a swap file counts, too, where the kernel can count it."""
+        """What to write into a group's files. Swapped memory counts too, where the kernel can account it."""
         if version == 2:
             return {
                 "memory": {"memory.max": self.memory, "memory.swap.max": 0, "memory.oom.group": 1},
@@ -60,22 +60,22 @@ OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 
 
 class Cgroup:
-    """The control group of one jail. `refused_memory` is set when `out_of_memory_events` has told of one."""
+    """The control group of one jail. `out_of_memory_seen` is set after an event from `out_of_memory_events`."""
 
     def __init__(self, version: int, folders: list[Path]) -> None:
-        self.refused_memory = False
+        self.out_of_memory_seen = False
         self._version = version
         self._folders = folders
 
     def add(self, pid: int) -> None:
-        """Move a process into it. Raises OSError."""
+        """Move a process into the group. Raises OSError."""
         for folder in self._folders:
             _write(folder / "cgroup.procs", pid)
 
     def out_of_memory_events(self) -> int | None:
-        """A descriptor that can be read when the kernel has refused memory; the caller closes it. Raises OSError.
+        """An eventfd that becomes readable when the group is out of memory; the caller closes it. Raises OSError.
 
-        None with version 2: there the kernel ends the whole group (`memory.oom.group`). With version 1 it ends one
+        None with version 2: there the kernel kills the whole group (`memory.oom.group`). With version 1 it kills one
         process, and the files of the jail keep their memory.
         """
         if self._version == 2:
@@ -89,8 +89,8 @@ class Cgroup:
         return None
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel has refused it memory, or ended a process of it for want of memory."""
-        if self.refused_memory:
+        """Whether the group was out of memory, or the kernel has killed one of its processes for that."""
+        if self.out_of_memory_seen:
             return True
         for folder in self._folders:
             for name in ("memory.events", "memory.oom_control"):
@@ -100,7 +100,7 @@ class Cgroup:
         return False
 
     def kill(self) -> None:
-        """Kill what is in it."""
+        """Kill all processes of the group."""
         for folder in self._folders:
             with suppress(OSError):
                 for pid in (folder / "cgroup.procs").read_text().split():
@@ -108,7 +108,7 @@ class Cgroup:
                         os.kill(int(pid), signal.SIGKILL)
 
     def remove(self) -> bool:
-        """Remove it; False while a process is in it."""
+        """Remove the group. Returns False while it contains a process."""
         for folder in self._folders:
             try:
                 folder.rmdir()
@@ -120,7 +120,7 @@ class Cgroup:
 
 
 class Cgroups:
-    """Where a runner makes its jails' groups. `controllers` names what they limit."""
+    """The parent folders of a runner's groups. `controllers` are the names of the enabled controllers."""
 
     def __init__(self, version: int, folders: dict[str, Path], marker: str) -> None:
         self.version = version
@@ -137,21 +137,21 @@ class Cgroups:
         groups: Path = Path("/proc/self/cgroup"),
         mounts: Path = Path("/proc/self/mountinfo"),
     ) -> Cgroups:
-        """Those of this process; `marker` names the runner's home. Raises NoCgroups with the reasons."""
+        """The cgroups of this process; `marker` identifies the runner's home. Raises NoCgroups with the reasons."""
         try:
-            places = list(_places(groups.read_text(), mounts.read_text()))
+            hierarchies = list(_hierarchies(groups.read_text(), mounts.read_text()))
         except OSError as error:
             raise NoCgroups(str(error)) from error
         reasons = []
-        for version, look in ((2, _second_version), (1, _first_version)):
+        for version, find in ((2, _find_v2), (1, _find_v1)):
             try:
-                return cls(version, look([place for place in places if place.version == version]), marker)
+                return cls(version, find([h for h in hierarchies if h.version == version]), marker)
             except NoCgroups as error:
                 reasons.append(f"version {version}: {error}")
         raise NoCgroups("; ".join(reasons))
 
     def make(self, limits: Limits) -> Cgroup:
-        """A new group with no process in it. Raises OSError."""
+        """Create an empty group with `limits`. Raises OSError."""
         name = f"{self._prefix}{os.getpid()}-{next(self._numbers)}"
         made = Cgroup(self.version, list(dict.fromkeys(folder / name for folder in self._folders.values())))
         try:
@@ -166,9 +166,9 @@ class Cgroups:
         return made
 
     def remove_leftovers(self) -> int:
-        """Kill and remove the groups of an earlier life of this home's runner. Returns how many there were.
+        """Kill and remove the groups that a previous runner of this home left. Returns their number.
 
-        Those of other homes are removed when they are empty: a live runner fills each at once.
+        Groups of other homes are removed when they are empty and old: a live runner fills a new group at once.
         """
         found = [
             Cgroup(self.version, [folder])
@@ -184,30 +184,30 @@ class Cgroups:
             time.sleep(0.01 if left else 0)
         for parent in set(self._folders.values()):
             for folder in parent.glob("browsa-*-*-*"):
-                with suppress(OSError):  # it has processes, or another runner removes it
+                with suppress(OSError):  # it contains processes, or another runner has removed it
                     if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
                         folder.rmdir()
         return len(found)
 
 
-class _Place(NamedTuple):
-    """A mounted hierarchy: this process's group in it, as a folder."""
+class _Hierarchy(NamedTuple):
+    """A mounted cgroup hierarchy; `folder` is the group of this process in it."""
 
     version: int
     controllers: tuple[str, ...]
     folder: Path
-    top: bool  # nothing above it can be seen
+    top: bool  # the folder is the root of the mount
 
 
-def _places(groups: str, mounts: str) -> Iterator[_Place]:
-    """From the texts of cgroups(7) and proc_pid_mountinfo(5)."""
+def _hierarchies(groups: str, mounts: str) -> Iterator[_Hierarchy]:
+    """Parse /proc/self/cgroup, see cgroups(7), and /proc/self/mountinfo, see proc_pid_mountinfo(5)."""
     mine = {}
     for line in groups.splitlines():
         _number, controllers, path = line.split(":", 2)
         mine[frozenset(filter(None, controllers.split(",")))] = path
     for line in mounts.splitlines():
         left, _, right = line.partition(" - ")
-        root, point = left.split()[3:5]
+        root, mount_point = left.split()[3:5]
         kind, _source, *options = right.split()
         if kind not in ("cgroup", "cgroup2"):
             continue
@@ -216,29 +216,29 @@ def _places(groups: str, mounts: str) -> Iterator[_Place]:
                 continue
             below = os.path.relpath(path, root)
             if not below.startswith(".."):
-                yield _Place(2 if kind == "cgroup2" else 1, tuple(names), Path(point, below), below == ".")
+                yield _Hierarchy(2 if kind == "cgroup2" else 1, tuple(names), Path(mount_point, below), below == ".")
 
 
-def _second_version(places: list[_Place]) -> dict[str, Path]:
-    """One folder for all controllers. Raises NoCgroups."""
-    for place in places:
-        # A runner that was started again by what its first life had moved.
-        base = place.folder.parent if place.folder.name == MAIN else place.folder
+def _find_v2(hierarchies: list[_Hierarchy]) -> dict[str, Path]:
+    """The folder of each controller: the same one for all. Raises NoCgroups."""
+    for hierarchy in hierarchies:
+        # A previous runner has moved the parent of this process, and so this process, to MAIN.
+        base = hierarchy.folder.parent if hierarchy.folder.name == MAIN else hierarchy.folder
         try:
             offered = (base / "cgroup.controllers").read_text().split()
             wanted = [name for name in CONTROLLERS if name in offered]
             if "memory" not in wanted:
-                raise NoCgroups("it has no memory controller here")
-            if not _is_delegated(base, top=place.top):
-                raise NoCgroups(f"{base} is not delegated to us (systemd: Delegate=yes)")
+                raise NoCgroups("the memory controller is not available")
+            if not _is_delegated(base, top=hierarchy.top):
+                raise NoCgroups(f"{base} is not delegated to the runner (systemd: Delegate=yes)")
             if not set(wanted) <= set((base / "cgroup.subtree_control").read_text().split()):
-                if (base / "cgroup.type").exists():  # the root of the whole machine may have processes
+                if (base / "cgroup.type").exists():  # the root cgroup of the machine may contain processes
                     _move_processes(base)
                 _write(base / "cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
             with suppress(FileNotFoundError):
                 if "cpu" in wanted:
                     _write(base / MAIN / "cpu.weight", MAIN_WEIGHT)
-            _try_to_make(base)
+            _check_writable(base)
         except OSError as error:
             raise NoCgroups(str(error)) from error
         return dict.fromkeys(wanted, base)
@@ -246,9 +246,9 @@ def _second_version(places: list[_Place]) -> dict[str, Path]:
 
 
 def _is_delegated(folder: Path, *, top: bool) -> bool:
-    """Whether the processes in it are ours to move, by systemd's rules; that we can write there is not enough.
+    """Whether systemd's rules let the runner manage this group. Write permission alone does not.
 
-    See CGROUP_DELEGATION.md of systemd. Nothing above the `top` of a container's tree can be seen.
+    See CGROUP_DELEGATION.md of systemd. The `top` of a container's tree belongs to the container.
     """
     if top or (folder / MAIN).is_dir():
         return True
@@ -256,14 +256,14 @@ def _is_delegated(folder: Path, *, top: bool) -> bool:
         with suppress(OSError):
             if os.getxattr(folder, name) == b"1":
                 return True
-    # A unit with `User=` and `Delegate=yes`, of a systemd that sets no mark for users.
+    # A unit with `User=` and `Delegate=yes`, from a systemd that sets no extended attribute.
     us = os.geteuid()
     return us != 0 and folder.stat().st_uid == us != folder.parent.stat().st_uid
 
 
 def _move_processes(base: Path) -> None:
     (base / MAIN).mkdir(exist_ok=True)
-    for _ in range(20):  # a process that forks meanwhile leaves another one there
+    for _ in range(20):  # repeat: a process may have forked since the list was read
         pids = (base / "cgroup.procs").read_text().split()
         for pid in pids:
             with suppress(ProcessLookupError):
@@ -272,31 +272,31 @@ def _move_processes(base: Path) -> None:
             return
 
 
-def _first_version(places: list[_Place]) -> dict[str, Path]:
-    """A folder for each controller. Raises NoCgroups when there is none for memory."""
+def _find_v1(hierarchies: list[_Hierarchy]) -> dict[str, Path]:
+    """The folder of each controller. Raises NoCgroups when the memory controller has none."""
     found, reason = {}, "not mounted"
     for controller in CONTROLLERS:
-        for place in places:
-            if controller not in place.controllers:
+        for hierarchy in hierarchies:
+            if controller not in hierarchy.controllers:
                 continue
             try:
-                _try_to_make(place.folder)
+                _check_writable(hierarchy.folder)
             except OSError as error:
                 reason = str(error)
             else:
-                found[controller] = place.folder
+                found[controller] = hierarchy.folder
     if "memory" not in found:
         raise NoCgroups(reason)
     return found
 
 
-def _try_to_make(parent: Path) -> None:
+def _check_writable(parent: Path) -> None:
     probe = parent / f"browsa-probe-{os.getpid()}"
     probe.mkdir()
     probe.rmdir()
 
 
 def _write(file: Path, value: object) -> None:
-    """Control files exist already: the kernel refuses to create one."""
+    """Write an existing control file; opening for "w" does not create one in cgroupfs."""
     with file.open("w") as writing:
         writing.write(str(value))

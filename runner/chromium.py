@@ -1,4 +1,4 @@
-"""One running Chromium: its flags, the way in, and how to end it."""
+"""One running Chromium: its process, connections to its DevTools port, and how to end it."""
 
 from __future__ import annotations
 
@@ -8,114 +8,33 @@ import shutil
 import socket
 import subprocess
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.cdp import CdpConnection, EventListener
 from runner.cgroups import Cgroup
-from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES, NATIVE_LOCALE, SHELL_SCREEN
 from runner.netns import SocketFactory
 
 SPARE_SOCKETS = 8
 
-DISABLED_FEATURES = (
-    "AcceptCHFrame",  # a renegotiated connection on every first visit
-    "DialMediaRouteProvider",
-    "InterestFeedContentSuggestions",
-    "MediaRouter",
-    "OptimizationGuideModelDownloading",
-    "OptimizationHints",
-    "PreloadTopChromeWebUI",  # a renderer for a tab strip that nobody sees
-    "SpareRendererForSitePerProcess",  # 20 MB that an idle browser holds for a navigation that may never come
-    "Translate",
-    # Renderers for parts of a toolbar that nobody sees; each would be one more "page" to every CDP client.
-    "WebUIOmniboxAimPopup",
-    "WebUIOmniboxFullPopup",
-    "WebUIOmniboxPopup",
-)
-
-
-Flags = Callable[[str, str], list[str]]  # of a proxy's URL and a profile folder
-
-
-def full_flags(proxy: str, profile: str) -> list[str]:
-    """The command line of a full Chromium. No `--no-sandbox` and no `--enable-automation`, ever."""
-    screen = FAMILIES[DEFAULT_FAMILY].screen
-    return [
-        "--headless=new",
-        "--remote-debugging-port=0",
-        f"--user-data-dir={profile}",
-        f"--proxy-server={proxy}",
-        "--proxy-bypass-list=<-loopback>",  # without this, loopback names would go around the proxy
-        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-        f"--screen-info={{{screen.width}x{screen.height}}}",
-        f"--window-size={screen.width},{screen.height - screen.top - screen.bottom}",
-        f"--disable-features={','.join(DISABLED_FEATURES)}",
-        "--disable-blink-features=AutomationControlled",
-        f"--lang={NATIVE_LOCALE}",
-        "--no-first-run",
-        "--no-default-browser-check",
-        "--no-pings",
-        "--no-service-autorun",
-        "--mute-audio",
-        "--password-store=basic",
-        "--use-mock-keychain",
-        "--disk-cache-size=67108864",
-        "--allow-pre-commit-input",
-        "--disable-background-networking",
-        "--disable-background-timer-throttling",
-        "--disable-backgrounding-occluded-windows",
-        "--disable-breakpad",
-        "--disable-client-side-phishing-detection",
-        "--disable-component-extensions-with-background-pages",
-        "--disable-component-update",
-        "--disable-crash-reporter",
-        "--disable-default-apps",
-        "--disable-domain-reliability",
-        "--disable-extensions",
-        "--disable-popup-blocking",
-        "--disable-quic",
-        "--disable-renderer-backgrounding",
-        "--disable-search-engine-choice-screen",
-        "--disable-sync",
-        "about:blank",
-    ]
-
-
-def shell_flags(proxy: str, profile: str) -> list[str]:
-    """The command line of a headless shell that loads pages for us alone; the same full Chromium may stand in.
-
-    A shell's window has no bars: its size is what a page has of the screen. Most pages want just that, and what the
-    shell has by itself costs nothing to emulate.
-    """
-    screen, flags = SHELL_SCREEN, full_flags(proxy, profile)
-    return [
-        *(flag for flag in flags if not flag.startswith(("--screen-info", "--window-size"))),
-        f"--screen-info={{{screen.width}x{screen.height} workAreaTop={screen.top} workAreaBottom={screen.bottom}}}",
-        f"--window-size={screen.viewport.width},{screen.viewport.height}",
-        "--block-new-web-contents",  # no popups: nobody would look at them
-        "--hide-scrollbars",
-    ]
-
 
 class ChromiumError(Exception):
-    """Chromium did not start, or cannot be reached."""
+    """Chromium did not start, or its DevTools port cannot be reached."""
 
 
 @dataclass(slots=True)
 class Chromium:
-    """A live browser process and the way in. Made by a `Launcher`; ended with `kill`."""
+    """A running browser process and its DevTools address. A `Launcher` makes it, `kill` ends it."""
 
     process: subprocess.Popen[bytes]
     gone: asyncio.Future[int]
     factory: SocketFactory
-    last_words: deque[str]
-    listener: socket.socket | None = None  # accepts what the browser sends to its proxy
+    stderr_tail: deque[str]
+    listener: socket.socket | None = None  # accepts the connections that the browser opens to its proxy
     namespace: int | None = None  # descriptor of the jail's network namespace; None without a jail
-    profile: Path | None = None  # a folder to remove; None in a jail, whose files are in memory
-    cgroup: Cgroup | None = None  # the jail's own; None where there are none
+    profile: Path | None = None  # a folder to remove; None in a jail, whose files are on tmpfs
+    cgroup: Cgroup | None = None  # of the jail; None without cgroups
     port: int = 0
     path: str = ""  # of the browser-level DevTools WebSocket
     version: str = ""
@@ -144,8 +63,8 @@ class Chromium:
         return await CdpConnection.open(await self.dial(), port=self.port, path=self.path, on_event=on_event)
 
     async def listen(self, port: int) -> socket.socket:
-        """Another listener that only this browser can reach; without a jail, on a free port. Raises OSError."""
-        self._require_life()
+        """Another listener in the jail's network namespace; without a jail, on a free port. Raises OSError."""
+        self._require_running()
         if self.namespace is None:
             listener: socket.socket | None = socket.create_server(("127.0.0.1", 0), backlog=512)
         else:
@@ -155,7 +74,7 @@ class Chromium:
         return listener
 
     async def _socket(self) -> socket.socket:
-        self._require_life()
+        self._require_running()
         if self.namespace is None:
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             sock.setblocking(False)
@@ -166,25 +85,25 @@ class Chromium:
                 self._spares += made
                 if self.gone.done():
                     self.release()
-                    self._require_life()
+                    self._require_running()
             return self._spares.pop()
 
-    def _require_life(self) -> None:
-        """Once the jail is gone, the address of its DevTools would be one of this machine. Raises OSError."""
+    def _require_running(self) -> None:
+        """Raises OSError after the exit: without its jail, the DevTools address would be one of the host."""
         if self.gone.done():
-            raise OSError("the browser is gone")
+            raise OSError("the browser has exited")
 
-    def keep(self, spares: list[socket.socket]) -> None:
-        """Hold unconnected sockets of the jail's namespace ready for `dial`."""
+    def add_spares(self, spares: list[socket.socket]) -> None:
+        """Keep unconnected sockets of the jail's network namespace for `dial`."""
         self._spares += spares
 
     def kill(self) -> None:
-        """End the browser and its jail now. `gone` is set once the process is reaped."""
+        """Kill the browser and its jail. `gone` is done when the process is reaped."""
         with suppress(ProcessLookupError):
             self.process.kill()
 
     def release(self) -> None:
-        """Close what we hold of a browser that is gone."""
+        """Close the descriptors and remove the files of a browser that has exited."""
         for end in (self.process.stdin, self.process.stdout, self.listener):
             if end is not None:
                 end.close()

@@ -25,21 +25,21 @@ BROWSER_BYTES = 450 * 2**20
 PAGE_BYTES = 256 * 2**20
 PAGE_PIDS = 128
 PAGE_CPU_WEIGHT = 100
-MAX_CPU_WEIGHT = 10_000  # the kernel's
+MAX_CPU_WEIGHT = 10_000  # of cgroup v2
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class ConfigError(Exception):
-    """A setting is missing or makes no sense; the message names it and says what to do."""
+    """A setting is missing or invalid; the message has its name and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
-    """Sizes are counts of browsers, times are seconds, `home` holds what must outlive the process.
+    """Pool sizes are in browsers, times in seconds. `home` is the folder for files that must survive a restart.
 
-    `max_browsers` is None when the operator leaves it to the memory, see `browsers_that_fit`. `browser_limits` are
-    those of each browser, `shell_limits` those of the headless shell, which has the pages of all slots.
+    `max_browsers` is None when it follows from the memory, see `browsers_that_fit`. `browser_limits` apply to each
+    browser, `shell_limits` to the headless shell, which loads the pages of all slots.
     """
 
     runner_id: str
@@ -120,7 +120,7 @@ class RunnerConfig:
         )
 
     def limit(self, *, files_count: bool) -> int:
-        """How many browsers may run at once. `files_count`: the memory limit of each jail includes its files."""
+        """The most browsers that may run at once. `files_count`: a jail's memory limit includes its files."""
         return self.max_browsers or max(self.pool_size, browsers_that_fit(files_count=files_count))
 
 
@@ -132,11 +132,11 @@ def _integer(env: Mapping[str, str], name: str, default: int, *, least: int = 1,
 
 
 def _origin(url: str) -> str:
-    """What a browser sends as the `Origin` of a page under `url` (RFC 6454, 6.2)."""
+    """The `Origin` header that a browser sends from a page at `url` (RFC 6454, 6.2)."""
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme, parts.hostname or "", parts.port
-    except ValueError:  # a port or a bracket that makes no sense
+    except ValueError:  # an invalid port or bracket
         scheme, host, port = "", "", None
     if scheme not in DEFAULT_PORTS or not host:
         raise ConfigError(f"BROWSA_PUBLIC_URL must be a URL with http or https, not {url!r}")
@@ -145,14 +145,14 @@ def _origin(url: str) -> str:
 
 
 def browsers_that_fit(*, files_count: bool) -> int:
-    """How many browsers four fifths of our memory hold: the machine's, or the control group's where that is less.
+    """How many browsers fit into four fifths of the memory: the machine's, or the control group's when that is less.
 
-    The kernel bounds each browser together with its files when `files_count`, so ordinary ones are reckoned with. Else
-    any browser may fill its writable folders besides.
+    With `files_count`, a jail's memory limit includes its files, so the usual size of a browser is enough. Otherwise
+    each browser may also fill its writable folders.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # another version of control groups, or "max"
+        with suppress(OSError, ValueError):  # the other cgroup version, or "max"
             memory = min(memory, int(Path(path).read_text()))
     return max(1, int(memory * 0.8 / (BROWSER_BYTES + (0 if files_count else WRITABLE_BYTES))))
 

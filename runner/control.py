@@ -1,4 +1,4 @@
-"""The runner's control API: the endpoints of `runner.wire`, on a Unix socket that only the API's user can open."""
+"""The runner's control API: the endpoints in `runner.wire`, on a Unix socket that only the API's user can open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.chromium import ChromiumError
 from runner.leases import Leases
 from runner.pages.service import PageService
 from runner.pages.slots import NoPlace
-from runner.pool import Closed, NoBrowser, Pool
+from runner.pool import NoBrowser, Pool, PoolClosed
 from runner.wire import (
     OS_FAMILIES,
     Blockable,
@@ -21,7 +21,7 @@ from runner.wire import (
     LeaseExtension,
     LeaseRequest,
     PageRequest,
-    Refusal,
+    RefusalCode,
     RunnerState,
     RunnerStatus,
     WaitUntil,
@@ -33,7 +33,7 @@ MAX_TTL_SECONDS = 24 * 3600
 
 
 class Control:
-    """Serves one runner, which sets `state` and `jail`."""
+    """The HTTP server of one runner. The runner sets `state` and `jail`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Control:
         self._runner: web.AppRunner | None = None
 
     async def start(self, path: Path) -> None:
-        """Listen on the Unix socket `path`, replacing what an earlier life left there. Raises OSError."""
+        """Listen on the Unix socket `path`, and replace the file of a previous runner. Raises OSError."""
         app = web.Application(client_max_size=64 * 1024)
         app.add_routes(
             [
@@ -108,15 +108,15 @@ class Control:
             wanted = LeaseRequest.from_json(await request.read())
             self._check(wanted)
         except (ValueError, TypeError) as error:
-            return _refusal(400, "bad_request", str(error))
+            return _refuse(400, "bad_request", str(error))
         if self.state == "draining":
-            return _refusal(503, "draining", "this runner takes no new leases")
+            return _refuse(503, "draining", "this runner takes no new leases")
         try:
             granted = await self._leases.grant(wanted)
         except NoBrowser as error:
-            return _refusal(504, "no_browser", str(error))
-        except Closed:
-            return _refusal(503, "draining", "this runner takes no new leases")
+            return _refuse(504, "no_browser", str(error))
+        except PoolClosed:
+            return _refuse(503, "draining", "this runner takes no new leases")
         return web.Response(body=granted.to_json(), content_type="application/json")
 
     async def _extend(self, request: web.Request) -> web.Response:
@@ -125,10 +125,10 @@ class Control:
             if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS:
                 raise ValueError("ttl_seconds is out of range")
         except (ValueError, TypeError) as error:
-            return _refusal(400, "bad_request", str(error))
+            return _refuse(400, "bad_request", str(error))
         granted = self._leases.extend(request.match_info["lease_id"], seconds=wanted.ttl_seconds)
         if granted is None:
-            return _refusal(404, "no_lease", "there is no such lease")
+            return _refuse(404, "no_lease", "there is no such lease")
         return web.Response(body=granted.to_json(), content_type="application/json")
 
     def _check(self, wanted: LeaseRequest) -> None:
@@ -137,7 +137,7 @@ class Control:
         if wanted.os_family not in OS_FAMILIES:
             raise ValueError(f"os_family must be one of {', '.join(OS_FAMILIES)}")
         if wanted.country not in self._countries:
-            raise ValueError(f"no way out in country {wanted.country!r}")
+            raise ValueError(f"no egress in country {wanted.country!r}")
         if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS or not 0 <= wanted.wait_seconds <= MAX_WAIT_SECONDS:
             raise ValueError("ttl_seconds or wait_seconds is out of range")
         if wanted.initial_url is not None and not isinstance(wanted.initial_url, str):
@@ -148,20 +148,20 @@ class Control:
             wanted = PageRequest.from_json(await request.read())
             self._check_page(wanted)
         except (ValueError, TypeError) as error:
-            return _refusal(400, "bad_request", str(error))
+            return _refuse(400, "bad_request", str(error))
         if self.state == "draining":
-            return _refusal(503, "draining", "this runner takes no new pages")
+            return _refuse(503, "draining", "this runner takes no new pages")
         try:
             answer = await self._pages.fetch(wanted, wait=MAX_WAIT_SECONDS)
         except (NoPlace, ChromiumError) as error:
-            return _refusal(504, "no_browser", str(error))
+            return _refuse(504, "no_browser", str(error))
         return web.Response(body=answer.to_json(), content_type="application/json")
 
     def _check_page(self, wanted: PageRequest) -> None:
         if not isinstance(wanted.url, str) or not wanted.url.lower().startswith(("http://", "https://")):
             raise ValueError("url must be an http or https address")
         if wanted.os_family not in OS_FAMILIES or wanted.country not in self._countries:
-            raise ValueError("no such os_family, or no way out in that country")
+            raise ValueError("unknown os_family, or no egress in that country")
         if not set(wanted.block_resources) <= set(get_args(Blockable)) or wanted.wait_until not in get_args(WaitUntil):
             raise ValueError("block_resources or wait_until has an unknown value")
         if not 0 < wanted.timeout_ms <= MAX_PAGE_MS or wanted.max_chars < 0:
@@ -172,6 +172,6 @@ class Control:
         return web.Response(status=204)
 
 
-def _refusal(status: int, code: Refusal, message: str) -> web.Response:
+def _refuse(status: int, code: RefusalCode, message: str) -> web.Response:
     body = json.dumps({"code": code, "message": message})
     return web.Response(status=status, text=body, content_type="application/json")

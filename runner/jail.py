@@ -1,18 +1,18 @@
-"""Where a Chromium runs: a bubblewrap jail with nothing of the host in it and no network but its own loopback.
+"""A bubblewrap jail for one Chromium: no host files except programs and fonts, no network except loopback.
 
-In the jail: `/usr`, fonts and certificates read-only, three memory-backed folders of bounded size, and a network
-namespace with only `lo`. No host path is writable, so a jail that ends by any means leaves no file behind. Chromium's
-own sandbox stays on inside. As root, each jail runs as a host uid of its own that owns nothing.
+A jail has `/usr`, fonts and certificates read-only, three tmpfs folders of limited size, and a network namespace with
+only `lo`. No host path is writable, so a jail leaves no files, however it ends. Chromium's own sandbox stays on. If the
+runner is root, each jail runs as a separate host uid, which owns no files.
 
 bubblewrap itself starts with an empty environment: the jailed program can read the environment, the arguments and the
 descriptors of its pid 1. For the same reason its arguments hold no path of the runner's home.
 
-The jailed program waits at a gate (`gated`) until the runner has set the limits that bubblewrap cannot set: the number
-of inodes, rlimits, and the control group.
+The jailed program waits for a line from the runner (`gated`), which first sets the limits that bubblewrap cannot set:
+the number of inodes, rlimits, and the control group.
 
-The jail ends with Chromium (bubblewrap's pid 1 goes, and the pid namespace with it), with bubblewrap, and with the
-runner (`--die-with-parent`). That last chain has a gap in the first milliseconds of a jail, before each process has
-asked the kernel to end with its parent; so Chromium itself also holds the other end of a pipe, see `gated`.
+The jail ends with Chromium (bubblewrap's pid 1 exits, and the pid namespace with it), with bubblewrap, and with the
+runner (`--die-with-parent`). In the first milliseconds of a jail, before every process has set PR_SET_PDEATHSIG, it can
+outlive the runner. Therefore Chromium also reads from a pipe that the runner holds, see `gated`.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ POLICY = Path(__file__).with_name("chromium_policy.json")
 
 # What a jailed program can write: folder, bytes, inodes. An inode costs about 1 KiB of kernel memory.
 WRITABLE = (
-    ("/dev/shm", 512 * 2**20, 16_384),  # noqa: S108 (the jail's own)
+    ("/dev/shm", 512 * 2**20, 16_384),  # noqa: S108 (in the jail)
     ("/tmp", 128 * 2**20, 8_192),  # noqa: S108
     (HOME, 512 * 2**20, 32_768),
 )
 WRITABLE_BYTES = sum(size + 1024 * inodes for _folder, size, inodes in WRITABLE)
 
-# As root of the host without a uid of its own, a jail owns these nodes and could change their modes for everybody.
-# bubblewrap's `--remount-ro` would also forbid to open them, so the socket helper makes them read-only.
+# A jail that runs as the host's root owns these device nodes and could change their modes for the whole host.
+# bubblewrap's `--remount-ro` would also prevent opening them, so the socket helper makes them read-only.
 DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty"))
 
-# As container runtimes do (OCI runtime-tools, runc's defaults): the kernel's files that a root user may write, or that
-# tell more of the host than a program needs.
-READ_ONLY = ("/proc/sys",)  # bubblewrap covers sysrq-trigger, irq and bus itself where they can be written
+# The same as in container runtimes (OCI runtime-tools, runc's defaults): kernel files that root may write, or that
+# contain information about the host.
+READ_ONLY = ("/proc/sys",)  # bubblewrap itself covers sysrq-trigger, irq and bus where they are writable
 MASKED_FILES = tuple(
     f"/proc/{name}"
     for name in ("cmdline", "interrupts", "kcore", "keys", "latency_stats", "mtrr", "sched_debug", "timer_list")
@@ -61,13 +61,13 @@ MARKER = "BROWSA_JAIL_OF"
 
 
 class JailError(Exception):
-    """No jail can be made here; the message says what failed and what to do."""
+    """A jail cannot be created; the message has the reason and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class JailSpec:
     """`browser` is the folder of the Chromium binary; `marker` is `marker_of` the runner's home. `uid` is the host uid
-    of the jail, None for the runner's own. The `timezone` is IANA's name; empty for UTC.
+    of the jail, None for the uid of the runner. `timezone` is an IANA name; empty for UTC.
     """
 
     browser: Path
@@ -78,33 +78,33 @@ class JailSpec:
 
 @dataclass(frozen=True, slots=True)
 class Jailed:
-    """A started bubblewrap. `init` is the jail's pid 1, in our pid namespace."""
+    """A started bubblewrap. `init` is the pid of the jail's pid 1 in our pid namespace."""
 
     process: subprocess.Popen[bytes]
     init: int
 
 
 def marker_of(home: Path) -> str:
-    """Names the jails of one home in the process list. A jailed program can read it, so it is not the path."""
+    """Marks the jails of one home in the process list. A jailed program can read it, so it is a hash of the path."""
     return hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
 
 
 def chromium_folder(browser: Path) -> str:
-    """Where the jail sees the folder of the host's `browser`: under /usr as it is, anything else at /opt/chromium."""
+    """The path in the jail of the host's folder `browser`: the same below /usr, else /opt/chromium."""
     return str(browser) if browser.is_relative_to("/usr") else "/opt/chromium"
 
 
 def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path = Path("/")) -> list[str]:
-    """bubblewrap's arguments up to the program. `root` is the host's root folder (tests give another)."""
+    """bubblewrap's arguments before the program. `root` is the host's root folder (another one in tests)."""
     arguments = [
-        # `--unshare-all` alone goes on without a user namespace where there are none.
+        # `--unshare-all` alone continues without a user namespace when the kernel refuses one.
         "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv",
         "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "browsa",
         "--info-fd", str(info_fd),
         "--ro-bind", "/usr", "/usr", "--tmpfs", "/usr/local", "--tmpfs", "/usr/src",
     ]  # fmt: skip
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
-        arguments += _top_folder(root, name)
+        arguments += _top_level_folder(root, name)
     for path in (
         "/etc/fonts",
         "/etc/ssl/certs",
@@ -117,11 +117,11 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
         arguments += ["--ro-bind", str(spec.browser), chromium_folder(spec.browser)]
     arguments += [
         "--ro-bind-data", str(policy_fd), POLICY_PATHS[0],
-        *(word for path in POLICY_PATHS[1:] for word in ("--symlink", POLICY_PATHS[0], path)),
+        *(argument for path in POLICY_PATHS[1:] for argument in ("--symlink", POLICY_PATHS[0], path)),
         "--proc", "/proc", "--dev", "/dev",
-        *_kernel_files(root),
-        *(word for folder, size, _inodes in WRITABLE for word in ("--size", str(size), "--tmpfs", folder)),
-        *(word for folder in ("/usr/local", "/usr/src", "/dev", "/") for word in ("--remount-ro", folder)),
+        *_proc_arguments(root),
+        *(argument for folder, size, _inodes in WRITABLE for argument in ("--size", str(size), "--tmpfs", folder)),
+        *(argument for folder in ("/usr/local", "/usr/src", "/dev", "/") for argument in ("--remount-ro", folder)),
         "--chdir", HOME,
         "--setenv", "HOME", HOME, "--setenv", "PATH", "/usr/bin", "--setenv", "LANG", "en_US.UTF-8",
         *(("--setenv", "TZ", spec.timezone) if spec.timezone else ()),
@@ -130,43 +130,44 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
     return [*arguments, "--"]
 
 
-def _top_folder(root: Path, name: str) -> list[str]:
-    """`/lib` and its like: a symlink into /usr on a merged system, a folder of its own on others."""
+def _top_level_folder(root: Path, name: str) -> list[str]:
+    """Arguments for `/lib` and similar: a symlink into /usr on a merged system, a folder on others."""
     path = root / name
     if path.is_symlink():
         return ["--symlink", os.readlink(path).lstrip("/"), f"/{name}"]
     return ["--ro-bind", f"/{name}", f"/{name}"] if path.is_dir() else []
 
 
-def _kernel_files(root: Path) -> list[str]:
+def _proc_arguments(root: Path) -> list[str]:
     arguments: list[str] = []
     for path in READ_ONLY:
-        arguments += _if_there(root, path, "--ro-bind", path, path)
-    for path in MASKED_FILES:  # a bind mount of bubblewrap's allows no devices, so nobody can open it
-        arguments += _if_there(root, path, "--ro-bind", "/dev/null", path)
+        arguments += _if_exists(root, path, "--ro-bind", path, path)
+    for path in MASKED_FILES:  # bubblewrap's bind mounts have nodev, so opening it fails
+        arguments += _if_exists(root, path, "--ro-bind", "/dev/null", path)
     for path in MASKED_FOLDERS:
-        arguments += _if_there(root, path, "--tmpfs", path, "--remount-ro", path)
+        arguments += _if_exists(root, path, "--tmpfs", path, "--remount-ro", path)
     return arguments
 
 
-def _if_there(root: Path, path: str, *arguments: str) -> tuple[str, ...]:
+def _if_exists(root: Path, path: str, *arguments: str) -> tuple[str, ...]:
     return arguments if (root / path.lstrip("/")).exists() else ()
 
 
 def gated(command: Sequence[str]) -> list[str]:
-    """`command`, started when the runner writes a line, which it does after it has read one.
+    """A shell command that writes a line, reads one, and then executes `command`.
 
-    The command has its standard input and output as the pipe of `--remote-debugging-pipe` (descriptors 3 and 4). The
-    runner writes nothing more to it. But when the process that holds the other end is gone, Chromium ends itself.
+    The runner answers when the limits are set. The standard input and output become the pipe of
+    `--remote-debugging-pipe` (descriptors 3 and 4). The runner writes nothing more to it, but when it ends, the pipe
+    closes and Chromium exits.
     """
     script = 'echo; read -r go && exec "$@" 3<&0 4>&1 </dev/null >/dev/null'
     return ["sh", "-c", script, "sh", *command, "--remote-debugging-pipe"]
 
 
 def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
-    """Start `command` in a new jail. Blocks for the few milliseconds that bubblewrap needs. Raises JailError.
+    """Start `command` in a new jail. Blocks for the few milliseconds of bubblewrap's setup. Raises JailError.
 
-    Its standard input and output are pipes that the returned process holds.
+    Its standard input and output are pipes of the returned process.
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
@@ -200,7 +201,7 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
     except (ValueError, KeyError) as error:
         process.kill()
         process.communicate()
-        raise JailError("bubblewrap could not make the jail") from error
+        raise JailError("bubblewrap could not create the jail") from error
 
 
 def _read_all(fd: int) -> bytes:
@@ -211,7 +212,7 @@ def _read_all(fd: int) -> bytes:
 
 
 def probe(spec: JailSpec) -> None:
-    """Make a jail that looks at its Chromium and its user namespace. Raises JailError with the reason and a remedy."""
+    """Create a jail that checks its Chromium and its user namespace. Raises JailError with the reason and a remedy."""
     binary = f"{chromium_folder(spec.browser)}/."
     read, write = os.pipe()
     try:
@@ -221,41 +222,36 @@ def probe(spec: JailSpec) -> None:
         raise JailError(_remedy(str(error), _read_all(read).decode(errors="replace"))) from error
     else:
         os.close(write)
-        words = _read_all(read).decode(errors="replace")
+        stderr = _read_all(read).decode(errors="replace")
         namespace = jailed.process.communicate()[0].decode().strip()
         if jailed.process.returncode != 0:
-            raise JailError(_remedy("the jail does not see Chromium", words))
+            raise JailError(_remedy("Chromium is not visible in the jail", stderr))
         if namespace in ("", os.readlink("/proc/self/ns/user")):
-            raise JailError(_remedy("the jail has no user namespace of its own", words))
+            raise JailError(_remedy("the jail has no separate user namespace", stderr))
     finally:
         os.close(read)
 
 
-def _remedy(what: str, words: str) -> str:
+def _remedy(what: str, stderr: str) -> str:
     return (
-        f"{what}: {words.strip() or 'no reason given'}. A jail needs Linux, bubblewrap and unprivileged user namespaces"
-        " (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, or a container"
-        " with its seccomp profile relaxed). For development only, BROWSA_JAIL=off runs browsers without one."
+        f"{what}: {stderr.strip() or 'no reason given'}. A jail needs Linux, bubblewrap and unprivileged user"
+        " namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, or a"
+        " container with its seccomp profile relaxed). For development only, BROWSA_JAIL=off runs browsers without one."
     )
 
 
 def kill_leftovers(home: Path) -> int:
-    """Kill the jails of an earlier life of this home's runner. Returns how many processes it killed."""
+    """Kill the jails that a previous runner of this home left. Returns the number of killed processes."""
     own = {os.getpid(), os.getppid()}
-    # Older code had the path itself as the marker.
+    # Older versions used the path itself as the marker.
     needles = [["--setenv", MARKER, marker] for marker in (marker_of(home), str(home))]
     killed = 0
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in own and _has_arguments(entry, needles):
-            with suppress(ProcessLookupError, PermissionError):
+        if not entry.name.isdigit() or int(entry.name) in own:
+            continue
+        with suppress(OSError):  # the process has exited, or belongs to another user
+            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if any(arguments[i : i + 3] in needles for i in range(len(arguments))):
                 os.kill(int(entry.name), 9)
                 killed += 1
     return killed
-
-
-def _has_arguments(entry: Path, needles: list[list[str]]) -> bool:
-    try:
-        arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return False
-    return any(arguments[i : i + 3] in needles for i in range(len(arguments)))

@@ -1,4 +1,4 @@
-"""Starts Chromiums: in a jail each or, for development, bare; ready means DevTools answers and a page is open."""
+"""Start Chromiums, each in its own jail or, for development, without one, and wait until DevTools answers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import sys
 import tempfile
 import time
 from collections import deque
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from runner import jail
 from runner.cdp import CdpError
 from runner.cgroups import DEFAULT_LIMITS, Cgroups, Limits
-from runner.chromium import Chromium, ChromiumError, Flags, full_flags
+from runner.chromium import Chromium, ChromiumError
+from runner.chromium_flags import Flags, full_flags
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
+from runner.jail_limits import JailLimiter
 from runner.netns import NamespaceError, SocketFactory
 from runner.uids import Uids
-from runner.warden import Warden
 
 log = logging.getLogger("browsa.runner.launcher")
 
@@ -42,9 +42,9 @@ class Started(NamedTuple):
 
 
 class Launcher:
-    """Starts Chromiums of one binary. `home` is where bare browsers keep their profiles; `timezone` (IANA's name) is
-    what they show, workers and frames of other sites included, unless they are told otherwise. `limits` are of each
-    jail. The launchers of one runner share its `uids` and its `cgroups` (None: rlimits alone).
+    """Starts Chromiums of one binary. `home` is the runner's home folder. `limits` apply to each jail. The launchers of
+    one runner share its `uids` and its `cgroups` (None: only rlimits). `timezone` (an IANA name) is that of the browser
+    processes: workers and frames of other sites have it too, without a CDP override.
     """
 
     def __init__(
@@ -66,47 +66,44 @@ class Launcher:
         self._jailed = jailed
         self._home = home
         self._marker = jail.marker_of(home)
-        # Not in `home`, which a browser that runs as another user may not enter.
+        # Not in `home`: a browser that runs as another user cannot read it.
         self._profiles = Path(tempfile.gettempdir()) / f"browsa-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
         self._factory = SocketFactory()
         self._uids = uids or Uids()
-        self._warden = Warden(self._factory, cgroups, limits)
+        self._limiter = JailLimiter(self._factory, cgroups, limits)
         self._version = ""
 
     def prepare(self) -> None:
-        """Clear what an earlier life left, and find out whether jails can be made. Raises jail.JailError."""
+        """Remove what a previous runner left, and check that jails can be created. Raises jail.JailError."""
         self._version = _version(self._binary)
         shutil.rmtree(self._profiles, ignore_errors=True)
         if killed := jail.kill_leftovers(self._home):
-            log.warning("killed %d processes of jails that an earlier runner left", killed)
-        if self._jailed:
-            self._probe()
-        else:
+            log.warning("killed %d processes of jails that a previous runner left", killed)
+        if not self._jailed:
             log.warning("BROWSA_JAIL=off: browsers run WITHOUT a jail and can reach this machine. Development only.")
-
-    def _probe(self) -> None:
+            return
         uid = self._take_uid()
         try:
             jail.probe(self._spec(uid))
         except jail.JailError as error:
             if uid is None:
                 raise
-            # Root, but where other uids are not mapped or where only root can read the browser.
+            # Either other uids are not mapped here, or only root can read the browser.
             jail.probe(self._spec(None))
             self.own_uids = False
-            log.warning("jails run as root mapped to an ordinary user, not as a uid of their own: %s", error)
+            log.warning("jails run as root mapped to an ordinary user, not as separate uids: %s", error)
         finally:
             if uid is not None:
                 self._uids.give_back(uid)
 
     def _take_uid(self) -> int | None:
-        """The host uid of a new browser; None for the runner's own. Raises jail.JailError."""
+        """The host uid of a new browser; None for the uid of the runner. Raises jail.JailError."""
         return self._uids.take() if self.own_uids else None
 
     def close(self) -> None:
-        """For when every browser has ended. Other processes of one may still run for a moment."""
+        """After the exit of all browsers. Their other processes may still run for some milliseconds."""
         self._factory.close()
-        self._warden.close()
+        self._limiter.close()
         until = time.monotonic() + LAST_WRITES_SECONDS
         while self._profiles.exists() and time.monotonic() < until:
             shutil.rmtree(self._profiles, ignore_errors=True)
@@ -134,33 +131,33 @@ class Launcher:
             listener=started.listener,
             profile=started.profile,
         )
-        browser.gone.add_done_callback(lambda _gone: self._bury(browser, uid))
+        browser.gone.add_done_callback(lambda _gone: self._release(browser, uid))
         try:
             async with asyncio.timeout(START_SECONDS):
-                stderr = await _reader(read, browser)
+                stderr = await _stderr_reader(read, browser)
                 if started.init is not None:
-                    await self._warden.confine(browser, started.init, own_uid=uid is not None)
+                    await self._limiter.apply(browser, started.init, own_uid=uid is not None)
                 browser.port, browser.path = await _devtools(stderr, browser)
-                await _meet(browser)
+                await _read_version_and_page(browser)
         except (TimeoutError, OSError, NamespaceError, CdpError, ChromiumError) as error:
             browser.kill()
-            words = " | ".join(browser.last_words)[-800:]
-            raise ChromiumError(f"Chromium did not start: {error or 'too slow'}; it said: {words}") from error
+            tail = " | ".join(browser.stderr_tail)[-800:]
+            raise ChromiumError(f"Chromium did not start: {error or 'timeout'}; its standard error: {tail}") from error
         return browser
 
-    def _bury(self, browser: Chromium, uid: int | None) -> None:
+    def _release(self, browser: Chromium, uid: int | None) -> None:
         browser.release()
         if uid is not None:
             self._uids.give_back(uid)
         if browser.cgroup is not None:
-            self._warden.bury(browser.cgroup)
+            self._limiter.remove_group(browser.cgroup)
 
     def _spec(self, uid: int | None) -> jail.JailSpec:
         return jail.JailSpec(self._binary.parent, self._marker, uid, self.timezone)
 
     def _command(self, binary: str, proxy: str, profile: str) -> list[str]:
-        # Overrides are given to pages and workers; this is for what Chromium fetches on its own, such as the script
-        # of a service worker.
+        # CDP overrides apply to pages and workers. This flag is for requests of the browser process, such as the
+        # script of a service worker.
         user_agent = Identity.of(DEFAULT_FAMILY, "us", self._version).user_agent
         return jail.gated([binary, *self._flags(proxy, profile), f"--user-agent={user_agent}"])
 
@@ -179,6 +176,8 @@ class Launcher:
         proxy = f"socks5://127.0.0.1:{listener.getsockname()[1]}"
         if uid is not None:
             os.chown(profile, uid, uid)
+        # The folder for Chromium's Unix sockets: the profile, unless the paths would be too long.
+        temporary = str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
         process = subprocess.Popen(
             [*_bare_prefix(uid), *self._command(str(self._binary), proxy, str(profile))],
             stdin=subprocess.PIPE,
@@ -186,20 +185,20 @@ class Launcher:
             stderr=stderr,
             env={
                 "HOME": str(profile),
-                "TMPDIR": _temporary(profile),
+                "TMPDIR": temporary,
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "en_US.UTF-8",
                 **({"TZ": self.timezone} if self.timezone else {}),
             },
         )
         assert process.stdin is not None
-        process.stdin.write(b"\n")  # its gate
+        process.stdin.write(b"\n")  # see jail.gated
         process.stdin.flush()
         return Started(process, listener=listener, profile=profile)
 
 
 def _version(binary: Path) -> str:
-    """ "156.0.8078.79", as the binary says itself. Raises jail.JailError when it says nothing of the kind."""
+    """The version that the binary prints, such as "156.0.8078.79". Raises jail.JailError when it prints none."""
     try:
         said = subprocess.run(
             [binary, "--version"], env={}, capture_output=True, text=True, timeout=20, check=False
@@ -208,25 +207,20 @@ def _version(binary: Path) -> str:
         raise jail.JailError(f"{binary} does not run: {error}") from error
     match = re.search(r"\d+(?:\.\d+){3}", said)
     if match is None:
-        raise jail.JailError(f"{binary} --version says {said.strip()!r}: is it a Chromium?")
+        raise jail.JailError(f"{binary} --version printed {said.strip()!r}: is it a Chromium?")
     return match[0]
 
 
 def _bare_prefix(uid: int | None) -> list[str]:
-    """What ends a bare Chromium with the runner, as bubblewrap would, and keeps it from being root (setpriv(1))."""
+    """setpriv(1) for a Chromium without a jail: kill it when the runner ends, and run it as `uid` instead of root."""
     if sys.platform != "linux":
         return []
     user = [] if uid is None else ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
     return ["setpriv", "--pdeathsig", "KILL", *user, "--"]
 
 
-def _temporary(profile: Path) -> str:
-    """Where a bare Chromium makes its sockets: with its profile, to go with it, unless their paths get too long."""
-    return str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
-
-
 def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-    """The exit status of `process`, as soon as the kernel has it."""
+    """A future of the exit status of `process`, done when it is reaped."""
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[int] = loop.create_future()
     pidfd = os.pidfd_open(process.pid)
@@ -240,39 +234,35 @@ def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
     return gone
 
 
-async def _reader(stderr: int, browser: Chromium) -> asyncio.StreamReader:
-    """What the browser says on its standard error."""
+async def _stderr_reader(stderr: int, browser: Chromium) -> asyncio.StreamReader:
+    """A reader of the browser's standard error."""
     reader = asyncio.StreamReader()
     pipe, _protocol = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stderr, "rb", buffering=0)
     )
-    browser.gone.add_done_callback(lambda _gone: pipe.close())  # uvloop keeps it open at its end
+    browser.gone.add_done_callback(lambda _gone: pipe.close())  # uvloop does not close it at EOF
     return reader
 
 
 async def _devtools(reader: asyncio.StreamReader, browser: Chromium) -> tuple[int, str]:
-    """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps on reading behind it."""
-    while line := (await reader.readline()).decode(errors="replace"):
-        if match := DEVTOOLS_LINE.search(line):
-            # Whoever stops reading a chatty Chromium stops Chromium.
-            drain = asyncio.create_task(_drain(reader, browser.last_words), name="chromium-stderr")
-            browser.gone.add_done_callback(partial(_cancel, drain))
-            return int(match[1]), match[2]
-        browser.last_words.append(line.strip())
-    raise ChromiumError("it ended before its DevTools were up")
+    """Port and path of the DevTools endpoint, from the line that Chromium prints. Keeps reading in a task."""
+    while (match := DEVTOOLS_LINE.search(line := (await reader.readline()).decode(errors="replace"))) is None:
+        if not line:
+            raise ChromiumError("it exited before its DevTools port was open")
+        browser.stderr_tail.append(line.strip())
+    # Without a reader the pipe fills up, and Chromium blocks.
+    drain = asyncio.create_task(_keep_tail(reader, browser.stderr_tail), name="chromium-stderr")
+    browser.gone.add_done_callback(lambda _gone: drain.cancel())
+    return int(match[1]), match[2]
 
 
-def _cancel(task: asyncio.Task[None], _gone: asyncio.Future[int]) -> None:
-    task.cancel()
-
-
-async def _drain(reader: asyncio.StreamReader, words: deque[str]) -> None:
+async def _keep_tail(reader: asyncio.StreamReader, tail: deque[str]) -> None:
     while chunk := await reader.read(4096):
-        words.append(chunk.decode(errors="replace").strip()[-400:])
+        tail.append(chunk.decode(errors="replace").strip()[-400:])
 
 
-async def _meet(browser: Chromium) -> None:
-    """Learn the browser's version and its first page."""
+async def _read_version_and_page(browser: Chromium) -> None:
+    """Read the browser's version and the id of its first page."""
     cdp = await browser.connect(lambda method, params, session: None)
     try:
         version = await cdp.call("Browser.getVersion")

@@ -1,6 +1,6 @@
-"""Who has which browser until when, and how each lease ended.
+"""The leases of a runner: browser, deadline, capabilities, and the reason of the end.
 
-The deadline is kept here, by the process that owns the browser, so that it holds when everything else is down.
+The process that owns the browsers also keeps the deadlines, so they hold when the API is down.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,27 +26,27 @@ CAPABILITY_BYTES = 24  # 192 random bits
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """One browser in use."""
+    """A leased browser."""
 
     granted: LeaseGranted
     browser: Browser
     deadline: asyncio.TimerHandle
-    over: asyncio.Future[str]  # why it ended: an EndReason, or "deleted"
-    ending: EndReason | None = None  # what we ended it for; None while it runs, or when it ended by itself
-    silent: bool = False  # the API asked for the end and needs no report
+    ended: asyncio.Future[str]  # done with the reason of the end: an EndReason, or "deleted"
+    end_reason: EndReason | None = None  # why the runner ended it; None when it runs or ended by itself
+    ended_by_api: bool = False  # then there is no report
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """What a live view's capability lets its holder do, until `over` is done with the reason of the end."""
+class LiveAccess:
+    """What a live view's capability permits. `ended` is done, with the reason, when the lease ends."""
 
     browser: Browser
     mode: Literal["view", "control"]
-    over: asyncio.Future[str]
+    ended: asyncio.Future[str]
 
 
 class Leases:
-    """All leases of a runner. `on_end` hears of every end that the API did not ask for."""
+    """All leases of a runner. `on_end` is called for each end that the API did not request."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Leases:
         self._on_end = on_end
         self._by_id: dict[str, Lease] = {}
         self._by_profile: dict[str, Lease] = {}
-        self._by_live: dict[str, Watched] = {}
+        self._by_live: dict[str, LiveAccess] = {}
         self._pending: dict[str, asyncio.Future[LeaseGranted]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,16 +75,16 @@ class Leases:
         return list(self._by_id)
 
     def find(self, profile: str) -> Browser | None:
-        """The browser behind a capability; None when there never was one, or it is over."""
+        """The browser of a CDP capability; None when it is unknown or its lease has ended."""
         lease = self._by_profile.get(profile)
         return lease.browser if lease is not None else None
 
-    def find_live(self, capability: str) -> Watched | None:
-        """The same for the capabilities of a live view."""
+    def find_live(self, capability: str) -> LiveAccess | None:
+        """The same for a capability of a live view."""
         return self._by_live.get(capability)
 
     async def grant(self, request: LeaseRequest) -> LeaseGranted:
-        """Lease a browser, or find the one that `request.lease_id` already has. Raises NoBrowser or pool.Closed."""
+        """Lease a browser, or return the lease of `request.lease_id`. Raises NoBrowser or pool.PoolClosed."""
         if (lease := self._by_id.get(request.lease_id)) is not None:
             return lease.granted
         if (pending := self._pending.get(request.lease_id)) is not None:
@@ -95,8 +95,8 @@ class Leases:
             done.set_result(granted)
             return granted
         except BaseException as error:
-            done.set_exception(error if isinstance(error, Exception) else NoBrowser("the caller went away"))
-            done.exception()  # whoever repeated the request looks at it; nobody has to
+            done.set_exception(error if isinstance(error, Exception) else NoBrowser("the request was cancelled"))
+            done.exception()  # mark as retrieved: there may be no repeated request that awaits it
             raise
         finally:
             del self._pending[request.lease_id]
@@ -108,7 +108,7 @@ class Leases:
             browser = await self._pool.take(wait=max(0.0, until - loop.time()))
             try:
                 route = self._countries[request.country]
-                await browser.assume(request.os_family, request.country, route=route)
+                await browser.configure(request.os_family, request.country, route=route)
             except (CdpError, TimeoutError) as error:
                 log.warning("a warm browser did not answer and is replaced: %s", error)
                 browser.kill()
@@ -116,12 +116,14 @@ class Leases:
             except BaseException:
                 browser.kill()
                 raise
-            granted = self._enter(request, browser)
+            granted = self._add_lease(request, browser)
             if request.initial_url:
-                self._spawn(self._open(browser, request.initial_url))
+                task = loop.create_task(self._open(browser, request.initial_url), name="lease-open")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             return granted
 
-    def _enter(self, request: LeaseRequest, browser: Browser) -> LeaseGranted:
+    def _add_lease(self, request: LeaseRequest, browser: Browser) -> LeaseGranted:
         now = time.time()
         granted = LeaseGranted(
             lease_id=request.lease_id,
@@ -134,16 +136,16 @@ class Leases:
             leased_at=now,
             expires_at=now + request.ttl_seconds,
         )
-        over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds), over)
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds), ended)
         self._by_id[request.lease_id] = self._by_profile[granted.profile] = lease
-        self._by_live[granted.live_view] = Watched(browser, "view", over)
-        self._by_live[granted.live_control] = Watched(browser, "control", over)
-        browser.gone.add_done_callback(lambda gone: self._ended(lease, gone.result()))
+        self._by_live[granted.live_view] = LiveAccess(browser, "view", ended)
+        self._by_live[granted.live_control] = LiveAccess(browser, "control", ended)
+        browser.gone.add_done_callback(lambda gone: self._on_exit(lease, gone.result()))
         return granted
 
     def extend(self, lease_id: str, *, seconds: float) -> LeaseGranted | None:
-        """Moves the deadline to so long from now, never to an earlier time. None when there is no such lease."""
+        """Set the deadline to `seconds` from now if that is later. None when there is no such lease."""
         lease = self._by_id.get(lease_id)
         if lease is None:
             return None
@@ -164,19 +166,19 @@ class Leases:
         try:
             await browser.navigate(url)
         except CdpError as error:
-            log.info("a leased browser went away before it opened its first page: %s", error)
+            log.info("a leased browser exited before it opened its first page: %s", error)
 
     def end(self, lease_id: str, reason: EndReason) -> None:
-        """End a lease for our own reason; it is reported."""
-        if (lease := self._by_id.get(lease_id)) is not None and lease.ending is None:
-            lease.ending = reason
+        """End a lease for a reason of the runner. The end is reported."""
+        if (lease := self._by_id.get(lease_id)) is not None and lease.end_reason is None:
+            lease.end_reason = reason
             self._forget(lease, reason)
             lease.browser.kill()
 
     def release(self, lease_id: str) -> None:
-        """End a lease because the API said so; it is not reported. An unknown lease is no error."""
+        """End a lease because the API requests it. The end is not reported. An unknown lease is no error."""
         if (lease := self._by_id.get(lease_id)) is not None:
-            lease.silent = True
+            lease.ended_by_api = True
             self._forget(lease, "deleted")
             lease.browser.kill()
 
@@ -185,23 +187,18 @@ class Leases:
         self._by_profile.pop(lease.granted.profile, None)
         for capability in (lease.granted.live_view, lease.granted.live_control):
             self._by_live.pop(capability, None)
-        if not lease.over.done():
-            lease.over.set_result(why)
-        if self._by_id.get(lease.granted.lease_id) is lease:  # the id may have a new browser by now
+        if not lease.ended.done():
+            lease.ended.set_result(why)
+        if self._by_id.get(lease.granted.lease_id) is lease:  # the id may have a new lease already
             del self._by_id[lease.granted.lease_id]
 
-    def _ended(self, lease: Lease, status: int) -> None:
-        # Chromium leaves with 0 after Browser.close, and in no other way that a client or a page can cause.
-        reason: EndReason = lease.ending or ("closed" if status == 0 else "crashed")
+    def _on_exit(self, lease: Lease, status: int) -> None:
+        # Chromium exits with 0 only after Browser.close; a client or a page cannot cause it in another way.
+        reason: EndReason = lease.end_reason or ("closed" if status == 0 else "crashed")
         self._forget(lease, reason)
-        if lease.silent:
+        if lease.ended_by_api:
             return
         if reason == "crashed":
-            words = " | ".join(lease.browser.chromium.last_words)[-300:]
+            words = " | ".join(lease.browser.chromium.stderr_tail)[-300:]
             log.warning("browser of %s crashed (status %d): %s", lease.granted.lease_id, status, words)
         self._on_end(LeaseEnded(lease.granted.lease_id, reason, time.time()))
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -1,13 +1,13 @@
-"""Sockets that belong to a jail's network namespace, and the jail's last limits, made by a small helper process.
+"""Sockets in a jail's network namespace, and limits of the jail, both set up by a small helper process.
 
-A socket lives for good in the namespace it was created in, and connecting, listening and accepting work from any
-process that holds its descriptor. So the runner needs nobody inside a jail: the helper forks, the child enters the
-jail's namespaces for a moment (`setns`), creates a batch of sockets there, hands them back over a Unix socket
-(`SCM_RIGHTS`) and exits. Nothing is relayed, and nothing of ours runs in the jail. Having the rights of the jail's
-root for that moment, the child also limits the jail's inodes and the first process (`FirstLimits`).
+A socket always stays in the network namespace in which it was created, and any process with its descriptor can connect,
+listen and accept. So no process of the runner has to stay in the jail: the helper forks, the child enters the jail's
+namespaces (`setns`), creates sockets there, returns them over a Unix socket (`SCM_RIGHTS`) and exits. No data is
+relayed. In the jail's user namespace the child has root's capabilities, so it also sets the limits of inodes and of the
+first process (`NamespaceLimits`).
 
-The helper is a process of its own because `setns` into a user namespace wants a single-threaded caller, and because
-forking something small takes a millisecond.
+The helper is a separate process because `setns` into a user namespace needs a single-threaded caller, and because
+forking a small process takes only a millisecond.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ MAX_SOCKETS = 64
 
 
 class NamespaceError(OSError):
-    """The helper could not enter the namespace, because it is gone or because the kernel refuses."""
+    """The helper could not enter the namespace: it no longer exists, or the kernel refuses."""
 
 
 @dataclass(frozen=True, slots=True)
-class FirstLimits:
-    """Limits for the jail of `pid`, a process of ours in it that has not started the program yet.
+class NamespaceLimits:
+    """Limits that are set from inside a jail. `pid` is its first process, which has not executed the program yet.
 
-    `mounts` is a descriptor of its mount namespace. `inodes` is by folder, `rlimits` by the resource's number.
+    `mounts` is a descriptor of its mount namespace. `inodes` maps folders to numbers, `rlimits` resources to limits.
+    `read_only` are mount points.
     """
 
     pid: int
@@ -44,7 +45,7 @@ class FirstLimits:
 
 
 class SocketFactory:
-    """The runner's end: `sockets()` gives TCP sockets of any network namespace. One request at a time."""
+    """The runner's side: `sockets()` returns TCP sockets of a network namespace. One request at a time."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -52,12 +53,11 @@ class SocketFactory:
         self._helper: subprocess.Popen[bytes] | None = None
 
     async def sockets(
-        self, namespace: int, *, plain: int, listen_on: int = 0, limits: FirstLimits | None = None
+        self, namespace: int, *, plain: int, listen_on: int = 0, limits: NamespaceLimits | None = None
     ) -> tuple[socket.socket | None, list[socket.socket]]:
         """A listener on 127.0.0.1:`listen_on` (None when 0) and `plain` unconnected sockets, all non-blocking.
 
-        `namespace` is a descriptor of `/proc/<pid>/ns/net`. When this returns, the `limits` are set. Raises
-        NamespaceError.
+        `namespace` is a descriptor of `/proc/<pid>/ns/net`. The helper also sets the `limits`. Raises NamespaceError.
         """
         request = {"plain": plain, "port": listen_on, "rlimits": {}}
         namespaces = [os.dup(namespace)]
@@ -69,15 +69,15 @@ class SocketFactory:
         try:
             return await asyncio.shield(exchange)
         except asyncio.CancelledError:
-            # Our caller gave up. The answer must be read all the same, or the next caller would get it:
-            # sockets of another browser's jail.
+            # The exchange must still finish: otherwise the next caller would read this reply, with sockets of
+            # another jail.
             exchange.add_done_callback(_discard)
             raise
 
     async def _sockets(
         self, request: bytes, namespaces: list[int], listens: bool
     ) -> tuple[socket.socket | None, list[socket.socket]]:
-        """`sockets`, to be left alone until it is done. Closes `namespaces`."""
+        """The exchange of `sockets`, which must not be cancelled. Closes `namespaces`."""
         try:
             async with self._lock:
                 channel = self._running_helper()
@@ -115,7 +115,7 @@ class SocketFactory:
         return ours
 
     def close(self) -> None:
-        """End the helper. The sockets that it made live on."""
+        """End the helper. The sockets that it created stay open."""
         if self._channel is not None:
             self._channel.close()
         if self._helper is not None:
@@ -125,7 +125,7 @@ class SocketFactory:
 
 
 def _discard(exchange: asyncio.Future[tuple[socket.socket | None, list[socket.socket]]]) -> None:
-    """Close what was made for a caller that is gone."""
+    """Close the sockets of a cancelled caller."""
     if exchange.cancelled() or exchange.exception() is not None:
         return
     listener, plain = exchange.result()

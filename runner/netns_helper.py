@@ -1,14 +1,14 @@
-"""The process that makes sockets in a jail's network namespace, and sets the limits that bubblewrap cannot set.
+"""The process that creates sockets in a jail's network namespace, and sets limits that bubblewrap cannot set.
 
-Started and used by `runner.netns` alone. A request is one JSON object with the descriptors of the network namespace
-and, when `mounts` are to be changed, of the mount namespace:
+Only `runner.netns` starts and uses it. A request is one JSON object, sent with the descriptor of the network namespace
+and, to change mounts, the descriptor of the mount namespace:
 
-    plain, port    unconnected sockets wanted; a port on 127.0.0.1 to listen on, or 0
-    inodes         the most inodes of each tmpfs: {folder: number}
+    plain, port    number of unconnected sockets; port on 127.0.0.1 to listen on, or 0
+    inodes         maximum number of inodes of each tmpfs: {folder: number}
     read_only      mount points to make read-only; device nodes among them can still be opened
     pid, rlimits   a process, and its limits: {resource: number}; a lower hard limit stays
 
-Standard library only and little of it: it forks for every request, and what it has not imported costs nothing.
+It imports only a few modules of the standard library: it forks for each request, and a small process forks fast.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ EINVAL = 22
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_RELATIME = 32, 1024, 2048, 4096, 1 << 21
-ST_RELATIME = 4096  # the one flag of statvfs(3) that differs from mount(2)'s
+ST_RELATIME = 4096  # the one flag whose value in statvfs(3) differs from mount(2)
 KEPT_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME
 
 MAX_REQUEST = 4096
 
 
 def _serve(channel: socket.socket) -> None:
-    """The helper: one forked child for each request, until the runner hangs up."""
+    """Fork a child for each request, until the runner closes the socket."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     while True:
@@ -60,10 +60,16 @@ def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], 
     made: list[socket.socket] = []
     try:
         _enter(libc, namespaces[0])
-        for name, most in request["rlimits"].items():
-            _lower(request["pid"], int(name), most)
+        for name, limit in request["rlimits"].items():
+            current = resource.prlimit(request["pid"], int(name))
+            soft, hard = (limit if now == resource.RLIM_INFINITY else min(now, limit) for now in current)
+            resource.prlimit(request["pid"], int(name), (soft, hard))
         if request["port"]:
-            made.append(_listener(request["port"]))
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            made.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", request["port"]))
+            listener.listen(512)
         made += [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(request["plain"])]
         if namespaces[1:]:
             _set_namespace(libc, namespaces[1], CLONE_NEWNS, "mnt")
@@ -75,9 +81,9 @@ def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], 
 
 
 def _enter(libc: ctypes.CDLL, namespace: int) -> None:
-    """Become root in the user namespace that owns `namespace`, then enter it."""
+    """Enter the user namespace that owns `namespace`, with root's capabilities, then enter `namespace`."""
     owner = fcntl.ioctl(namespace, NS_GET_USERNS)
-    # EINVAL: we are in that user namespace already (its own creator, when nothing was unshared).
+    # EINVAL: the process is in that user namespace already (in tests without a separate one).
     if libc.setns(owner, CLONE_NEWUSER) != 0 and ctypes.get_errno() != EINVAL:
         raise OSError(ctypes.get_errno(), f"setns(user): {os.strerror(ctypes.get_errno())}")
     _set_namespace(libc, namespace, CLONE_NEWNET, "net")
@@ -88,15 +94,9 @@ def _set_namespace(libc: ctypes.CDLL, namespace: int, kind: int, name: str) -> N
         raise OSError(ctypes.get_errno(), f"setns({name}): {os.strerror(ctypes.get_errno())}")
 
 
-def _lower(pid: int, name: int, most: int) -> None:
-    now = resource.prlimit(pid, name)
-    soft, hard = (most if limit == resource.RLIM_INFINITY else min(limit, most) for limit in now)
-    resource.prlimit(pid, name, (soft, hard))
-
-
 def _change_mounts(libc: ctypes.CDLL, inodes: dict[str, int], read_only: list[str]) -> None:
-    for folder, most in inodes.items():
-        _remount(libc, folder, MS_NOSUID | MS_NODEV, f"nr_inodes={most}")
+    for folder, limit in inodes.items():
+        _remount(libc, folder, MS_NOSUID | MS_NODEV, f"nr_inodes={limit}")
     for place in read_only:
         flags = os.statvfs(place).f_flag
         kept = flags & KEPT_FLAGS | (MS_RELATIME if flags & ST_RELATIME else 0)
@@ -108,15 +108,7 @@ def _remount(libc: ctypes.CDLL, place: str, flags: int, options: str) -> None:
         raise OSError(ctypes.get_errno(), f"mount({place}): {os.strerror(ctypes.get_errno())}")
 
 
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(512)
-    return listener
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner ends us; a terminal's Ctrl-C is not for us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner ends the helper; a terminal's Ctrl-C must not
     with suppress(OSError):
         _serve(socket.socket(fileno=int(sys.argv[1])))

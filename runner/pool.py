@@ -1,7 +1,7 @@
-"""The warm pool: how many browsers to start and when, and who gets the next one.
+"""The pool of warm browsers: how many to start and when, and which caller gets the next one.
 
-`starts_now` and `pause_before_refill` decide; `Pool` carries out. Browsers are started one after another while the
-machine is quiet and two at once while somebody waits, because a starting Chromium takes a core from the running ones.
+`starts_now` and `pause_before_refill` decide; `Pool` starts and hands out browsers. It starts one browser at a time, or
+two while a caller waits, because a starting Chromium takes a core from the running ones.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ MAX_BACKOFF_SECONDS = 10.0
 
 
 class NoBrowser(Exception):
-    """No browser became free in the time that the caller was willing to wait."""
+    """No browser became free within the caller's waiting time."""
 
 
-class Closed(Exception):
-    """The pool gives out no more browsers."""
+class PoolClosed(Exception):
+    """The pool is closed and hands out no browsers."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """Counts of browsers; `since_lease` is the seconds since one was last handed out."""
+    """Numbers of browsers. `since_lease`: seconds since the last one was handed out."""
 
     target: int
     limit: int
@@ -45,7 +45,7 @@ class PoolState:
 
 
 def starts_now(state: PoolState) -> int:
-    """How many browsers to start at this moment."""
+    """How many browsers to start now."""
     room = state.limit - state.warm - state.starting - state.leased
     if state.waiting > 0:
         parallel = 1 if state.failures else STARTS_WHILE_WAITING
@@ -56,16 +56,16 @@ def starts_now(state: PoolState) -> int:
 
 
 def pause_before_refill(state: PoolState) -> float:
-    """Seconds to let pass before the next start: after a failure, or while a fresh lease loads its first page."""
+    """Seconds to wait before the next start: after a failure, or while a new lease loads its first page."""
     if state.failures:
-        return min(MAX_BACKOFF_SECONDS, 0.25 * 2.0 ** min(state.failures, 10))  # a float ends at 2.0**1023
+        return min(MAX_BACKOFF_SECONDS, 0.25 * 2.0 ** min(state.failures, 10))  # 2.0**1024 would overflow
     if state.waiting:
         return 0.0
     return max(0.0, QUIET_SECONDS - state.since_lease)
 
 
 class Pool:
-    """Keeps `target` browsers warm and never runs more than `limit`. `start` makes one browser."""
+    """Keeps `target` browsers warm and never runs more than `limit`. `start` starts one browser."""
 
     def __init__(self, start: Callable[[], Awaitable[Browser]], *, target: int, limit: int) -> None:
         self._start = start
@@ -78,7 +78,7 @@ class Pool:
         self._failures = 0
         self._last_lease = float("-inf")
         self._changed = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keep_warm_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -95,13 +95,13 @@ class Pool:
         )
 
     def open(self) -> None:
-        """Begin to keep browsers warm."""
-        self._keeper = asyncio.create_task(self._keep(), name="pool-keeper")
+        """Start to keep browsers warm."""
+        self._keep_warm_task = asyncio.create_task(self._keep_warm(), name="pool-keeper")
 
     async def take(self, *, wait: float) -> Browser:
-        """A browser of one's own. Callers are served in order. Raises NoBrowser after `wait` seconds, or Closed."""
+        """A browser for one lease. Callers are served in order. Raises NoBrowser after `wait` seconds, PoolClosed."""
         if self._closed:
-            raise Closed
+            raise PoolClosed
         if self._warm and not self._waiters:
             return self._hand_out(self._warm.popleft())
         waiter: asyncio.Future[Browser] = asyncio.get_running_loop().create_future()
@@ -112,7 +112,7 @@ class Pool:
                 return await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                # Handed over in the very moment in which we stopped waiting: nobody has it.
+                # It was handed out at the same time as the wait ended, so it has no user.
                 waiter.result().kill()
             elif waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -121,19 +121,19 @@ class Pool:
             raise
 
     def close(self) -> None:
-        """Hand out nothing any more and end the warm browsers; leased ones stay until their lease ends."""
+        """Hand out no more browsers and end the warm ones. Leased ones run until their lease ends."""
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
+        if self._keep_warm_task is not None:
+            self._keep_warm_task.cancel()
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(Closed())
+                waiter.set_exception(PoolClosed())
         self._waiters.clear()
         for browser in [*self._warm]:
             browser.kill()
 
     async def emptied(self) -> None:
-        """Wait until every browser of this pool, leased ones too, is gone."""
+        """Wait until all browsers of the pool, leased ones too, have exited."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -143,11 +143,11 @@ class Pool:
         self._changed.set()
         return browser
 
-    async def _keep(self) -> None:
+    async def _keep_warm(self) -> None:
         while True:
             self._changed.clear()
             if pause := pause_before_refill(self.state()):
-                # Somebody who begins to wait ends the pause.
+                # A new waiter ends the pause.
                 try:
                     async with asyncio.timeout(pause):
                         await self._changed.wait()
@@ -156,10 +156,10 @@ class Pool:
                     pass
             for _ in range(starts_now(self.state())):
                 self._starting += 1
-                self._spawn(self._add(), "pool-start")
+                self._spawn(self._start_one(), "pool-start")
             await self._changed.wait()
 
-    async def _add(self) -> None:
+    async def _start_one(self) -> None:
         try:
             browser = await self._start()
         except ChromiumError as error:
@@ -173,10 +173,7 @@ class Pool:
             self._changed.set()
         if self._closed:
             browser.kill()
-        self._spawn(self._bury(browser), "pool-bury")
-        self._offer(browser)
-
-    def _offer(self, browser: Browser) -> None:
+        self._spawn(self._remove_when_closed(browser), "pool-wait-closed")
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -184,8 +181,8 @@ class Pool:
                 return
         self._warm.append(browser)
 
-    async def _bury(self, browser: Browser) -> None:
-        """Wait for a browser's end, however it comes, and make room for the next."""
+    async def _remove_when_closed(self, browser: Browser) -> None:
+        """Wait until a browser has exited, for any reason, and remove it from the pool."""
         status = await browser.closed()
         if browser in self._warm:
             self._warm.remove(browser)
@@ -193,7 +190,7 @@ class Pool:
                 log.warning(
                     "a warm browser died (status %d): %s",
                     status,
-                    " | ".join(browser.chromium.last_words)[-300:],
+                    " | ".join(browser.chromium.stderr_tail)[-300:],
                 )
         self._leased.discard(browser)
         self._changed.set()

@@ -1,6 +1,6 @@
-"""Tells the API which leases ended, until it says that it knows.
+"""Report to the API which leases ended, and retry until it accepts.
 
-What is not delivered when the runner ends needs no file: the next boot's first report settles everything older.
+Undelivered reports are not saved when the runner stops: the next start's first report ends all older leases.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BATCH = 500
 
 
 class Reporter:
-    """Delivers reports in order, one at a time. With no `url` (a runner on its own) it only logs."""
+    """Delivers reports in order, one at a time. Without a `url` (a runner without an API) it only logs."""
 
     def __init__(self, url: str | None, *, token: str, runner_id: str, boot_id: str) -> None:
         self._url = url
@@ -33,7 +33,7 @@ class Reporter:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Report this boot, and from then on what `add` brings."""
+        """Report this start of the runner, and then the leases from `add`."""
         self._due.set()
         self._task = asyncio.create_task(self._run(), name="reporter")
 
@@ -51,7 +51,10 @@ class Reporter:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("%d ended leases could not be reported; the next boot settles them", len(self._ended))
+            log.warning(
+                "%d ended leases could not be reported; the next start of the runner ends them",
+                len(self._ended),
+            )
         if self._task is not None:
             self._task.cancel()
 
@@ -64,21 +67,16 @@ class Reporter:
             while True:
                 await self._due.wait()
                 self._due.clear()
-                await self._deliver(session, self._url)
-                if not self._ended:
-                    self._idle.set()
-
-    async def _deliver(self, session: aiohttp.ClientSession, url: str) -> None:
-        pause = 0.1
-        while True:
-            batch = self._ended[:BATCH]
-            if await self._post(session, url, RunnerReport(self._runner_id, self._boot_id, batch)):
-                del self._ended[: len(batch)]
-                if not self._ended:
-                    return
-                continue
-            await asyncio.sleep(pause)
-            pause = min(MAX_BACKOFF_SECONDS, pause * 2)
+                pause, reported = 0.1, False
+                while not reported or self._ended:
+                    batch = self._ended[:BATCH]
+                    reported = await self._post(session, self._url, RunnerReport(self._runner_id, self._boot_id, batch))
+                    if reported:
+                        del self._ended[: len(batch)]
+                    else:
+                        await asyncio.sleep(pause)
+                        pause = min(MAX_BACKOFF_SECONDS, pause * 2)
+                self._idle.set()
 
     async def _post(self, session: aiohttp.ClientSession, url: str, report: RunnerReport) -> bool:
         try:

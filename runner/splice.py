@@ -1,7 +1,7 @@
-"""Two transports joined byte for byte: what the egress and the gateway do once they have decided.
+"""Two joined transports that pass bytes to each other. The egress and the gateway use it.
 
-Back-pressure goes through: when one end does not read, the other is not read from. Buffers stay below
-`HIGH_WATER` plus one read.
+Back-pressure is passed on: while one end does not read, the runner does not read from the other. A buffer has at most
+`HIGH_WATER` bytes plus one read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ HIGH_WATER = 2 * 2**20
 
 
 class Half(asyncio.Protocol):
-    """One end of a splice. Subclasses look at the first bytes; after `join` it only passes bytes on."""
+    """One end of a splice. Subclasses parse the first bytes; after `join` it passes bytes on."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.peer: Half | None = None
-        self.ended = False  # the other end has said all that it has to say
+        self.got_eof = False  # the remote end has closed its sending side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -31,12 +31,12 @@ class Half(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
-        """Pass a half-close on; keep our own side open for what the other end still has to say, if anything."""
-        self.ended = True
-        if self.peer is None or self.peer.transport is None or self.peer.ended:
+        """Pass a half-close on. The transport stays open (True) while the peer may still send data."""
+        self.got_eof = True
+        if self.peer is None or self.peer.transport is None or self.peer.got_eof:
             return False
         if self.peer.transport.can_write_eof():
-            with suppress(OSError, RuntimeError):  # the other end may have hung up in the same moment
+            with suppress(OSError, RuntimeError):  # the peer may have closed at the same time
                 self.peer.transport.write_eof()
         return True
 
@@ -63,15 +63,15 @@ class Half(asyncio.Protocol):
 
 
 def notice_dead_peers(sock: socket.socket, *, idle: int = 30, patience: int = 60) -> None:
-    """Have the kernel find out, in about `idle + patience` seconds, that the other end vanished without a word."""
+    """Let the kernel detect, in about `idle + patience` seconds, a remote end that vanished without closing."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", idle),
         ("TCP_KEEPINTVL", max(1, patience // 6)),
         ("TCP_KEEPCNT", 6),
-        ("TCP_USER_TIMEOUT", patience * 1000),  # sent, and never acknowledged
+        ("TCP_USER_TIMEOUT", patience * 1000),  # data without an acknowledgement
     ):
-        option = getattr(socket, name, None)  # not every system has every one
+        option = getattr(socket, name, None)  # not every system has all of them
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

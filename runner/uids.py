@@ -1,8 +1,8 @@
-"""Host uids for jails: whatever runners there are on a host, a uid belongs to one jail at a time.
+"""Host uids for jails: a uid belongs to only one jail at a time, also with several runners on a host.
 
 The kernel counts processes by uid (`RLIMIT_NPROC`) and lets processes of one uid signal and trace each other, so two
-jails must not share one. Runners share the uids by ranges. A range belongs to the process that holds the lock on its
-file; the kernel drops the lock when that process ends by any means.
+jails must not share one. Runners reserve ranges of uids. A range belongs to the process that holds the lock on its
+file; the kernel releases the lock when that process ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner.jail import JailError
 
-# An unused stretch of the uid space (systemd, docs/UIDS-GIDS.md: 1879048192 to 2147352575).
+# A range of the uid space without other users (systemd, docs/UIDS-GIDS.md: 1879048192 to 2147352575).
 FIRST_UID = 1_900_000_000
 RANGE = 256
 RANGES = 256
@@ -22,8 +22,8 @@ LOCKS = Path("/run/browsa-uids")
 
 
 class Uids:
-    """The uids of one runner: all its launchers take from it. All runners of a host share the folder `locks`, in
-    which a range has its number as its name; the first one begins with the uid `first`.
+    """The uids of one runner, for all its launchers. All runners of a host use the same folder `locks`, which has a
+    file named by its number for each range. Range 0 begins with the uid `first`.
     """
 
     def __init__(self, locks: Path = LOCKS, *, first: int = FIRST_UID) -> None:
@@ -33,17 +33,17 @@ class Uids:
         self._free: deque[int] = deque()
 
     def take(self) -> int:
-        """A uid that no process has. Raises JailError when there is none."""
+        """A uid that no process uses. Raises JailError when there is none."""
         while True:
             for _ in range(len(self._free)):
                 uid = self._free.popleft()
                 if not has_processes(uid):
                     return uid
                 self._free.append(uid)
-            self._lease_range()
+            self._reserve_range()
 
     def give_back(self, uid: int) -> None:
-        """The jail has ended. Its last processes may run for a moment, so the uid is used again as late as possible."""
+        """Return the uid of an ended jail. Its last processes may still run, so it is reused as late as possible."""
         self._free.append(uid)
 
     def close(self) -> None:
@@ -52,11 +52,11 @@ class Uids:
         self._held.clear()
         self._free.clear()
 
-    def _lease_range(self) -> None:
+    def _reserve_range(self) -> None:
         try:
             self._locks.mkdir(mode=0o700, exist_ok=True)
             for number in range(RANGES):
-                if number not in self._held and (descriptor := _locked(self._locks / str(number))) is not None:
+                if number not in self._held and (descriptor := _try_lock(self._locks / str(number))) is not None:
                     self._held[number] = descriptor
                     first = self._first + number * RANGE
                     self._free.extend(range(first, first + RANGE))
@@ -68,8 +68,8 @@ class Uids:
         raise JailError(f"all {RANGE * RANGES} uids for jails are in use on this host")
 
 
-def _locked(path: Path) -> int | None:
-    """A descriptor that holds the lock on `path`; None when another process holds it."""
+def _try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock on `path`; None when another process has the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +83,7 @@ def _locked(path: Path) -> int | None:
 
 
 def has_processes(uid: int) -> bool:
-    """Whether a process of this pid namespace has the real uid `uid`. One system call, see getpriority(2)."""
+    """Whether a process in this pid namespace has the real uid `uid`: one system call, see getpriority(2)."""
     try:
         os.getpriority(os.PRIO_USER, uid)
     except ProcessLookupError:

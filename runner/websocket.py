@@ -1,4 +1,4 @@
-"""WebSocket (RFC 6455) between the runner and Chromium, and the frames of anybody. No I/O here."""
+"""WebSocket (RFC 6455) between the runner and Chromium, and the parser of frame heads. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Bytes = bytes | bytearray
 
 
 def client_handshake(path: str, port: int) -> bytes:
-    """Our own handshake with Chromium. No Origin header: Chromium would refuse most of them."""
+    """The client's handshake with Chromium. It has no Origin header: Chromium refuses most origins."""
     key = base64.b64encode(os.urandom(16)).decode()
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -23,8 +23,8 @@ def client_handshake(path: str, port: int) -> bytes:
 
 
 def client_frame(opcode: int, payload: bytes) -> bytes:
-    """A whole message. The mask, which is there to keep strangers' proxies from being fooled, is zero: between us and
-    Chromium there is nobody, and XOR with zero need not be done.
+    """A message in one frame. Its mask is zero, so the payload needs no XOR: masking protects proxies between client
+    and server (RFC 6455, 10.3), and there are none between the runner and Chromium.
     """
     length = len(payload)
     if length < 126:
@@ -36,8 +36,8 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
     return head + b"\0\0\0\0" + payload
 
 
-class Head(NamedTuple):
-    """A frame's head; `start` is where its payload begins."""
+class FrameHead(NamedTuple):
+    """A frame's head; `start` is the offset of its payload."""
 
     final: bool
     opcode: int
@@ -46,7 +46,7 @@ class Head(NamedTuple):
     mask: bytes
 
 
-def frame_head(data: Bytes, at: int) -> Head | None:
+def frame_head(data: Bytes, at: int) -> FrameHead | None:
     if len(data) < at + 2:
         return None
     first, second = data[at], data[at + 1]
@@ -59,44 +59,42 @@ def frame_head(data: Bytes, at: int) -> Head | None:
         length = int.from_bytes(data[at : at + extra], "big")
         at += extra
     mask = bytes(data[at : at + 4]) if masked else b""
-    return Head(bool(first & 0x80), first & 0x0F, at + len(mask), length, mask)
+    return FrameHead(bool(first & 0x80), first & 0x0F, at + len(mask), length, mask)
 
 
 class Messages:
-    """Puts messages together again from what a server sends (unmasked), in whatever pieces it arrives."""
+    """Assembles the messages of a server (unmasked frames) from chunks of any size."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        self._needed = 0  # bytes of `_rest` before there is another frame in it
-        self._begun: tuple[int, bytearray] | None = None  # a message of several frames
+        self._wanted_bytes = 0  # the length of `_rest` that completes the next frame
+        self._partial: tuple[int, bytearray] | None = None  # opcode and payload of an unfinished message
 
     def feed(self, data: bytes) -> list[tuple[int, Bytes]]:
-        """Opcode and payload of the messages and control frames that `data` completes."""
+        """Opcode and payload of each message and control frame that `data` completes."""
         source: Bytes = data
         if self._rest:
             self._rest += data
-            if len(self._rest) < self._needed:
+            if len(self._rest) < self._wanted_bytes:
                 return []
             source = self._rest
         found: list[tuple[int, Bytes]] = []
-        at = self._needed = 0
+        at = self._wanted_bytes = 0
         while (head := frame_head(source, at)) is not None:
             end = head.start + head.length
             if len(source) < end:
-                self._needed = end - at
+                self._wanted_bytes = end - at
                 break
-            self._add(head, source[head.start : end], found)
+            payload = source[head.start : end]
             at = end
+            if head.opcode >= CLOSE or (head.final and self._partial is None):
+                found.append((head.opcode, payload))
+                continue
+            if self._partial is None:
+                self._partial = head.opcode, bytearray()
+            self._partial[1].extend(payload)
+            if head.final:
+                found.append(self._partial)
+                self._partial = None
         self._rest = bytearray(source[at:])
         return found
-
-    def _add(self, head: Head, payload: Bytes, found: list[tuple[int, Bytes]]) -> None:
-        if head.opcode >= CLOSE or (head.final and self._begun is None):
-            found.append((head.opcode, payload))
-            return
-        if self._begun is None:
-            self._begun = head.opcode, bytearray()
-        self._begun[1].extend(payload)
-        if head.final:
-            found.append(self._begun)
-            self._begun = None

@@ -1,25 +1,25 @@
-"""What the API and a runner say to each other: plain values, JSON on the wire, no framework.
+"""The messages between the API and a runner: dataclasses, sent as JSON, without a framework.
 
 The API calls the runner's control API (HTTP on a Unix socket):
 
     GET    /status                -> RunnerStatus
     GET    /leases                -> {"leases": [lease_id, ...]}
     POST   /leases   LeaseRequest -> 200 LeaseGranted | 400 | 503 draining | 504 no browser in time
-    PATCH  /leases/{lease_id} LeaseExtension -> 200 LeaseGranted | 400 | 404 there is no such lease (any more)
-    DELETE /leases/{lease_id}     -> 204, also when there is no such lease (any more)
-    POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no place in time
+    PATCH  /leases/{lease_id} LeaseExtension -> 200 LeaseGranted | 400 | 404 no such lease
+    DELETE /leases/{lease_id}     -> 204, also when there is no such lease
+    POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no slot in time
 
-A refusal's body is `{"code": "...", "message": "..."}` with one of the `Refusal` codes.
-`POST /leases` is idempotent: the same `lease_id` gets the same browser back. Hanging up on `POST /pages` frees the
-page at once.
+A refusal's body is `{"code": "...", "message": "..."}` with one of the `RefusalCode` codes.
+`POST /leases` is idempotent: the same `lease_id` gets the same browser back. Closing the connection of
+`POST /pages` frees the page at once.
 
-The runner calls the API once for every lease that ended without the API asking for it, and once when it
-boots (`POST /internal/runner/report`, `Authorization: Bearer <runner token>`), and repeats until it gets a 2xx:
+The runner calls the API once for each lease that ended without a request of the API, and once when it boots
+(`POST /internal/runner/report`, `Authorization: Bearer <runner token>`). It retries until it gets a 2xx:
 
     RunnerReport -> 204
 
-Boot ids of one runner compare as strings: a later boot's is greater. A report says that every lease of an earlier
-boot is gone.
+Boot ids of one runner are compared as strings: that of a later boot is greater. A report also means that every lease of
+an earlier boot has ended.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from typing import Any, Literal, Self, get_args
 OsFamily = Literal["macos", "windows", "linux"]
 RunnerState = Literal["starting", "ready", "draining"]
 
-# Why a lease ended: its time was up; the client sent `Browser.close`; Chromium died; the runner was stopped.
+# Why a lease ended: its TTL expired; the client sent `Browser.close`; Chromium crashed; the runner was stopped.
 EndReason = Literal["expired", "closed", "crashed", "shutdown"]
 
-Refusal = Literal["bad_request", "draining", "no_browser", "no_lease"]
+RefusalCode = Literal["bad_request", "draining", "no_browser", "no_lease"]
 
 OS_FAMILIES: tuple[OsFamily, ...] = get_args(OsFamily)
 REPORT_PATH = "/internal/runner/report"
 
 
 class Message:
-    """A dataclass that travels as a JSON object. Unknown fields are ignored, so both ends can be upgraded apart."""
+    """A dataclass that is sent as a JSON object. Unknown fields are ignored, so each end can be upgraded alone."""
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()  # type: ignore[call-overload]
@@ -69,7 +69,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest(Message):
-    """Lease one browser. `lease_id` is the agent's id; `country` is ISO 3166-1 alpha-2 in lower case."""
+    """A request for one browser. `lease_id` is the agent's id; `country` is ISO 3166-1 alpha-2 in lower case."""
 
     lease_id: str
     os_family: OsFamily
@@ -83,7 +83,7 @@ class LeaseRequest(Message):
 class LeaseGranted(Message):
     """A leased browser; times are Unix seconds.
 
-    Capabilities: `profile` in its CDP URLs, `live_view` to watch it, `live_control` to watch and steer it.
+    Capabilities: `profile` in its CDP URLs, `live_view` to watch it, `live_control` to watch and control it.
     """
 
     lease_id: str
@@ -99,7 +99,7 @@ class LeaseGranted(Message):
 
 @dataclass(frozen=True, slots=True)
 class LeaseExtension(Message):
-    """A later deadline for a lease: so many seconds from now. An earlier one changes nothing."""
+    """A later deadline for a lease, in seconds from now. An earlier one changes nothing."""
 
     ttl_seconds: int
 
@@ -111,7 +111,7 @@ class LeaseEnded(Message):
     ended_at: float
 
 
-@dataclass(frozen=True)  # slots would replace the class, and `super()` below would not find itself
+@dataclass(frozen=True)  # no slots: they create a new class, and `super()` would fail
 class RunnerReport(Message):
     runner_id: str
     boot_id: str
@@ -127,9 +127,9 @@ class RunnerReport(Message):
 
 @dataclass(frozen=True, slots=True)
 class JailStatus(Message):
-    """How browsers are confined. `limits` names what bounds each one: control groups (memory, pids, cpu) and rlimits.
+    """How browsers are confined. `limits` lists what limits each one: control groups (memory, pids, cpu) and rlimits.
 
-    `users` is whose uid the kernel sees: one of each jail's own, the runner's, or root's.
+    `users` is the host uid of the jails: a separate one for each (`own`), the runner's, or root.
     """
 
     mode: Literal["bwrap", "off"] = "off"
@@ -137,9 +137,9 @@ class JailStatus(Message):
     limits: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)  # slots would replace the class, and `super()` below would not find itself
+@dataclass(frozen=True)  # no slots: they create a new class, and `super()` would fail
 class RunnerStatus(Message):
-    """`limit` is the most browsers that this runner will run at once."""
+    """`limit` is the most browsers that this runner runs at once."""
 
     runner_id: str
     boot_id: str
@@ -164,15 +164,15 @@ PageFormat = Literal["html", "text", "links", "screenshot"]
 WaitUntil = Literal["load", "domcontentloaded", "networkidle"]
 Blockable = Literal["image", "media", "font", "stylesheet"]
 
-# Why a page gave nothing: no connection or no answer (`message` begins with Chromium's net::ERR_ name); an address
-# that the policy refuses; the page's own time was up; the answer is a file; more than we carry; `wait_for` is no
-# selector; the renderer died (our side).
+# Why a page has no result: no connection or no response (`message` begins with Chromium's net::ERR_ name); the policy
+# refuses the address; the timeout; the response is a download; the content is too large; `wait_for` is not a valid
+# selector; the renderer crashed.
 PageFailureCode = Literal["unreachable", "not_allowed", "timeout", "download", "too_large", "bad_selector", "crashed"]
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest(Message):
-    """Load one page in a context of its own. `queue` is whom it is for: queues get their turns alternately."""
+    """Load one page in a separate browser context. `queue` is its workspace: slots go to queues in turn."""
 
     url: str
     os_family: OsFamily
@@ -189,7 +189,7 @@ class PageRequest(Message):
 
 @dataclass(frozen=True, slots=True)
 class PageResult(Message):
-    """What was found. `url` is where the page ended up; what was not asked for is None.
+    """The content of a page. `url` is the final URL; formats that were not requested are None.
 
     `text` is cut at `max_chars`; `screenshot_png_b64` at `MAX_SCREENSHOT_HEIGHT` CSS pixels. `duration_ms` runs from
     the start of the navigation.
@@ -207,7 +207,7 @@ class PageResult(Message):
 
 @dataclass(frozen=True, slots=True)
 class PageFailure(Message):
-    """A page that gave nothing; told from a result by its `failure`. `http_status` is None when nobody answered."""
+    """A page without a result; only this message has `failure`. `http_status` is None without a response."""
 
     failure: PageFailureCode
     message: str
@@ -219,7 +219,7 @@ MAX_SCREENSHOT_HEIGHT = 16_384
 
 
 def page_answer(raw: bytes | str) -> PageResult | PageFailure:
-    """What `POST /pages` answered with 200. Raises ValueError."""
+    """Parse the body of a 200 from `POST /pages`. Raises ValueError."""
     data = json.loads(raw)
     if not isinstance(data, dict):
         raise ValueError("a page's answer must be an object")

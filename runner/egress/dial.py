@@ -1,7 +1,7 @@
-"""Opens the outgoing connection that a browser asked for: resolve once, check, dial that very address.
+"""Open the outgoing connection that a browser requests: resolve once, check the address, connect to that address.
 
-A session whose country has an upstream proxy goes through it, by address, so that the name is not resolved a second
-time (to something else) on the other side. The operator's own proxy addresses are not subject to the policy.
+If the country has an upstream proxy, the connection goes through it. The proxy gets the checked address, so that it
+does not resolve the name again to another one. The policy does not apply to the proxy's own address.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Resolver = Callable[[str], Awaitable[list[Address]]]
 
 
 class Refusal(Enum):
-    """Why there is no connection, with the words a page's owner would look for."""
+    """Why a connection failed; the values are for log and error texts."""
 
     POLICY = "refused by the address policy"
     NAME = "name not resolved"
@@ -61,34 +61,29 @@ class Dialer:
 
     async def dial(self, host: str, port: int, *, route: str) -> socket.socket:
         """A connected non-blocking socket. `route` is "direct" or an upstream proxy's URL. Raises DialError."""
-        addresses = await self._permitted(host, port)
+        literal = parse_address(host)
+        found = [literal] if literal is not None else await self._resolve(host)
+        if not found:
+            raise DialError(Refusal.NAME, host)
+        permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
+        if not permitted:
+            raise DialError(Refusal.POLICY, host)
         failure = DialError(Refusal.UNREACHABLE, host)
-        for address in addresses[:MAX_ADDRESSES]:
+        for address in permitted[:MAX_ADDRESSES]:
             try:
                 if route != "direct":
                     return await _through(urlsplit(route), address, port)
-                return await self._connect(address, port)
+                sock = await connect(str(address), port)
             except DialError as error:
                 failure = error
-        raise failure
-
-    async def _permitted(self, host: str, port: int) -> list[Address]:
-        literal = parse_address(host)
-        found = [literal] if literal is not None else await self._resolve(host)
-        permitted = [unmapped(address) for address in found if is_permitted(address, port, self._allow)]
-        if not found:
-            raise DialError(Refusal.NAME, host)
-        if not permitted:
-            raise DialError(Refusal.POLICY, host)
-        return permitted
-
-    async def _connect(self, address: Address, port: int) -> socket.socket:
-        sock = await connect(str(address), port)
-        # A public address of this very machine leads to services that no firewall stands in front of.
-        if sock.getsockname()[0] == sock.getpeername()[0] and not any(r.permits(address, port) for r in self._allow):
+                continue
+            # Connections to this machine's own public address bypass its firewall.
+            itself = sock.getsockname()[0] == sock.getpeername()[0]
+            if not itself or any(rule.permits(address, port) for rule in self._allow):
+                return sock
             sock.close()
-            raise DialError(Refusal.POLICY, "this machine")
-        return sock
+            failure = DialError(Refusal.POLICY, "this machine")
+        raise failure
 
 
 async def connect(address: str, port: int) -> socket.socket:
@@ -143,7 +138,7 @@ async def _http_connect(sock: socket.socket, upstream: SplitResult, address: Add
     await loop.sock_sendall(sock, f"{request}\r\n".encode())
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        # Byte by byte: what follows the blank line belongs to the browser.
+        # Byte by byte: what follows the blank line is data for the browser.
         byte = await loop.sock_recv(sock, 1)
         if not byte or len(head) > MAX_REPLY:
             raise EOFError("no answer to CONNECT")
@@ -162,9 +157,9 @@ async def _socks5(sock: socket.socket, upstream: SplitResult, address: Address, 
         user, password = unquote(upstream.username).encode(), unquote(upstream.password or "").encode()
         await loop.sock_sendall(sock, bytes([1, len(user)]) + user + bytes([len(password)]) + password)
         if (await _exactly(sock, 2))[1] != 0:
-            raise DialError(Refusal.UPSTREAM, "it does not know our user")
+            raise DialError(Refusal.UPSTREAM, "authentication failed")
     elif method != 0:
-        raise DialError(Refusal.UPSTREAM, "it wants another authentication")
+        raise DialError(Refusal.UPSTREAM, "no common authentication method")
     kind = 4 if address.version == 6 else 1
     await loop.sock_sendall(sock, bytes([5, 1, 0, kind]) + address.packed + port.to_bytes(2, "big"))
     reply = await _exactly(sock, 4)
@@ -179,6 +174,6 @@ async def _exactly(sock: socket.socket, count: int) -> bytes:
     while len(data) < count:
         chunk = await asyncio.get_running_loop().sock_recv(sock, count - len(data))
         if not chunk:
-            raise EOFError("the proxy hung up")
+            raise EOFError("the proxy closed the connection")
         data += chunk
     return data

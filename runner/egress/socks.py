@@ -1,7 +1,7 @@
-"""The only way out of a jail: a SOCKS5 server (RFC 1928) that the runner accepts on inside the jail's namespace.
+"""The egress of a jail: a SOCKS5 server (RFC 1928) of the runner, on a listener in the jail's network namespace.
 
-SOCKS rather than an HTTP proxy, because then http, https and WebSocket are all one tunnel with no parsing behind its
-first two messages, and because the browser hands over names, not addresses it resolved itself.
+SOCKS5 has two advantages over an HTTP proxy: http, https and WebSocket all use the same tunnel, without parsing after
+the first two messages; and the browser sends host names, which the runner resolves and checks.
 """
 
 from __future__ import annotations
@@ -32,44 +32,47 @@ Refused = Callable[[str, int, Refusal], None]  # host, port, why
 MAX_HANDSHAKE = 600
 
 
-class Incomplete(Exception):
+class IncompleteHandshake(Exception):
     """More bytes are needed."""
 
 
-class Malformed(Exception):
-    """Not SOCKS5, or a part of it that we do not offer."""
+class MalformedHandshake(Exception):
+    """Not SOCKS5, or a command or method that this server does not support."""
 
 
 def parse_greeting(data: bytes) -> int:
-    """Length of the client's greeting, which must offer "no authentication". Raises Incomplete or Malformed."""
+    """Length of the client's greeting, which must offer "no authentication".
+
+    Raises IncompleteHandshake or MalformedHandshake.
+    """
     if len(data) < 2:
-        raise Incomplete
+        raise IncompleteHandshake
     if data[0] != 5:
-        raise Malformed("not SOCKS5")
+        raise MalformedHandshake("not SOCKS5")
     end = 2 + data[1]
     if len(data) < end:
-        raise Incomplete
+        raise IncompleteHandshake
     if 0 not in data[2:end]:
-        raise Malformed("no method in common")
+        raise MalformedHandshake("no method in common")
     return end
 
 
 def parse_request(data: bytes) -> tuple[str, int, int]:
-    """Host, port and length of a CONNECT request. Raises Incomplete or Malformed."""
+    """Host, port and length of a CONNECT request. Raises IncompleteHandshake or MalformedHandshake."""
     if len(data) < 5:
-        raise Incomplete
+        raise IncompleteHandshake
     if data[0] != 5 or data[1] != 1:
-        raise Malformed("only CONNECT")
+        raise MalformedHandshake("only CONNECT is supported")
     kind = data[3]
     if kind == 3:
         start, length = 5, data[4]
     elif kind in (1, 4):
         start, length = 4, 4 if kind == 1 else 16
     else:
-        raise Malformed("unknown address type")
+        raise MalformedHandshake("unknown address type")
     end = start + length + 2
     if len(data) < end:
-        raise Incomplete
+        raise IncompleteHandshake
     raw = data[start : start + length]
     if kind == 3:
         host = raw.decode("ascii", errors="replace")
@@ -79,7 +82,7 @@ def parse_request(data: bytes) -> tuple[str, int, int]:
 
 
 class SiteEnd(Half):
-    """A connection to a site, which may speak or hang up before the browser has heard that it is there."""
+    """A connection to a site, which may send data or close before the browser has the SOCKS reply."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,12 +97,12 @@ class SiteEnd(Half):
     def eof_received(self) -> bool:
         return super().eof_received() or self.peer is None
 
-    def catch_up(self) -> None:
-        """Pass on what came before `join`."""
+    def send_early(self) -> None:
+        """Pass on what arrived before `join`."""
         if self._early:
             super().data_received(self._early)
             self._early = b""
-        if self.ended:
+        if self.got_eof:
             super().eof_received()
 
 
@@ -128,11 +131,11 @@ class BrowserEnd(Half):
         if self._dialing is None:
             try:
                 self._handshake()
-            except Incomplete:
+            except IncompleteHandshake:
                 if len(self._buffer) > MAX_HANDSHAKE:
                     self.close()
-            except Malformed as error:
-                log.debug("a browser spoke to its proxy in a way we do not know: %s", error)
+            except MalformedHandshake as error:
+                log.debug("a browser sent an unsupported SOCKS message: %s", error)
                 self.close()
 
     def _handshake(self) -> None:
@@ -153,7 +156,7 @@ class BrowserEnd(Half):
         route = self._route()
         try:
             if route is None:
-                raise DialError(Refusal.POLICY, "nobody leased this browser yet")
+                raise DialError(Refusal.POLICY, "the browser has no lease")
             sock = await self._dialer.dial(host, port, route=route)
         except DialError as error:
             log.debug("no connection to port %d: %s", port, error)
@@ -170,7 +173,7 @@ class BrowserEnd(Half):
             return
         self._answer(0)
         self.join(remote)
-        remote.catch_up()
+        remote.send_early()
         if self._buffer:
             super().data_received(self._buffer)
             self._buffer = b""
@@ -188,11 +191,12 @@ class BrowserEnd(Half):
         super().connection_lost(exc)
 
 
-def _ignore(host: str, port: int, why: Refusal) -> None:
-    """For browsers whose clients see for themselves what failed."""
+async def serve(
+    listener: socket.socket, dialer: Dialer, route: Route, on_refused: Refused = lambda host, port, why: None
+) -> asyncio.Server:
+    """Accept a browser's connections. `route()` is the lease's route (see `Dialer.dial`), None without a lease.
 
-
-async def serve(listener: socket.socket, dialer: Dialer, route: Route, on_refused: Refused = _ignore) -> asyncio.Server:
-    """Accept a browser's connections. `route()` is the session's upstream, or None while nobody leased it."""
+    `on_refused` is for the page service; other clients see the errors in CDP events.
+    """
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: BrowserEnd(dialer, route, on_refused), sock=listener)

@@ -1,4 +1,4 @@
-"""The little HTTP that the gateway speaks: one request head in, one short answer out. No I/O here."""
+"""The gateway's subset of HTTP/1.1: parse one request head, build one short response. No I/O."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from http import HTTPStatus
 
 MAX_HEAD = 16 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_TARGET = re.compile(r"[\x21-\x7e]+")  # a bare CR or LF would be a second request to Chromium
-_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # RFC 9110, 5.5: a bare CR, LF or NUL is an attempt at smuggling
+_TARGET = re.compile(r"[\x21-\x7e]+")  # a bare CR or LF would start a second request to Chromium
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")  # RFC 9110, 5.5: no bare CR, LF or NUL (request smuggling)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class IncompleteHead(Exception):
-    """The head has not arrived whole."""
+    """The request head is not complete yet."""
 
 
 class BadHead(Exception):
-    """Not an HTTP/1.1 request that we can read."""
+    """Not a valid HTTP/1.1 request head, or one that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Request:
 
     @property
     def request_id(self) -> str:
-        """The client's own id when it is a valid one, else a new one."""
+        """The client's `X-Request-Id` when it is valid, otherwise a new id."""
         given = self.headers.get("x-request-id", "")
         return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
 
@@ -76,7 +76,7 @@ def response(
     content_type: str = "application/json; charset=utf-8",
     headers: dict[str, str] | None = None,
 ) -> bytes:
-    """A whole answer, after which the connection is closed."""
+    """A complete response with `Connection: close`."""
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         f"Content-Type: {content_type}",
@@ -92,6 +92,6 @@ def response(
 def error_response(
     status: int, code: str, message: str, *, request_id: str, headers: dict[str, str] | None = None
 ) -> bytes:
-    """The error envelope of the whole product."""
+    """An error response, with the error object that the API uses too."""
     body = json.dumps({"error": message, "code": code, "request_id": request_id}).encode()
     return response(status, body, request_id=request_id, headers=headers)

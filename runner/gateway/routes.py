@@ -1,4 +1,4 @@
-"""Which of the gateway's addresses a path is, and what its DevTools JSON says to a client. No I/O here."""
+"""The gateway's routes, and the URLs in the DevTools JSON that it returns. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEVTOOLS = re.compile(r"wss?://[^/]+/devtools/(page|browser)/([A-Za-z0-9-]+)")
 
 @dataclass(frozen=True, slots=True)
 class SocketRoute:
-    """A WebSocket address. `page` adapts to its client; `browser` is for browser-level clients alone."""
+    """A CDP WebSocket URL. `page` accepts both kinds of clients; `browser` always connects to the browser."""
 
     profile: str
     kind: Literal["page", "browser"]
@@ -29,7 +29,7 @@ class SocketRoute:
 
 @dataclass(frozen=True, slots=True)
 class JsonRoute:
-    """A DevTools HTTP endpoint; `path` is Chromium's own."""
+    """A DevTools HTTP endpoint; `path` is the path in Chromium."""
 
     profile: str
     path: str
@@ -38,13 +38,13 @@ class JsonRoute:
 
 @dataclass(frozen=True, slots=True)
 class LiveRoute:
-    """The WebSocket address of a live view."""
+    """The WebSocket URL of a live view."""
 
     capability: str
 
 
 def match(path: str) -> SocketRoute | JsonRoute | LiveRoute | None:
-    """The address that `path` spells, whether or not its capability lives."""
+    """The route of `path`; its capability may be unknown or expired. None when no route matches."""
     if found := _LIVE.fullmatch(path):
         return LiveRoute(found["capability"])
     if not path.startswith(PREFIX):
@@ -54,14 +54,14 @@ def match(path: str) -> SocketRoute | JsonRoute | LiveRoute | None:
         kind: Literal["page", "browser"] = "page" if found["kind"] == "page" else "browser"
         return SocketRoute(found["profile"], kind, found["target"])
     if found := _JSON.fullmatch(rest):
-        # Chromium itself wants PUT for what changes something; older clients still send GET.
+        # Chromium requires PUT for these three; older clients still send GET.
         methods = ("PUT", "GET") if found["rest"].startswith(("/new", "/activate", "/close")) else ("GET",)
         return JsonRoute(found["profile"], f"/json{found['rest']}", methods)
     return None
 
 
 def rewrite(body: bytes, *, profile: str, public_url: str) -> bytes:
-    """Chromium's JSON with every DevTools address turned into one of ours. Raises ValueError if it is not JSON."""
+    """Chromium's JSON with every DevTools URL replaced by the gateway's. Raises ValueError if it is not JSON."""
     return json.dumps(_rewritten(json.loads(body), f"{public_url}{PREFIX}{profile}/ws")).encode()
 
 
@@ -70,7 +70,7 @@ def _rewritten(value: Any, base: str) -> Any:
         return [_rewritten(item, base) for item in value]
     if not isinstance(value, dict):
         return value
-    # The DevTools front end would be loaded from a host that the browser's own address is nothing to.
+    # Leave out the URLs of the DevTools front end: its host cannot reach the browser at this address.
     return {
         key: _DEVTOOLS.sub(lambda m: f"{base}/{m[1]}/{m[2]}", item) if key == "webSocketDebuggerUrl" else item
         for key, item in value.items()

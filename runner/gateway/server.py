@@ -1,8 +1,8 @@
-"""The gateway: one CDP address per lease for every kind of client, and the addresses of its live view.
+"""The gateway: one CDP URL per lease for all kinds of clients, and the URLs of its live view.
 
-After the handshake it reads the client's first message to tell a browser-level client from a page-level one, dials
-Chromium, and from then on splices bytes. It never answers for Chromium, and a client that stops reading slows only
-its own connection.
+After the WebSocket handshake the gateway reads the client's first message, which shows whether the client speaks to the
+browser or to a page. Then it connects to Chromium and splices bytes. It sends no CDP messages of its own, and a client
+that stops reading slows down only its own connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from runner.browser import Browser
 from runner.chromium import ChromiumError
 from runner.gateway import http, routes, websocket
-from runner.live.service import LiveViews
+from runner.live.hub import LiveViews
 from runner.splice import Half, notice_dead_peers
 from runner.websocket import CLOSE, PING, PONG, client_handshake
 
@@ -24,23 +24,25 @@ log = logging.getLogger("browsa.runner.gateway")
 
 HEAD_SECONDS = 10.0
 UPSTREAM_SECONDS = 10.0
-# Events that tell a client of a session that began or ended; how much of the last bytes may be the start of one.
+# The events for sessions that have begun or ended. TAIL: how many of the last bytes may be the start of an event.
 ATTACHED, DETACHED = b'"Target.attachedToTarget"', b'"Target.detachedFromTarget"'
 TAIL = len(DETACHED) - 1
-BEGUN = re.compile(ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL)
-ENDED = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
-HOLD_SECONDS = 5.0  # the most that a session is kept from a client
-NO_BROWSER = "no such browser: it never existed, or its agent is over"
-LATE = "a page has its identity late: its browser does not answer"
+ATTACHED_TARGET = re.compile(
+    ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL
+)
+DETACHED_TARGET = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
+HOLD_SECONDS = 5.0  # the longest time that an event is held back from a client
+NO_BROWSER = "no such browser: it never existed, or its agent has ended"
+LATE_IDENTITY = "a page did not get its identity in time: its browser does not answer"
 MAX_JSON = 32 * 2**20
 
-Find = Callable[[str], Browser | None]
+FindBrowser = Callable[[str], Browser | None]
 
 
 class Gateway:
-    """Serves the addresses of one runner. `find` turns a CDP capability into its browser."""
+    """Serves the URLs of one runner. `find` returns the browser of a CDP capability."""
 
-    def __init__(self, find: Find, live: LiveViews, *, public_url: str, origins: frozenset[str]) -> None:
+    def __init__(self, find: FindBrowser, live: LiveViews, *, public_url: str, origins: frozenset[str]) -> None:
         self.find = find
         self.live = live
         self.public_url = public_url
@@ -49,7 +51,7 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; the port, which is a free one when `port` is 0. Raises OSError."""
+        """Listen, with 0 on a free port, and return the port. Raises OSError."""
         self._server = await asyncio.get_running_loop().create_server(lambda: ClientEnd(self), host, port, backlog=512)
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -58,18 +60,18 @@ class Gateway:
             self._server.close()
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        """Run `work` beside the connection that wants it."""
+        """Run `work` in a task that outlives the connection."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 class ChromiumEnd(Half):
-    """Our connection to Chromium's DevTools: finishes its handshake, then hands over.
+    """Our connection to Chromium's DevTools: does the handshake, then passes bytes to the client.
 
-    News of the client's sessions is seen in the bytes as they pass (Chromium does not mask its frames). A session that
-    begins is held back until the browser has its identity in it: a client that heard of a new page first could let it
-    run as somebody else.
+    It finds the events of the client's sessions in these bytes (Chromium does not mask its frames). The event for a
+    new session is held back until its target has the identity: otherwise the client could let a new page run without
+    it.
     """
 
     def __init__(self, gateway: Gateway, browser: Browser) -> None:
@@ -78,7 +80,7 @@ class ChromiumEnd(Half):
         self._browser = browser
         self._tail = b""
         self._held: bytes | None = None
-        self.targets: set[str] = set()  # whatever the client had a session of
+        self.targets: set[str] = set()  # of all sessions that the client has had
         self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._head = b""
 
@@ -90,7 +92,7 @@ class ChromiumEnd(Half):
         end = self._head.find(b"\r\n\r\n")
         if end >= 0 and not self.ready.done():
             assert self.transport is not None
-            self.transport.pause_reading()  # until the client's end is joined
+            self.transport.pause_reading()  # until `join`
             if self._head.split(b" ", 2)[1:2] == [b"101"]:
                 self.ready.set_result(self._head[end + 4 :])
             else:
@@ -99,7 +101,7 @@ class ChromiumEnd(Half):
     def _pass_on(self, data: bytes) -> None:
         seam, self._tail = self._tail + data[:TAIL], (self._tail + data[-TAIL:])[-TAIL:]
         if DETACHED in data or DETACHED in seam:
-            left = {target.decode() for target in ENDED.findall(data)}
+            left = {target.decode() for target in DETACHED_TARGET.findall(data)}
             self._gateway.spawn(self._browser.sessions_ended(left), "sessions-ended")
         if self._held is not None:
             self._held += data
@@ -112,7 +114,7 @@ class ChromiumEnd(Half):
             super().data_received(data)
 
     async def _hold(self) -> None:
-        """Keep back what came since the news of a session, and news that came behind it, until all is settled."""
+        """Hold back bytes from the event of a new session on, until its target has the identity."""
         settled = 0
         try:
             async with asyncio.timeout(HOLD_SECONDS):
@@ -122,36 +124,36 @@ class ChromiumEnd(Half):
                     self.targets.update(older or (), newer)
                     await self._browser.sessions_began(older, newer)
         except TimeoutError:
-            log.warning(LATE)
-        self._let_go()
+            log.warning(LATE_IDENTITY)
+        self._release_held()
         if self.transport is not None:
             self.transport.resume_reading()
 
-    def _let_go(self) -> None:
+    def _release_held(self) -> None:
         held, self._held = self._held, None
         if held:
             super().data_received(held)
 
     def eof_received(self) -> bool:
-        self._let_go()
+        self._release_held()
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._let_go()
+        self._release_held()
         if not self.ready.done():
-            self.ready.set_exception(ChromiumError("the browser hung up"))
+            self.ready.set_exception(ChromiumError("the browser closed the connection"))
         else:
             self._gateway.spawn(self._browser.connection_ended(self.targets), "sessions-ended")
         super().connection_lost(exc)
 
 
 def _targets(news: bytes) -> tuple[Collection[str] | None, Collection[str]]:
-    """The targets that a client attached to when they already ran, and those that still waited for their debuggers.
+    """The targets in a client's attach events: those that were running, and those that waited for their debuggers.
 
-    To the latter all debuggers attached at once, and the emulator knows of them. The former are None when some cannot
-    be told, because the bytes end in the middle of the news.
+    All debuggers attach to the latter at once, so the emulator knows them. The former are None when the bytes end in
+    the middle of an event.
     """
-    sessions = BEGUN.findall(news)
+    sessions = ATTACHED_TARGET.findall(news)
     older = {target.decode() for target, waiting in sessions if waiting == b"false"}
     newer = {target.decode() for target, waiting in sessions if waiting == b"true"}
     return older if sessions and len(sessions) == news.count(ATTACHED) else None, newer
@@ -166,7 +168,7 @@ class ClientEnd(Half):
         self._buffer = b""
         self._route: routes.SocketRoute | None = None
         self._work: asyncio.Task[None] | None = None
-        self._gone: asyncio.Future[int] | None = None
+        self._browser_gone: asyncio.Future[int] | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -181,7 +183,7 @@ class ClientEnd(Half):
             return
         self._buffer += data
         if self._work is not None:
-            return  # dialing; what arrives meanwhile is passed on after the first message
+            return  # connecting; `_join` passes on what arrives meanwhile
         if self._route is None:
             self._read_head()
         else:
@@ -198,46 +200,38 @@ class ClientEnd(Half):
         if self._deadline is not None:
             self._deadline.cancel()
         self._buffer = self._buffer[end:]
-        self._dispatch(request)
-
-    def _dispatch(self, request: http.Request) -> None:
         route = routes.match(request.path)
         if isinstance(route, routes.LiveRoute):
             self._serve_live(request, route)
             return
         browser = self._gateway.find(route.profile) if route is not None else None
-        if not _from(request, self._gateway.origins):
-            # A web page in somebody's browser, not an agent: a leaked address must not be usable from there.
-            self._refuse(request, 403, "FORBIDDEN", "requests from web pages are not served here")
+        if not _origin_allowed(request, self._gateway.origins):
+            # A web page in a person's browser, not an agent: it must not be able to use a leaked URL.
+            self._refuse(request, 403, "FORBIDDEN", "requests from web pages are not accepted")
         elif route is None or browser is None:
             self._refuse(request, 404, "NOT_FOUND", NO_BROWSER)
         elif isinstance(route, routes.JsonRoute):
             self._serve_json(request, route, browser)
-        else:
-            self._upgrade(request, route, browser)
+        elif self._accept(request):
+            self._route = route
+            self._browser_gone = browser.gone
+            self._browser_gone.add_done_callback(self._on_browser_gone)
+            self._read_first_message()
 
     def _serve_live(self, request: http.Request, route: routes.LiveRoute) -> None:
         live = self._gateway.live
-        watched = live.find(route.capability)
-        if not _from(request, live.origins):
-            self._refuse(request, 403, "FORBIDDEN", "a live view is for the page that shows it")
-        elif watched is None:
+        access = live.find(route.capability)
+        if not _origin_allowed(request, live.origins):
+            self._refuse(request, 403, "FORBIDDEN", "this origin may not open a live view")
+        elif access is None:
             self._refuse(request, 404, "NOT_FOUND", NO_BROWSER)
         elif self._accept(request):
             assert self.transport is not None
-            transport, self.transport = self.transport, None  # from here on it is the viewer's
-            live.admit(watched, transport, self._buffer)
-
-    def _upgrade(self, request: http.Request, route: routes.SocketRoute, browser: Browser) -> None:
-        if not self._accept(request):
-            return
-        self._route = route
-        self._gone = browser.gone
-        self._gone.add_done_callback(self._on_gone)
-        self._read_first_message()
+            transport, self.transport = self.transport, None  # the viewer owns it from now on
+            live.admit(access, transport, self._buffer)
 
     def _accept(self, request: http.Request) -> bool:
-        """Finish the WebSocket handshake, or refuse it."""
+        """Complete the WebSocket handshake, or refuse it."""
         try:
             accept = websocket.accept_key(request)
         except websocket.HandshakeError as error:
@@ -247,14 +241,14 @@ class ClientEnd(Half):
         self._write(websocket.switching_protocols(accept, request.request_id))
         return True
 
-    def _on_gone(self, gone: asyncio.Future[int]) -> None:
-        """The browser ended before its client had said anything."""
+    def _on_browser_gone(self, gone: asyncio.Future[int]) -> None:
+        """The browser exited before the client's first message."""
         if self._work is None:
-            self._hang_up(1001, "the agent is over")
+            self._close_websocket(1001, "the agent has ended")
 
     def _read_first_message(self) -> None:
         assert self._route is not None and self.transport is not None
-        # Nobody else is there yet to answer a client that pings, or that leaves without having said anything.
+        # Chromium is not connected yet, so the gateway answers pings and close frames itself.
         control, self._buffer = websocket.leading_control(self._buffer)
         for opcode, payload in control:
             if opcode == PING:
@@ -268,7 +262,7 @@ class ClientEnd(Half):
             return
         browser = self._gateway.find(self._route.profile)
         if browser is None:
-            self._hang_up(1001, "the agent is over")
+            self._close_websocket(1001, "the agent has ended")
             return
         chromium = browser.chromium
         path = chromium.path if level == "browser" else f"/devtools/page/{self._route.target}"
@@ -287,13 +281,17 @@ class ClientEnd(Half):
                 assert end.transport is not None
                 end.transport.write(client_handshake(path, browser.chromium.port))
                 early = await end.ready
-            if path != browser.chromium.path:  # a page-level connection is itself a session
+            if path != browser.chromium.path:  # a page-level connection is a session of that page
                 end.targets.add(self._route.target)
-                await self._outrank(browser)
+                try:
+                    async with asyncio.timeout(HOLD_SECONDS):
+                        await browser.sessions_began({self._route.target})
+                except TimeoutError:
+                    log.warning(LATE_IDENTITY)
         except (ChromiumError, OSError, TimeoutError) as error:
             if end is not None:
                 end.close()
-            self._hang_up(1011, str(error) or "the browser does not answer")
+            self._close_websocket(1011, str(error) or "the browser does not answer")
             return
         except asyncio.CancelledError:  # the client left
             if end is not None:
@@ -310,14 +308,6 @@ class ClientEnd(Half):
         end.transport.resume_reading()
         self.transport.resume_reading()
 
-    async def _outrank(self, browser: Browser) -> None:
-        assert self._route is not None
-        try:
-            async with asyncio.timeout(HOLD_SECONDS):
-                await browser.sessions_began({self._route.target})
-        except TimeoutError:
-            log.warning(LATE)
-
     def _serve_json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
         if request.method not in route.methods:
             allow = {"Allow": ", ".join(route.methods)}
@@ -333,7 +323,7 @@ class ClientEnd(Half):
             self._refuse(request, 502, "UPSTREAM_UNAVAILABLE", f"the browser does not answer: {error}")
             return
         if "json" in content_type and route.path != "/json/protocol":
-            with suppress(ValueError):  # "Target is closing" comes as JSON, too
+            with suppress(ValueError):  # Chromium sends "Target is closing" as JSON too
                 body = routes.rewrite(body, profile=route.profile, public_url=self._gateway.public_url)
         self._write(http.response(status, body, request_id=request.request_id, content_type=content_type))
         self.close()
@@ -350,7 +340,7 @@ class ClientEnd(Half):
         self._write(http.error_response(status, code, message, request_id=request.request_id, headers=headers))
         self.close()
 
-    def _hang_up(self, code: int, reason: str) -> None:
+    def _close_websocket(self, code: int, reason: str) -> None:
         self._write(websocket.close_frame(code, reason))
         self.close()
 
@@ -361,20 +351,20 @@ class ClientEnd(Half):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._gone is not None:
-            self._gone.remove_done_callback(self._on_gone)
+        if self._browser_gone is not None:
+            self._browser_gone.remove_done_callback(self._on_browser_gone)
         if self._work is not None and self.peer is None:
             self._work.cancel()
         super().connection_lost(exc)
 
 
-def _from(request: http.Request, origins: frozenset[str]) -> bool:
-    """Whether it comes from no web page, or from one of these origins."""
+def _origin_allowed(request: http.Request, origins: frozenset[str]) -> bool:
+    """Whether the request has no `Origin` header, or one of these origins."""
     return "origin" not in request.headers or request.headers["origin"] in origins
 
 
 async def _ask_chromium(browser: Browser, route: routes.JsonRoute, request: http.Request) -> tuple[int, str, bytes]:
-    """Chromium's answer to a DevTools HTTP request: status, content type, body."""
+    """Send a DevTools HTTP request to Chromium. Returns status, content type and body."""
     reader, writer = await asyncio.open_connection(sock=await browser.dial(), limit=http.MAX_HEAD)
     try:
         target = f"{route.path}?{request.query}" if request.query else route.path

@@ -1,4 +1,4 @@
-"""What a gateway says in WebSocket (RFC 6455) and reads of it: nothing after the first message. No I/O here."""
+"""The gateway's part of WebSocket (RFC 6455): handshake, control frames, and the first message. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _METHOD = re.compile(rb'"method"\s*:\s*"([A-Za-z]+)\.')
 _SESSION = re.compile(rb'"sessionId"\s*:\s*"')
 
-# Domains that only a browser-level DevTools session has; everything else is about one page.
+# CDP domains that only a browser-level session has; the others need a page.
 BROWSER_DOMAINS = frozenset({"Browser", "Target", "SystemInfo", "Tethering"})
 MAX_SNIFF = 256 * 1024
 
@@ -23,23 +23,23 @@ Level = Literal["browser", "page"]
 
 
 class HandshakeError(Exception):
-    """Not a WebSocket handshake that we can accept."""
+    """Not a valid WebSocket handshake."""
 
 
 def accept_key(request: Request) -> str:
-    """The `Sec-WebSocket-Accept` for a client's handshake. Raises HandshakeError."""
+    """The `Sec-WebSocket-Accept` header for a client's handshake. Raises HandshakeError."""
     headers = request.headers
     if request.method != "GET" or "websocket" not in headers.get("upgrade", "").lower():
-        raise HandshakeError("a WebSocket upgrade is needed here")
+        raise HandshakeError("this URL needs a WebSocket upgrade")
     if "upgrade" not in headers.get("connection", "").lower():
-        raise HandshakeError("the Connection header does not say Upgrade")
+        raise HandshakeError("the Connection header must contain Upgrade")
     if headers.get("sec-websocket-version") != "13":
-        raise HandshakeError("only WebSocket version 13 is spoken here")
+        raise HandshakeError("only WebSocket version 13 is supported")
     key = headers.get("sec-websocket-key", "")
     try:
         if len(base64.b64decode(key, validate=True)) != 16:
             raise HandshakeError("Sec-WebSocket-Key is not 16 bytes")
-    except ValueError as error:  # binascii's, or a letter beyond ASCII
+    except ValueError as error:  # binascii.Error, or a non-ASCII character
         raise HandshakeError("Sec-WebSocket-Key is not base64") from error
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
@@ -57,13 +57,13 @@ def server_frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A server's close frame; of `reason` it holds what fits into 123 bytes of UTF-8."""
+    """A server's close frame. `reason` is cut to 123 bytes of UTF-8."""
     shortened = reason.encode()[:123].decode(errors="ignore")
     return server_frame(CLOSE, code.to_bytes(2, "big") + shortened.encode())
 
 
 def leading_control(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """The control frames (opcode and payload) that `data` begins with, and what follows them."""
+    """The control frames (opcode, payload) at the start of `data`, and the bytes after them."""
     frames = []
     while (head := frame_head(data, 0)) is not None and head.opcode >= CLOSE:
         if len(data) < head.start + head.length:
@@ -75,10 +75,10 @@ def leading_control(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
 
 
 def level_of(data: bytes) -> Level | None:
-    """Whom the client wants to talk to, by its first message; None when more bytes are needed to tell.
+    """Whether the client's first message is for the browser or for a page. None when more bytes are needed.
 
-    A client that names a session, or speaks of browsers and targets, needs the browser; one that just sends
-    `Page.navigate` means the page whose address it was given.
+    A message with a session id, or of a browser-level domain, is for the browser. Any other, such as `Page.navigate`,
+    is for the page in the URL.
     """
     payload, whole = _first_message(data)
     if not whole:
@@ -86,7 +86,7 @@ def level_of(data: bytes) -> Level | None:
     try:
         message = json.loads(payload)
     except (ValueError, RecursionError):
-        return _guess(payload)  # nonsense that Chromium will answer
+        return _guess(payload)  # not JSON; Chromium answers with an error
     if not isinstance(message, dict):
         return "page"
     domain = str(message.get("method", "")).partition(".")[0]
@@ -100,7 +100,7 @@ def _guess(payload: bytes) -> Level:
 
 
 def _first_message(data: bytes) -> tuple[bytes, bool]:
-    """The unmasked payload of the first data message as far as it is here, and whether that is all of it."""
+    """The unmasked payload of the first data message, as far as received, and whether it is complete."""
     payload = b""
     at = 0
     while (head := frame_head(data, at)) is not None:

@@ -1,7 +1,7 @@
-"""What one identity is, and the CDP commands that make a Chromium have it.
+"""An identity (operating system, place, Chrome version), and the CDP commands that set it.
 
-An identity is native emulation only: Chromium itself reports these values in headers, in every frame and in every
-worker. Nothing is injected into a page. Decisions only: these functions talk to nobody.
+An identity uses only Chromium's own emulation: Chromium reports these values in headers, in every frame and in every
+worker. No script is injected into pages. No I/O.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from runner.identity.brands import brand_list
 from runner.identity.places import PLACES, Place
 from runner.wire import OsFamily
 
@@ -30,7 +29,7 @@ class Size(NamedTuple):
 
 
 class Screen(NamedTuple):
-    """CSS pixels. `top` and `bottom` are what the desktop keeps for its own bars."""
+    """CSS pixels. `top` and `bottom` are the heights of the desktop's bars."""
 
     width: int
     height: int
@@ -39,7 +38,7 @@ class Screen(NamedTuple):
 
     @property
     def viewport(self) -> Size:
-        """What a page has of it in a maximised window."""
+        """The viewport of a page in a maximised window."""
         return Size(self.width, self.height - self.top - self.bottom - WINDOW_BARS)
 
 
@@ -54,7 +53,7 @@ class Family(NamedTuple):
     screen: Screen
 
 
-# Chrome freezes the operating system in its user agent (User-Agent Reduction); versions go to the client hints.
+# The user agent has a fixed operating system version (User-Agent Reduction); client hints have the real one.
 FAMILIES: dict[OsFamily, Family] = {
     "macos": Family(
         "Macintosh; Intel Mac OS X 10_15_7", "MacIntel", "macOS", "15.6.1", "arm", Screen(1512, 982, 33, 0)
@@ -62,19 +61,19 @@ FAMILIES: dict[OsFamily, Family] = {
     "windows": Family("Windows NT 10.0; Win64; x64", "Win32", "Windows", "19.0.0", "x86", Screen(1920, 1080, 0, 48)),
     "linux": Family("X11; Linux x86_64", "Linux x86_64", "Linux", "", "x86", Screen(1920, 1080, 27, 0)),
 }
-NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium says here without being told
+NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium reports without an override
 NATIVE_LOCALE = "en-US"  # with `--lang`
 DEFAULT_FAMILY: OsFamily = "macos"
-SHELL_SCREEN = FAMILIES[DEFAULT_FAMILY].screen  # what the shells that load pages are started with
+SHELL_SCREEN = FAMILIES[DEFAULT_FAMILY].screen  # set by the flags of the headless shells
 
-# Targets that run script of their own and have an Emulation domain; the others inherit from their frame.
+# Target types that run script and have an Emulation domain; the others inherit from their frame.
 PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page"})
 WORKERS = frozenset({"worker", "shared_worker", "service_worker"})
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who one leased browser is. `version` is the running Chromium's own ("156.0.8078.79")."""
+    """The identity of a browser. `version` is that of the running Chromium ("156.0.8078.79")."""
 
     os_family: OsFamily
     place: Place
@@ -107,6 +106,38 @@ class Identity:
         return ",".join(own if language == "en" else [*own, "en-US", "en"])
 
 
+# The `Sec-CH-UA` brand list, with the same GREASE as in Chromium.
+#
+# Source: Chromium, components/embedder_support/user_agent_utils.cc (`GetGreasedUserAgentBrandVersion`,
+# `ShuffleBrandList`). Order, punctuation and fake version depend only on the major version, so a site can recognize any
+# other list as forged.
+_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+_PUNCTUATION = (" ", "(", ":", "-", ".", "/", ")", ";", "=", "?", "_")
+_FAKE_VERSIONS = ("8", "99", "24")
+
+
+class Brand(NamedTuple):
+    brand: str
+    version: str
+
+
+def brand_list(version: str, *, full: bool = False) -> list[Brand]:
+    """Brands of Chrome `version` ("156.0.8078.79"), with major versions or, if `full`, complete ones."""
+    major = int(version.partition(".")[0])
+    fake = _FAKE_VERSIONS[major % len(_FAKE_VERSIONS)]
+    left, right = (_PUNCTUATION[(major + i) % len(_PUNCTUATION)] for i in (0, 1))
+    shown = version if full else str(major)
+    plain = (
+        Brand(f"Not{left}A{right}Brand", f"{fake}.0.0.0" if full else fake),
+        Brand("Chromium", shown),
+        Brand("Google Chrome", shown),
+    )
+    brands = list(plain)
+    for place, brand in zip(_ORDERS[major % len(_ORDERS)], plain, strict=True):
+        brands[place] = brand
+    return brands
+
+
 def user_agent_override(identity: Identity) -> Command:
     family = identity.family
     return Command(
@@ -133,7 +164,7 @@ def user_agent_override(identity: Identity) -> Command:
 
 
 def target_commands(identity: Identity, target_type: str) -> list[Command]:
-    """What to send to a new target of `target_type` before its first script runs."""
+    """The commands for a new target of `target_type`, to send before its first script runs."""
     if target_type in WORKERS:
         override = user_agent_override(identity)
         return [Command("Network.setUserAgentOverride", override.params)]
@@ -143,7 +174,7 @@ def target_commands(identity: Identity, target_type: str) -> list[Command]:
 
 
 def place_commands(place: Place) -> list[Command]:
-    """What makes a page say that it is there."""
+    """The commands that set a page's time zone and locale."""
     return [
         Command("Emulation.setTimezoneOverride", {"timezoneId": place.timezone}),
         Command("Emulation.setLocaleOverride", {"locale": place.locale.replace("-", "_")}),
@@ -151,12 +182,12 @@ def place_commands(place: Place) -> list[Command]:
 
 
 def platform_override(identity: Identity) -> Command:
-    """`navigator.platform` alone; an empty user agent leaves the one that another session set."""
+    """Set only `navigator.platform`; an empty user agent keeps the one that another session has set."""
     return Command("Emulation.setUserAgentOverride", {"userAgent": "", "platform": identity.family.platform})
 
 
 def screen_commands(identity: Identity, screen_id: str) -> list[Command]:
-    """What gives the whole browser this identity's screen."""
+    """The commands that set the browser's screen."""
     screen = identity.family.screen
     return [
         Command(

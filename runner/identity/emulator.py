@@ -1,4 +1,4 @@
-"""Keeps one leased browser in its identity: every page, frame and worker gets it before its first script runs."""
+"""Set a browser's identity in every page, frame and worker, before its first script runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runner.identity.emulation import (
 
 log = logging.getLogger("browsa.runner.identity")
 
-# Flat sessions for everything that runs script; each waits for us before its first line.
+# Flat sessions for all targets that runs script; each target waits until we let it run.
 AUTO_ATTACH: Params = {
     "autoAttach": True,
     "waitForDebuggerOnStart": True,
@@ -30,39 +30,38 @@ AUTO_ATTACH: Params = {
     "filter": [{"type": "browser", "exclude": True}, {"type": "tab", "exclude": True}, {}],
 }
 
+# The longest wait for other new pages: one that does not answer must not block the others.
+SIBLINGS_SECONDS = 2.0
 
-# One that does not answer must not keep the others from running for ever.
-NEIGHBOURS_SECONDS = 2.0
 
-
-class Told(NamedTuple):
-    """A command that was sent, and its reply to come."""
+class SentCommand(NamedTuple):
+    """A command that was sent, and the future of its reply."""
 
     method: str
     reply: asyncio.Future[Params]
 
 
 class Target:
-    """Something in the browser that runs script. `last` is the session that keeps its platform, see `outrank`.
+    """A CDP target that runs script. `newest_session` is our session that keeps its platform, see `attach_newest`.
 
-    `rendered`: it has a renderer, its opener's if it has no URL yet. A page that a link opened in a window without an
-    opener has none before it runs.
+    `has_renderer`: it has a renderer, which is its opener's while it has no URL. A page that a link opened in a new
+    window without an opener has no renderer before it runs.
     """
 
-    def __init__(self, target_id: str, kind: str, *, rendered: bool) -> None:
+    def __init__(self, target_id: str, kind: str, *, has_renderer: bool) -> None:
         self.id = target_id
         self.kind = kind
-        self.rendered = rendered
-        self.last: str | None = None
-        self.superseded: list[str] = []  # sessions that were `last` before
-        self.turn = asyncio.Lock()
-        self.ready = asyncio.get_running_loop().create_future()  # done once it has its identity, or never will
+        self.has_renderer = has_renderer
+        self.newest_session: str | None = None
+        self.older_sessions: list[str] = []  # sessions that were `newest_session` before
+        self.lock = asyncio.Lock()
+        self.ready = asyncio.get_running_loop().create_future()  # done when it has its identity, or cannot get it
 
 
 class Emulator:
-    """Our own CDP connection to a browser. It lives as long as the browser: overrides end with their session.
+    """Our CDP connection to a browser, open until the browser exits: overrides end with their session.
 
-    A warm browser already has the default identity, so that most leases have nothing to send.
+    A warm browser already has the default identity, so most leases send no commands.
     """
 
     def __init__(self, browser: Chromium, identity: Identity) -> None:
@@ -73,10 +72,10 @@ class Emulator:
         self._first_page: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._screen_id = ""
         self._window_id = 0
-        self._tasks: dict[asyncio.Task[None], Target] = {}  # what is being done to give a target its identity
+        self._tasks: dict[asyncio.Task[None], Target] = {}  # work on each target's identity
 
     async def start(self) -> None:
-        """Give the browser its identity, and keep giving it to all that it opens. Raises CdpError."""
+        """Set the identity in the browser, and from now on in every new target. Raises CdpError."""
         self._cdp = await self._browser.connect(self._on_event)
         await self._cdp.call("Target.setAutoAttach", AUTO_ATTACH)
         try:
@@ -90,10 +89,10 @@ class Emulator:
         self._window_id = window["windowId"]
         await self._set_screen(self._cdp, session)
 
-    async def become(self, identity: Identity) -> None:
-        """Change a warm browser's identity. What it loads next sees only the new one.
+    async def set_identity(self, identity: Identity) -> None:
+        """Change a warm browser's identity. Pages that it loads from now on see only the new one.
 
-        Raises CdpError when the browser does not answer, also when there is nothing to change.
+        Raises CdpError when the browser does not answer, also when the identity is the same.
         """
         assert self._cdp is not None
         if identity == self._identity:
@@ -107,8 +106,8 @@ class Emulator:
                 for command in target_commands(identity, target.kind)
             ]
             await asyncio.gather(*replies)
-            if target.last is not None:
-                await self._restate(target)  # it still has the old platform, and the last word
+            if target.newest_session is not None:
+                await self._reapply_platform_to(target)  # the newest session still has the old platform
         if new_screen:
             await self._set_screen(self._cdp, await self._first_page)
 
@@ -117,65 +116,65 @@ class Emulator:
         if self._cdp is not None:
             await self._cdp.post("Page.navigate", {"url": url}, session=await self._first_page)
 
-    async def outrank(self, older: Collection[str] | None = None, newer: Collection[str] = ()) -> None:
-        """Be restored after every client's sessions. To be called whenever a client has attached. Raises CdpError.
+    async def attach_newest(self, older: Collection[str] | None = None, newer: Collection[str] = ()) -> None:
+        """Attach a session that is newer than a client's. Call it after a client has attached. Raises CdpError.
 
         Chromium keeps `navigator.platform` in the renderer. When a navigation gets a new renderer, every session
-        restores its overrides there in the order in which the sessions attached, and one that never set a platform
-        resets it (`InspectorEmulationAgent::Restore`, seen in 156), as does one that ends. So a session of ours must be
-        the newest, and be so again: of the `older` targets, which ran when the client attached. The `newer` ones still
-        waited then, and are only waited for. With None for `older`, all that the browser has opened is meant.
+        restores its overrides there, in the order in which the sessions attached. A session that never set a platform
+        resets it then (`InspectorEmulationAgent::Restore`, seen in 156), and also when it ends. So one of our sessions
+        must be the newest. It attaches again to the `older` targets, which were running when the client attached; None
+        means all targets. For the `newer` ones, which still waited for their debuggers, this only waits.
         """
         assert self._cdp is not None
-        await self._cdp.call("Browser.getVersion")  # its answer comes behind the news of those targets
+        await self._cdp.call("Browser.getVersion")  # its reply arrives after the events of those targets
         if self._identity.family.platform != NATIVE_PLATFORM:
             for target in self._pages(older):
-                self._spawn(self._come_last(target), target)
-        # Nobody else's targets: one with a busy renderer answers late. And whoever gives up waiting must not stop the
-        # work, which would leave a session without a platform as the newest.
+                self._spawn(self._attach_newest_to(target), target)
+        # Wait only for these targets: others may have a busy renderer. A caller that is cancelled must not cancel the
+        # work, because a session without a platform would stay the newest.
         work = [task for task, target in self._tasks.items() if older is None or target.id in {*older, *newer}]
         if work:
             await asyncio.wait(work)
 
-    async def restate(self, left: Collection[str] = ()) -> None:
-        """Set the platform again. To be called whenever a client's session has ended, which resets it there.
+    async def reapply_platform(self, left: Collection[str] = ()) -> None:
+        """Set the platform again. Call it after a client's session has ended, which resets the platform.
 
-        Targets that do have it don't notice. Those that a client has `left` are without it at this moment, so that
-        the sessions which held it there before the last one can end, too.
+        Targets that still have it do not change. Targets that a client has `left` do not have it now, so this is the
+        time to detach our older sessions there too.
         """
         if self._identity.family.platform == NATIVE_PLATFORM:
             return
         for target in self._pages(None):
-            await self._restate(target, tidy=target.id in left)
+            await self._reapply_platform_to(target, detach_older=target.id in left)
 
     def _pages(self, targets: Collection[str] | None) -> list[Target]:
         return [t for t in self._sessions.values() if t.kind in PAGES and (targets is None or t.id in targets)]
 
-    async def _come_last(self, target: Target) -> None:
-        """Attach once more. What was last until now stays: its end would reset what a page may just read."""
+    async def _attach_newest_to(self, target: Target) -> None:
+        """Attach again. The session that was the newest stays: its end would reset the platform in a running page."""
         assert self._cdp is not None
-        async with target.turn:
+        async with target.lock:
             try:
-                # Without a time limit: a late answer is still the newest session, and needs the platform.
+                # Without a timeout: after a late reply the session is still the newest, and needs the platform.
                 attached = await (
                     await self._cdp.post("Target.attachToTarget", {"targetId": target.id, "flatten": True})
                 )
-                if target.last is not None:
-                    target.superseded.append(target.last)
-                target.last = attached["sessionId"]
+                if target.newest_session is not None:
+                    target.older_sessions.append(target.newest_session)
+                target.newest_session = attached["sessionId"]
                 override = platform_override(self._identity)
-                await self._cdp.post(override.method, override.params, session=target.last)
+                await self._cdp.post(override.method, override.params, session=target.newest_session)
             except CdpError as error:
-                log.debug("a %s went away while a client attached to it: %s", target.kind, error)
+                log.debug("a %s closed while a client attached to it: %s", target.kind, error)
 
-    async def _restate(self, target: Target, *, tidy: bool = False) -> None:
+    async def _reapply_platform_to(self, target: Target, *, detach_older: bool = False) -> None:
         assert self._cdp is not None
-        async with target.turn:
-            while tidy and target.superseded:
-                await self._cdp.post("Target.detachFromTarget", {"sessionId": target.superseded.pop()})
-            if target.last is not None:
+        async with target.lock:
+            while detach_older and target.older_sessions:
+                await self._cdp.post("Target.detachFromTarget", {"sessionId": target.older_sessions.pop()})
+            if target.newest_session is not None:
                 override = platform_override(self._identity)
-                await self._cdp.post(override.method, override.params, session=target.last)
+                await self._cdp.post(override.method, override.params, session=target.newest_session)
 
     async def close(self) -> None:
         if not self._first_page.done():
@@ -188,74 +187,74 @@ class Emulator:
             info = params["targetInfo"]
             known = next((target for target in self._sessions.values() if target.id == info["targetId"]), None)
             if known is None:
-                rendered = bool(info["url"]) or info["canAccessOpener"]
-                known = Target(info["targetId"], info["type"], rendered=rendered)
+                has_renderer = bool(info["url"]) or info["canAccessOpener"]
+                known = Target(info["targetId"], info["type"], has_renderer=has_renderer)
                 self._sessions[params["sessionId"]] = known
             elif not params["waitingForDebugger"]:
-                return  # one of our own second sessions
-            # A service worker attaches to the browser and to its page, and runs when both sessions let it.
-            self._spawn(self._adopt(params["sessionId"], known), known)
+                return  # a session of `_attach_newest_to`
+            # A service worker attaches to the browser and to its page, and runs when both sessions have let it run.
+            self._spawn(self._set_up(params["sessionId"], known), known)
         elif method == "Target.detachedFromTarget":
             self._sessions.pop(params["sessionId"], None)
 
-    async def _adopt(self, session: str, target: Target) -> None:
-        """Give a new target its identity and let it run. The commands go out together: it costs one round trip.
+    async def _set_up(self, session: str, target: Target) -> None:
+        """Set the identity in a new target and let it run. The commands go out together, in one round trip.
 
-        And they go out first of all. A client that lets another page run may let this one run, too (see `_neighbours`);
-        its first answer from the network still comes through our egress, behind these commands.
+        They go out before anything else. A client that lets another page run may also let this one run (see
+        `_wait_for_siblings`); its first answer from the network still comes through our egress, after these commands.
         """
         assert self._cdp is not None
         release = Command("Runtime.runIfWaitingForDebugger", {})
         try:
-            told = await self._tell(
+            sent = await self._send_all(
                 session, [*target_commands(self._identity, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)]
             )
             if target.kind in PAGES:
                 if self._identity.family.platform != NATIVE_PLATFORM:
-                    # Clients that attach to new pages by themselves have done so together with us; now outrank them,
-                    # while the page still waits.
-                    await self._come_last(target)
-                if target.rendered:
-                    await self._answers(target, told)
-                    told = []
-                    self._is_ready(target)
-                    await self._neighbours(target)
-            told += await self._tell(session, [release])
-            # A service worker starts when all of its sessions let it, and answers nothing before. A client's may be
-            # waiting for us. What a page without a renderer is sent before it is let run is there before its first
+                    # Clients with auto-attach have attached together with us. Attach after them, while the page still
+                    # waits.
+                    await self._attach_newest_to(target)
+                if target.has_renderer:
+                    await self._wait_for_replies(target, sent)
+                    sent = []
+                    self._mark_ready(target)
+                    await self._wait_for_siblings(target)
+            sent += await self._send_all(session, [release])
+            # Do not wait for a service worker: it starts, and replies, only when all of its sessions have let it run,
+            # and a client's session may wait for us. A page without a renderer has what it was sent before its first
             # script.
-            if target.kind != "service_worker" and target.rendered:
-                await self._answers(target, told)
+            if target.kind != "service_worker" and target.has_renderer:
+                await self._wait_for_replies(target, sent)
         except CdpError as error:
-            log.debug("a %s went away before it had its identity: %s", target.kind, error)
+            log.debug("a %s closed before it had its identity: %s", target.kind, error)
             return
         finally:
-            self._is_ready(target)
+            self._mark_ready(target)
         if target.id == self._browser.page_id and not self._first_page.done():
             self._first_page.set_result(session)
 
-    async def _tell(self, session: str, commands: Sequence[Command]) -> list[Told]:
-        """Send commands together. Raises CdpError when the browser is gone."""
+    async def _send_all(self, session: str, commands: Sequence[Command]) -> list[SentCommand]:
+        """Send commands without waiting for replies. Raises CdpError when the browser has exited."""
         assert self._cdp is not None
-        return [Told(c.method, await self._cdp.post(c.method, c.params, session=session)) for c in commands]
+        return [SentCommand(c.method, await self._cdp.post(c.method, c.params, session=session)) for c in commands]
 
-    async def _answers(self, target: Target, told: Sequence[Told]) -> None:
-        replies = await asyncio.gather(*(command.reply for command in told), return_exceptions=True)
-        for command, reply in zip(told, replies, strict=True):
+    async def _wait_for_replies(self, target: Target, sent: Sequence[SentCommand]) -> None:
+        replies = await asyncio.gather(*(command.reply for command in sent), return_exceptions=True)
+        for command, reply in zip(sent, replies, strict=True):
             if isinstance(reply, CdpError) and not self._browser.gone.done():
                 log.debug("%s of a new %s: %s", command.method, target.kind, reply)
 
-    async def _neighbours(self, target: Target) -> None:
+    async def _wait_for_siblings(self, target: Target) -> None:
         """Wait until pages that were opened together with this one have their identity too.
 
-        Pages of one renderer wait in one loop: who lets one of them run lets all of them run, also those that begin to
-        wait just then.
+        Pages of one renderer wait in the same loop: letting one of them run lets all of them run, also those that have
+        just begun to wait.
         """
         others = [other.ready for other in self._sessions.values() if other is not target and not other.ready.done()]
         if others:
-            await asyncio.wait(others, timeout=NEIGHBOURS_SECONDS)
+            await asyncio.wait(others, timeout=SIBLINGS_SECONDS)
 
-    def _is_ready(self, target: Target) -> None:
+    def _mark_ready(self, target: Target) -> None:
         if not target.ready.done():
             target.ready.set_result(None)
 

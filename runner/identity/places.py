@@ -1,7 +1,7 @@
-"""Where a browser says it is: the most populous time zone and the usual browser locale of each country.
+"""Time zone and locale of each country: its most populous time zone and its usual browser locale.
 
-Sources: IANA tz database (zone1970.tab) for zones; CLDR likely subtags for locales, with English or the
-majority's language where that is what browsers there are set to.
+Sources: IANA tz database (zone1970.tab) for zones; CLDR likely subtags for locales, or English or the
+majority's language where most browsers use that.
 """
 
 from __future__ import annotations

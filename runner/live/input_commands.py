@@ -1,4 +1,4 @@
-"""From what a viewer did to the CDP command that does it in the page. No I/O here."""
+"""The CDP commands for a viewer's input. No I/O."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from runner.live.messages import Copy, Input, Key, Mouse, Text, Wheel, finite
 ALT, CTRL, META, SHIFT = 1, 2, 4, 8
 
 _ACTIONS = {"move": "mouseMoved", "down": "mousePressed", "up": "mouseReleased"}
-# On a Mac these are the system's own shortcuts, which a Chromium on Linux does not know.
+# System shortcuts on macOS; Chromium on Linux does not handle them.
 _COMMANDS = {"a": "selectAll", "c": "copy", "x": "cut", "z": "undo"}
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """Of the page that a picture shows, in CSS pixels; `top` is what lies above it in the picture."""
+class PageSize:
+    """The size of the page in a frame, in CSS pixels; `top` is the height above it in the frame."""
 
     width: float
     height: float
@@ -25,7 +25,7 @@ class Size:
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Self:
-        """From the metadata of a screencast's frame."""
+        """From the metadata of a screencast frame."""
         return cls(
             width=finite(metadata.get("deviceWidth"), 0),
             height=finite(metadata.get("deviceHeight"), 0),
@@ -33,72 +33,62 @@ class Size:
         )
 
     def point(self, x: float, y: float) -> dict[str, float]:
-        """A place in the picture as one in the page, never just outside of its right or lower edge."""
+        """The point in the page for a point in the frame (0 to 1), never outside the right or lower edge."""
         return {
             "x": min(x * self.width, max(0.0, self.width - 1)),
             "y": max(0.0, min(y * self.height, self.height - 1) - self.top),
         }
 
 
-def command(done: Input, size: Size) -> Command:
-    match done:
+def command(event: Input, size: PageSize) -> Command:
+    match event:
         case Mouse():
-            return Command("Input.dispatchMouseEvent", _mouse(done, size))
+            params = {
+                "type": _ACTIONS[event.action],
+                **size.point(event.x, event.y),
+                "button": event.button,
+                "buttons": event.buttons,
+                "clickCount": event.clicks,
+                "modifiers": event.modifiers,
+            }
+            return Command("Input.dispatchMouseEvent", params)
         case Wheel():
-            place = size.point(done.x, done.y)
-            turn = {"type": "mouseWheel", "deltaX": done.dx, "deltaY": done.dy, "modifiers": done.modifiers}
-            return Command("Input.dispatchMouseEvent", {**turn, **place})
+            point = size.point(event.x, event.y)
+            wheel = {"type": "mouseWheel", "deltaX": event.dx, "deltaY": event.dy, "modifiers": event.modifiers}
+            return Command("Input.dispatchMouseEvent", {**wheel, **point})
         case Key():
-            return Command("Input.dispatchKeyEvent", _key(done))
+            return Command("Input.dispatchKeyEvent", _key(event))
         case Text():
-            return Command("Input.insertText", {"text": done.text})
+            return Command("Input.insertText", {"text": event.text})
         case Copy():
             return Command("Runtime.evaluate", {"expression": SELECTION, "returnByValue": True})
 
 
-def _mouse(done: Mouse, size: Size) -> dict[str, Any]:
-    return {
-        "type": _ACTIONS[done.action],
-        **size.point(done.x, done.y),
-        "button": done.button,
-        "buttons": done.buttons,
-        "clickCount": done.clicks,
-        "modifiers": done.modifiers,
-    }
-
-
-def _key(done: Key) -> dict[str, Any]:
-    text = _text(done) if done.down else ""
+def _key(event: Key) -> dict[str, Any]:
+    text = ""
+    if event.down and not event.modifiers & ~SHIFT:  # a shortcut writes no text
+        text = "\r" if event.key == "Enter" else event.key if len(event.key) == 1 else ""
     params: dict[str, Any] = {
-        "type": "keyUp" if not done.down else "keyDown" if text else "rawKeyDown",
-        "key": done.key,
-        "code": done.code,
-        "windowsVirtualKeyCode": done.key_code,
-        "location": done.location,
-        "isKeypad": done.location == 3,
-        "autoRepeat": done.repeat,
-        "modifiers": done.modifiers,
+        "type": "keyUp" if not event.down else "keyDown" if text else "rawKeyDown",
+        "key": event.key,
+        "code": event.code,
+        "windowsVirtualKeyCode": event.key_code,
+        "location": event.location,
+        "isKeypad": event.location == 3,
+        "autoRepeat": event.repeat,
+        "modifiers": event.modifiers,
     }
     if text:
         params["text"] = text
-    if done.down and done.modifiers & META:
-        letter = done.key.lower()
-        name = "redo" if letter == "z" and done.modifiers & SHIFT else _COMMANDS.get(letter)
+    if event.down and event.modifiers & META:
+        letter = event.key.lower()
+        name = "redo" if letter == "z" and event.modifiers & SHIFT else _COMMANDS.get(letter)
         params["commands"] = [name] if name else []
     return params
 
 
-def _text(done: Key) -> str:
-    """What the key writes: nothing for a shortcut, or for a key that only has a name."""
-    if done.modifiers & ~SHIFT:
-        return ""
-    if done.key == "Enter":
-        return "\r"
-    return done.key if len(done.key) == 1 else ""
-
-
-# The selected text, of a field too, through shadow roots and frames of the same site. A password is never told. Run in
-# a world of its own, where a page can't have replaced what this calls.
+# The selected text, also in form fields, shadow roots and same-origin frames, but never of a password field. It runs in
+# an isolated world, where the page cannot replace the functions that it calls.
 SELECTION = """(() => {
   let root = document;
   for (;;) {

@@ -1,4 +1,4 @@
-"""Does in the page in front what those do who may steer, one thing after another."""
+"""Sends the input of the controlling viewers to the active page, one event at a time."""
 
 from __future__ import annotations
 
@@ -9,66 +9,66 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from runner.cdp import CdpConnection, CdpError
-from runner.live.front_page import Page
-from runner.live.input_commands import Size, command
-from runner.live.messages import Copy, Input, Mouse, say
+from runner.live.input_commands import PageSize, command
+from runner.live.messages import Copy, Input, Mouse, encode_message
+from runner.live.open_pages import OpenPage
 from runner.live.viewer import LATER, Viewer
 
-INPUT_SECONDS = 2.0  # what a page may take for one input before the next is sent all the same
+INPUT_SECONDS = 2.0  # the longest wait for one input before the next is sent
 MAX_WAITING = 256  # inputs
 
 
-class Aim(NamedTuple):
-    """The page that the viewers see, and how large it is."""
+class InputTarget(NamedTuple):
+    """The page that the viewers see, and its size."""
 
     cdp: CdpConnection
-    page: Page
-    size: Size
+    page: OpenPage
+    size: PageSize
 
 
-class Hands:
-    """`aim` says what is in front, or None while that has no picture: then nobody can have aimed at it."""
+class InputQueue:
+    """`target` returns the active page, or None before its first frame; then input is dropped."""
 
-    def __init__(self, aim: Callable[[], Aim | None]) -> None:
-        self._aim = aim
+    def __init__(self, target: Callable[[], InputTarget | None]) -> None:
+        self._target = target
         self._waiting: deque[tuple[Viewer, Input]] = deque()
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
 
-    def take(self, viewer: Viewer, done: Input) -> None:
-        """Do it soon. A move that was not passed on yet gives way to the next one."""
-        if self._waiting and _is_move(done) and _is_move(self._waiting[-1][1]):
+    def put(self, viewer: Viewer, event: Input) -> None:
+        """Add an event. It replaces a waiting mouse move if both are moves."""
+        if self._waiting and _is_mouse_move(event) and _is_mouse_move(self._waiting[-1][1]):
             self._waiting.pop()
         if len(self._waiting) >= MAX_WAITING:
-            viewer.leave(LATER, "the page does not keep up with the input")
+            viewer.close(LATER, "the page does not keep up with the input")
             return
-        self._waiting.append((viewer, done))
-        self._news.set()
+        self._waiting.append((viewer, event))
+        self._added.set()
 
-    async def work(self) -> None:
-        """Pass inputs on for ever, each when the page has seen to the one before it."""
+    async def run(self) -> None:
+        """Send events until cancelled, each after the page has answered the one before it."""
         while True:
             while not self._waiting:
-                self._news.clear()
-                await self._news.wait()
-            viewer, done = self._waiting.popleft()
-            if (aim := self._aim()) is None:
+                self._added.clear()
+                await self._added.wait()
+            viewer, event = self._waiting.popleft()
+            if (target := self._target()) is None:
                 continue
-            with suppress(CdpError):  # the page went away, or takes its time
-                if isinstance(done, Copy):
-                    viewer.say(say("clipboard", text=await _selected(aim)))
+            with suppress(CdpError):  # the page was closed, or did not answer in time
+                if isinstance(event, Copy):
+                    viewer.send(encode_message("clipboard", text=await _selected_text(target)))
                 else:
-                    method, params = command(done, aim.size)
-                    await aim.cdp.call(method, params, session=aim.page.session, timeout=INPUT_SECONDS)
+                    method, params = command(event, target.size)
+                    await target.cdp.call(method, params, session=target.page.session, timeout=INPUT_SECONDS)
 
 
-def _is_move(done: Input) -> bool:
-    return isinstance(done, Mouse) and done.action == "move"
+def _is_mouse_move(event: Input) -> bool:
+    return isinstance(event, Mouse) and event.action == "move"
 
 
-async def _selected(aim: Aim) -> str:
-    """The text that is selected in the page. Raises CdpError."""
-    cdp, page, size = aim
-    wanted = {"frameId": page.target_id, "worldName": "live-view"}  # by its name it is found again
+async def _selected_text(target: InputTarget) -> str:
+    """The selected text of the page. Raises CdpError."""
+    cdp, page, size = target
+    wanted = {"frameId": page.target_id, "worldName": "live-view"}  # the same name returns the same world
     world = await cdp.call("Page.createIsolatedWorld", wanted, session=page.session, timeout=INPUT_SECONDS)
     method, params = command(Copy(), size)
     params = {**params, "contextId": world["executionContextId"]}

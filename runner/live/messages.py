@@ -1,4 +1,4 @@
-"""What a viewer may say: every field is checked, since whoever holds a link may send anything. No I/O here."""
+"""The messages of a viewer, with every field checked: a client with the link may send anything. No I/O."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Action = Literal["move", "down", "up"]
 Button = Literal["none", "left", "middle", "right", "back", "forward"]
 
 
-class Refused(Exception):
-    """What came is no message of ours; the text says why."""
+class InvalidMessage(Exception):
+    """Not a valid message; the text has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mouse:
-    """`x` and `y` are parts of the picture, from 0 to 1; `buttons` are those that are down, as bits."""
+    """`x` and `y` are from 0 to 1, relative to the frame; `buttons` is the bit mask of the pressed buttons."""
 
     action: Action
     x: float
@@ -60,14 +60,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A paste, or what an input method has composed."""
+    """Pasted text, or text that an input method has composed."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Asks for the text that is selected in the page."""
+    """A request for the selected text of the page."""
 
 
 Input = Mouse | Wheel | Key | Text | Copy
@@ -78,9 +78,9 @@ def parse(raw: str) -> Input:
     try:
         fields = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise Refused("not JSON") from error
+        raise InvalidMessage("not JSON") from error
     if not isinstance(fields, dict):
-        raise Refused("not an object")
+        raise InvalidMessage("not an object")
     reader = _Reader(fields)
     kind = reader.choice("type", ("mouse", "wheel", "key", "text", "copy"))
     message: Input = _KINDS[kind](reader)
@@ -89,51 +89,51 @@ def parse(raw: str) -> Input:
 
 
 class _Reader:
-    """Takes fields out of a message one by one, so that what is left at the end was not asked for."""
+    """Takes fields out of a message one by one; the fields that are left at the end are unknown."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields
 
     def _take(self, name: str) -> Any:
         if name not in self._fields:
-            raise Refused(f"{name} is missing")
+            raise InvalidMessage(f"{name} is missing")
         return self._fields.pop(name)
 
     def number(self, name: str, least: float, most: float) -> float:
         value = self._take(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise Refused(f"{name} must be a number from {least:g} to {most:g}")
+            raise InvalidMessage(f"{name} must be a number from {least:g} to {most:g}")
         return float(value)
 
     def integer(self, name: str, least: int, most: int) -> int:
         value = self._take(name)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise Refused(f"{name} must be a whole number from {least} to {most}")
+            raise InvalidMessage(f"{name} must be a whole number from {least} to {most}")
         return value
 
     def flag(self, name: str) -> bool:
         value = self._take(name)
         if not isinstance(value, bool):
-            raise Refused(f"{name} must be true or false")
+            raise InvalidMessage(f"{name} must be true or false")
         return value
 
     def text(self, name: str, most: int) -> str:
         value = self._take(name)
         if not isinstance(value, str) or len(value) > most:
-            raise Refused(f"{name} must be a string of at most {most} characters")
+            raise InvalidMessage(f"{name} must be a string of at most {most} characters")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refused(f"{name} is not Unicode")  # half a surrogate pair
+            raise InvalidMessage(f"{name} is not Unicode")  # half a surrogate pair
         return value
 
     def choice(self, name: str, among: tuple[str, ...]) -> Any:
         value = self._take(name)
         if not isinstance(value, str) or value not in among:
-            raise Refused(f"{name} must be one of {', '.join(among)}")
+            raise InvalidMessage(f"{name} must be one of {', '.join(among)}")
         return value
 
     def end(self) -> None:
         if self._fields:
-            raise Refused("a field too many")
+            raise InvalidMessage("unknown field")
 
 
 def _mouse(reader: _Reader) -> Mouse:
@@ -180,17 +180,17 @@ _KINDS: dict[str, Any] = {
 
 
 def _no_number(name: str) -> float:
-    """JSON has neither NaN nor infinity; Python's parser would let them in."""
+    """JSON has neither NaN nor infinity, but Python's parser accepts them."""
     raise ValueError(name)
 
 
-def say(kind: str, **fields: object) -> str:
-    """A message to a viewer. Characters that a page made up wrongly become question marks."""
+def encode_message(kind: str, **fields: object) -> str:
+    """A message to a viewer, as JSON. Lone surrogates, which a page may send, become question marks."""
     text = json.dumps({"type": kind, **fields}, ensure_ascii=False)
     return text.encode("utf-8", "replace").decode()
 
 
 def finite(value: object, otherwise: float) -> float:
-    """A number that Chromium sent, or `otherwise` when it makes no sense."""
+    """`value` as a float, or `otherwise` when it is not a finite number."""
     number = float(value) if isinstance(value, int | float) else otherwise
     return number if math.isfinite(number) else otherwise

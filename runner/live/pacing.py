@@ -1,23 +1,23 @@
-"""How fast frames may come and input may be sent; what a viewer gets next. Time is passed in: no I/O here."""
+"""Rates of frames and input, and the order of a viewer's messages. Time is an argument; no I/O."""
 
 from __future__ import annotations
 
 from collections import deque
 
-FRAME_SECONDS = 0.05  # between frames: enough to watch and to steer by, and a page that never rests can do its work
+FRAME_SECONDS = 0.05  # between frames: enough to control a page, and a page that always changes keeps some CPU time
 INPUTS_PER_SECOND = 150.0
 INPUTS_AT_ONCE = 300.0
 
 
 class Pace:
-    """When to acknowledge frames: Chromium sends no more than three that are not."""
+    """When to acknowledge frames: Chromium sends at most three without an acknowledgement."""
 
     def __init__(self) -> None:
         self._next = 0.0
-        self.behind = False  # since frames had to wait, Chromium may have dropped the last one
+        self.behind = False  # acknowledgements were delayed, so Chromium may have dropped the last frame
 
-    def arrived(self, now: float) -> float:
-        """The seconds to wait before the frame that has come is acknowledged."""
+    def acknowledge_delay(self, now: float) -> float:
+        """A frame has arrived: the seconds to wait before its acknowledgement."""
         wait = max(0.0, self._next - now)
         self._next = max(now, self._next) + FRAME_SECONDS
         self.behind = self.behind or wait > 0
@@ -25,45 +25,45 @@ class Pace:
 
 
 class Allowance:
-    """So many inputs at once, and so many a second (a token bucket)."""
+    """A token bucket for inputs: INPUTS_AT_ONCE at once, INPUTS_PER_SECOND on average."""
 
     def __init__(self, now: float) -> None:
-        self._left = INPUTS_AT_ONCE
-        self._at = now
+        self._tokens = INPUTS_AT_ONCE
+        self._updated = now
 
     def take(self, now: float) -> bool:
-        self._left = min(INPUTS_AT_ONCE, self._left + (now - self._at) * INPUTS_PER_SECOND)
-        self._at = now
-        if self._left < 1:
+        self._tokens = min(INPUTS_AT_ONCE, self._tokens + (now - self._updated) * INPUTS_PER_SECOND)
+        self._updated = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
 class Outbox:
-    """What one viewer has yet to get. Of frames and of the page's state only the newest is kept for it."""
+    """What is still to be sent to one viewer. Of frames and of the page's state it keeps only the newest."""
 
     def __init__(self) -> None:
-        self._said: deque[str] = deque()
+        self._messages: deque[str] = deque()
         self._state: str | None = None
         self._frame: bytes | None = None
 
-    def say(self, message: str) -> None:
-        self._said.append(message)
+    def add(self, message: str) -> None:
+        self._messages.append(message)
 
-    def show(self, state: str) -> None:
+    def set_state(self, state: str) -> None:
         self._state = state
 
-    def draw(self, frame: bytes) -> None:
+    def set_frame(self, frame: bytes) -> None:
         self._frame = frame
 
     def __len__(self) -> int:
-        return len(self._said) + (self._state is not None) + (self._frame is not None)
+        return len(self._messages) + (self._state is not None) + (self._frame is not None)
 
     def next(self) -> str | bytes:
-        """Words before pictures, so that a picture is shown under its own title. Raises IndexError when empty."""
-        if self._said:
-            return self._said.popleft()
+        """Messages before the frame, so that a frame is shown with its title. Raises IndexError when empty."""
+        if self._messages:
+            return self._messages.popleft()
         if self._state is not None:
             state, self._state = self._state, None
             return state

@@ -1,4 +1,4 @@
-"""The screencast of one page: started, kept at a pace, and complete when the page has come to rest."""
+"""The screencast of one page, with a limited frame rate; it includes the last change of a page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
-from runner.live.input_commands import Size
+from runner.live.input_commands import PageSize
 from runner.live.pacing import Pace
 
 log = logging.getLogger("browsa.runner.live")
 
-# Sizes are only bounds: nothing here changes the page's own viewport.
+# The sizes are maxima; the viewport of the page does not change.
 SCREENCAST: Params = {"format": "jpeg", "quality": 60, "maxWidth": 1280, "maxHeight": 800}
 SETTLE_SECONDS = 0.25
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -23,21 +23,21 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 @dataclass(frozen=True, slots=True)
 class Frame:
     jpeg: bytes
-    size: Size
+    size: PageSize
 
 
-class Cast:
-    """Frames go to `on_frame` while the page is in `front`. Behind it they are left unacknowledged: Chromium stops."""
+class Screencast:
+    """Passes frames to `on_frame` while the page is `active`. Otherwise they are not acknowledged: Chromium pauses."""
 
     def __init__(self, cdp: CdpConnection, session: str, on_frame: Callable[[Frame], None]) -> None:
         self._cdp = cdp
         self._session = session
         self._on_frame = on_frame
         self._pace = Pace()
-        self._missed = False
+        self._frame_skipped = False
         self._settle: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.front = False
+        self.active = False
         self._spawn(self._start())
 
     def close(self) -> None:
@@ -46,23 +46,23 @@ class Cast:
         for task in self._tasks:
             task.cancel()
 
-    def come_to_front(self) -> None:
-        self.front = True
-        if self._missed:
-            self._again()
+    def activate(self) -> None:
+        self.active = True
+        if self._frame_skipped:
+            self._begin_again()
 
     def frame(self, params: Params) -> None:
-        """A frame has come."""
-        if not self.front:
-            self._missed = True
+        """Handle a Page.screencastFrame event."""
+        if not self.active:
+            self._frame_skipped = True
             return
         loop = asyncio.get_running_loop()
-        wait = self._pace.arrived(loop.time())
+        wait = self._pace.acknowledge_delay(loop.time())
         self._spawn(self._acknowledge(params["sessionId"], wait))
         if self._settle is not None:
             self._settle.cancel()
-        self._settle = loop.call_later(SETTLE_SECONDS, self._settled)
-        self._on_frame(Frame(base64.b64decode(params["data"]), Size.of(params["metadata"])))
+        self._settle = loop.call_later(SETTLE_SECONDS, self._on_settled)
+        self._on_frame(Frame(base64.b64decode(params["data"]), PageSize.of(params["metadata"])))
 
     async def _acknowledge(self, number: int, wait: float) -> None:
         if wait:
@@ -72,14 +72,14 @@ class Cast:
         except CdpError as error:
             log.debug("a frame was not acknowledged: %s", error)
 
-    def _settled(self) -> None:
-        """Nothing came for a while. The page's last change may have fallen to a frame that Chromium dropped."""
+    def _on_settled(self) -> None:
+        """No frame for SETTLE_SECONDS. The last change of the page may be in a frame that Chromium dropped."""
         if self._pace.behind:
-            self._again()
+            self._begin_again()
 
-    def _again(self) -> None:
-        """A screencast begins with the picture as it is."""
-        self._missed = self._pace.behind = False
+    def _begin_again(self) -> None:
+        """Restart the screencast: its first frame is the current picture."""
+        self._frame_skipped = self._pace.behind = False
         self._spawn(self._restart())
 
     async def _restart(self) -> None:
@@ -90,7 +90,7 @@ class Cast:
         await self._start()
 
     async def _start(self) -> None:
-        """Chromium refuses while a page's first document, or one of another process, is on its way: ask again."""
+        """Retry: Chromium refuses while the first document of a page, or of a new process, is loading."""
         tries = 0
         while True:
             try:

@@ -1,4 +1,4 @@
-"""One viewer's WebSocket, after its handshake. What it does not read in time is not kept for it."""
+"""One viewer's WebSocket, after its handshake. A slow viewer skips frames."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import suppress
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol, State
 
-from runner.live.messages import MAX_MESSAGE, Input, Mode, Refused, parse, say
+from runner.live.messages import MAX_MESSAGE, Input, InvalidMessage, Mode, encode_message, parse
 from runner.live.pacing import Allowance, Outbox
 
-ENDED, REFUSED, FAILED, LATER = 4001, 1008, 1011, 1013  # close codes (RFC 6455, 7.4); 4001 is ours
-GOODBYE_SECONDS = 5.0
-UNSENT_BYTES = 64 * 1024  # more than this is not queued in the kernel: it would be seconds old when it arrives
-UNREAD_BYTES = 4 * 2**20  # whoever leaves more of our answers unread, be it to its pings, is cut off
-MISSED_BEATS = 3
+ENDED, REFUSED, FAILED, LATER = 4001, 1008, 1011, 1013  # close codes (RFC 6455, 7.4); 4001 is for applications
+CLOSE_SECONDS = 5.0
+UNSENT_BYTES = 64 * 1024  # the most to queue in the kernel: more would be seconds old when it arrives
+UNREAD_BYTES = 4 * 2**20  # a viewer with more unread data, pongs included, is disconnected
+MISSED_HEARTBEATS = 3
 
 
 class Viewer(asyncio.Protocol):
-    """`on_input` gets what a controlling viewer did; `on_gone` is called once, when its connection is over."""
+    """`on_input` gets the input of a controlling viewer. `on_gone` is called once, when the connection is closed."""
 
     def __init__(
         self, mode: Mode, on_input: Callable[[Viewer, Input], None], on_gone: Callable[[Viewer], None]
@@ -34,11 +34,11 @@ class Viewer(asyncio.Protocol):
         self._allowance = Allowance(asyncio.get_running_loop().time())
         self._transport: asyncio.Transport | None = None
         self._full = False
-        self._silent_beats = 0
+        self._missed_heartbeats = 0
         self._message = b""
 
     def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
-        """Speak on a connection whose handshake is done; `early` is what has come since."""
+        """Use a connection after its handshake; `early` is what has already arrived."""
         self._transport = transport
         sock = transport.get_extra_info("socket")
         if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
@@ -50,73 +50,71 @@ class Viewer(asyncio.Protocol):
         if early:
             self.data_received(early)
 
-    def say(self, message: str) -> None:
-        self._outbox.say(message)
+    def send(self, message: str) -> None:
+        self._outbox.add(message)
         self._pump()
 
-    def show(self, state: str) -> None:
-        self._outbox.show(state)
+    def send_state(self, state: str) -> None:
+        self._outbox.set_state(state)
         self._pump()
 
-    def draw(self, frame: bytes) -> None:
-        self._outbox.draw(frame)
+    def send_frame(self, frame: bytes) -> None:
+        self._outbox.set_frame(frame)
         self._pump()
 
-    def beat(self) -> None:
-        """A sign of life in both directions: proxies cut idle connections, and a peer may be gone without a word."""
-        self._silent_beats += 1
-        if self._silent_beats > MISSED_BEATS:
+    def heartbeat(self) -> None:
+        """Send a ping and a message: proxies close idle connections, and a peer may vanish without closing."""
+        self._missed_heartbeats += 1
+        if self._missed_heartbeats > MISSED_HEARTBEATS:
             self._abort()
         elif self._open:
             self._protocol.send_ping(b"")
-            self._protocol.send_text(say("beat").encode())
+            self._protocol.send_text(encode_message("beat").encode())
             self._flush()
 
-    def leave(self, code: int, reason: str, *, last: str | None = None) -> None:
-        """Close, with some last words."""
+    def close(self, code: int, reason: str, *, last: str | None = None) -> None:
+        """Close the connection, after a `last` message."""
         if not self._open:
             return
         if last is not None:
             self._protocol.send_text(last.encode())
         self._protocol.send_close(code, reason)
         self._flush()
-        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._abort)
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
 
     @property
     def _open(self) -> bool:
         return self._transport is not None and self._protocol.state is State.OPEN
 
     def data_received(self, data: bytes) -> None:
-        self._silent_beats = 0
+        self._missed_heartbeats = 0
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Frame) and self._open:
-                self._heard(event)
+                self._handle_frame(event)
         self._flush()
 
-    def _heard(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            return  # the protocol has seen to it
+            return  # handled by the protocol
         if self.mode != "control":
-            self.leave(REFUSED, "this link is for watching only")
+            self.close(REFUSED, "this link is view-only")
             return
         if frame.opcode is Opcode.BINARY:
-            self.leave(REFUSED, "binary messages mean nothing here")
+            self.close(REFUSED, "binary messages are not supported")
             return
         self._message += frame.data
-        if frame.fin:
-            message, self._message = self._message, b""
-            self._obey(message)
-
-    def _obey(self, message: bytes) -> None:
+        if not frame.fin:
+            return
+        message, self._message = self._message, b""
         try:
             if not self._allowance.take(asyncio.get_running_loop().time()):
-                raise Refused("too much input")
+                raise InvalidMessage("too much input")
             done = parse(message.decode())
         except UnicodeDecodeError:
-            self.leave(REFUSED, "not UTF-8")
-        except Refused as error:
-            self.leave(REFUSED, str(error))
+            self.close(REFUSED, "not UTF-8")
+        except InvalidMessage as error:
+            self.close(REFUSED, str(error))
         else:
             self._on_input(self, done)
 

@@ -221,7 +221,7 @@ class PageService:
         await shell.closed()
         self._shells.discard(shell)
         if shell is self._shell and not self._closed:
-            log.warning("the headless shell died: %s", " | ".join(shell.chromium.last_words)[-300:])
+            log.warning("the headless shell died: %s", " | ".join(shell.chromium.stderr_tail)[-300:])
             self._shell = None
             self._spares.clear()
             await self._current()

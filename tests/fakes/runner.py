@@ -188,9 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "lease":
                 self._send(_Answer(200, self.server.fake.lease(request).to_json()))
             case "no_browser":
-                self._send(_refusal(504, "no_browser"))
+                self._send(_refuse(504, "no_browser"))
             case "draining":
-                self._send(_refusal(503, "draining"))
+                self._send(_refuse(503, "draining"))
             case "garbage":
                 self._send(_Answer(200, b"[1, 2"))
             case "error":
@@ -207,9 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "hang_up":
                 self.close_connection = True
             case "draining":
-                self._send(_refusal(503, "draining"))
+                self._send(_refuse(503, "draining"))
             case "no_place":
-                self._send(_refusal(504, "no_browser"))
+                self._send(_refuse(504, "no_browser"))
             case "garbage":
                 self._send(_Answer(200, b"[1, 2"))
             case "error":
@@ -220,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         wanted = wire.LeaseExtension.from_json(self.rfile.read(int(self.headers["Content-Length"])))
         granted = self.server.fake.extend(self.path.removeprefix("/leases/"), wanted.ttl_seconds)
-        self._send(_Answer(200, granted.to_json()) if granted else _refusal(404, "no_lease"))
+        self._send(_Answer(200, granted.to_json()) if granted else _refuse(404, "no_lease"))
 
     def do_DELETE(self) -> None:
         self.server.fake.release(self.path.removeprefix("/leases/"))
@@ -234,5 +234,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
 
-def _refusal(status: int, code: wire.Refusal) -> _Answer:
+def _refuse(status: int, code: wire.RefusalCode) -> _Answer:
     return _Answer(status, json.dumps({"code": code, "message": code}).encode())

@@ -12,10 +12,10 @@ import pytest
 from runner import jail
 from runner.cgroups import DEFAULT_LIMITS, Cgroups, Limits
 from runner.chromium import Chromium
+from runner.jail_limits import JailLimiter
 from runner.launcher import _exit_of
 from runner.netns import SocketFactory
 from runner.uids import Uids
-from runner.warden import Warden
 from tests.patience import PATIENCE
 
 PYTHON = Path("/usr/bin/python3")  # what the jail shows of the host is below /usr
@@ -38,7 +38,7 @@ async def run_inside(
 ) -> tuple[int, bytes]:
     """The exit status of a Python `program`, and what it wrote to descriptor 4."""
     allocator, factory = Uids(), SocketFactory()
-    warden = Warden(factory, cgroups, limits)
+    limiter = JailLimiter(factory, cgroups, limits)
     spec = jail.JailSpec(Path("/usr/lib"), MARKER, allocator.take() if own_uid else None, "Europe/Berlin")
     read, write = os.pipe()
     jailed = jail.start(spec, jail.gated([str(PYTHON), "-IS", "-c", program]), stderr=write)
@@ -46,7 +46,7 @@ async def run_inside(
     assert jailed.process.stdout is not None
     browser = Chromium(jailed.process, _exit_of(jailed.process), factory, deque())
     try:
-        await asyncio.wait_for(warden.confine(browser, jailed.init, own_uid=own_uid), PATIENCE)
+        await asyncio.wait_for(limiter.apply(browser, jailed.init, own_uid=own_uid), PATIENCE)
         said = await asyncio.wait_for(asyncio.to_thread(jailed.process.stdout.read), PATIENCE)
         return await asyncio.wait_for(browser.gone, PATIENCE), said
     finally:
@@ -54,8 +54,8 @@ async def run_inside(
         await browser.gone
         browser.release()
         if browser.cgroup is not None:
-            warden.bury(browser.cgroup)
-        warden.close()
+            limiter.remove_group(browser.cgroup)
+        limiter.close()
         factory.close()
         with open(read, errors="replace") as words:
             print(words.read())  # pytest shows it with a failure

@@ -192,7 +192,7 @@ async def test_a_browser_that_takes_too_much_memory_crashes_and_groups_go_with_t
             assert api.ends(lease.id) == ["crashed"]
 
             await runner.ready()
-            await until(lambda: "took more than 512 MiB" in runner.log(), what="the reason in the log")
+            await until(lambda: "needed more than 512 MiB" in runner.log(), what="the reason in the log")
             await runner.at_rest(warm=1)
             await until(lambda: len(names(groups_of(runner))) == 2, what="groups for a browser and a shell alone")
 
@@ -202,7 +202,7 @@ async def test_a_browser_that_takes_too_much_memory_crashes_and_groups_go_with_t
             assert left
             await runner.start().ready()
             assert not set(left) & set(groups_of(runner))
-            assert "control groups of jails that an earlier runner left" in runner.log()
+            assert "control groups of jails that a previous runner left" in runner.log()
         finally:
             runner.clean()
         assert groups_of(runner) == []

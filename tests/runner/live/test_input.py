@@ -157,7 +157,7 @@ async def test_whoever_may_only_watch_is_cut_off_when_it_sends_anything(shared: 
         await watcher.socket.send(message)
 
         assert await watcher.closed() == REFUSED
-        assert "watching only" in (watcher.socket.close_reason or "")
+        assert "view-only" in (watcher.socket.close_reason or "")
 
 
 async def test_a_viewer_changes_nothing_in_the_page(lease: Lease, agent: Agent, site: Site) -> None:

@@ -108,7 +108,7 @@ def test_a_group_that_can_be_written_but_that_systemd_has_not_delegated_is_left_
 
 @pytest.mark.parametrize("controllers", ["", "cpu io pids"])
 def test_without_the_memory_controller_there_are_none(tmp_path: Path, controllers: str) -> None:
-    with pytest.raises(NoCgroups, match="no memory controller"):
+    with pytest.raises(NoCgroups, match="memory controller is not available"):
         Fake(tmp_path, controllers=controllers).find()
 
 

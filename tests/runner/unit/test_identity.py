@@ -8,7 +8,6 @@ from typing import get_args
 
 import pytest
 
-from runner.identity.brands import brand_list
 from runner.identity.emulation import (
     DEFAULT_FAMILY,
     FAMILIES,
@@ -16,6 +15,7 @@ from runner.identity.emulation import (
     PAGES,
     WORKERS,
     Identity,
+    brand_list,
     platform_override,
     screen_commands,
     target_commands,

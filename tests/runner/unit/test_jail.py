@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import jail
-from runner.chromium import full_flags, shell_flags
+from runner.chromium_flags import full_flags, shell_flags
 from runner.jail import JailError, JailSpec, bwrap_arguments, chromium_folder, marker_of
 
 # How many values follow an option; what is bound comes first.
@@ -158,7 +158,7 @@ def test_a_jail_without_a_user_namespace_of_its_own_is_refused(monkeypatch: pyte
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    with pytest.raises(JailError, match="no user namespace of its own") as caught:
+    with pytest.raises(JailError, match="no separate user namespace") as caught:
         jail.probe(JailSpec(Path("/usr/bin"), "m", None))
     assert "unprivileged_userns_clone" in str(caught.value)
 

@@ -23,17 +23,17 @@ class FakeBrowser:
         self.number = number
         self.answers = answers
         self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.chromium = SimpleNamespace(last_words=["bye"])
-        self.assumed: list[tuple[str, str, str]] = []
+        self.chromium = SimpleNamespace(stderr_tail=["bye"])
+        self.configured: list[tuple[str, str, str]] = []
         self.opened: list[str] = []
-        self.becoming = asyncio.Event()
-        self.becoming.set()
+        self.may_configure = asyncio.Event()
+        self.may_configure.set()
 
-    async def assume(self, os_family: str, country: str, *, route: str) -> None:
-        await self.becoming.wait()
+    async def configure(self, os_family: str, country: str, *, route: str) -> None:
+        await self.may_configure.wait()
         if not self.answers:
             raise CdpError("no answer")
-        self.assumed.append((os_family, country, route))
+        self.configured.append((os_family, country, route))
 
     async def navigate(self, url: str) -> None:
         self.opened.append(url)
@@ -63,7 +63,7 @@ class FakePool:
             raise NoBrowser("no browser") from error
         browser = FakeBrowser(len(self.given), answers=self.mute <= 0)
         if self.slow:
-            browser.becoming.clear()
+            browser.may_configure.clear()
         self.mute -= 1
         self.given.append(browser)
         return browser
@@ -110,7 +110,7 @@ async def test_a_lease_is_a_browser_with_the_identity_and_the_way_out_that_were_
 ) -> None:
     granted = await leases.grant(request(os_family="windows", country="de"))
 
-    assert pool.given[0].assumed == [("windows", "de", "socks5://proxy.example:1")]
+    assert pool.given[0].configured == [("windows", "de", "socks5://proxy.example:1")]
     assert leases.find(granted.profile) is pool.given[0]
     assert granted.page_id == "PAGE"
     assert granted.expires_at - granted.leased_at == 60
@@ -258,12 +258,12 @@ async def test_watching_and_steering_are_capabilities_of_their_own(leases: Lease
 async def test_they_die_with_the_lease_and_say_why(leases: Leases, pool: FakePool, end: Any, why: str) -> None:
     granted = await leases.grant(request())
     watched = leases.find_live(granted.live_view)
-    assert watched is not None and not watched.over.done()
+    assert watched is not None and not watched.ended.done()
 
     end(leases, pool)
     await turn()
 
-    assert await watched.over == why
+    assert await watched.ended == why
     assert leases.find_live(granted.live_view) is leases.find_live(granted.live_control) is None
 
 
@@ -310,7 +310,7 @@ async def test_a_browser_that_died_on_the_way_to_its_lease_is_reported(
     asking = asyncio.create_task(leases.grant(request()))
     await turn()
     pool.given[0].exit(-9)
-    pool.given[0].becoming.set()
+    pool.given[0].may_configure.set()
     granted = await asking
     await turn()
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.live.front_page import Pages
-from runner.live.input_commands import Size, command
-from runner.live.messages import Copy, Input, Key, Mouse, Refused, Text, Wheel, parse, say
+from runner.live.input_commands import PageSize, command
+from runner.live.messages import Copy, Input, InvalidMessage, Key, Mouse, Text, Wheel, encode_message, parse
+from runner.live.open_pages import OpenPages
 from runner.live.pacing import FRAME_SECONDS, INPUTS_AT_ONCE, INPUTS_PER_SECOND, Allowance, Outbox, Pace
 
 MOUSE = {"type": "mouse", "action": "down", "x": 0.5, "y": 1, "button": "left", "buttons": 1, "clicks": 2}
@@ -47,9 +47,9 @@ def test_every_kind_of_input_is_understood(kind: str, meant: Input) -> None:
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_no_field_may_be_missing_and_none_is_ignored(kind: str) -> None:
     for name in MESSAGES[kind]:
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidMessage):
             parse(json.dumps({key: value for key, value in MESSAGES[kind].items() if key != name}))
-    with pytest.raises(Refused, match="too many"):
+    with pytest.raises(InvalidMessage, match="unknown field"):
         parse(json.dumps({**MESSAGES[kind], "sessionId": "x"}))
 
 
@@ -73,13 +73,13 @@ def test_no_field_may_be_missing_and_none_is_ignored(kind: str) -> None:
 )
 def test_every_value_has_its_bounds(kind: str, name: str, values: list[object]) -> None:
     for value in values:
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidMessage):
             parse(json.dumps({**MESSAGES[kind], name: value}))
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000])
 def test_numbers_are_finite(number: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidMessage):
         parse(json.dumps(MESSAGES["wheel"]).replace("120", number))
 
 
@@ -90,35 +90,35 @@ VALUES = st.none() | st.booleans() | st.floats() | st.text()
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
 def test_nonsense_is_refused_and_nothing_worse(value: object) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidMessage):
         assert parse(json.dumps(value)) == Copy()  # the one message that has no other field
-        raise Refused
+        raise InvalidMessage
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters()))
 def test_what_is_said_can_be_sent_whatever_a_page_calls_itself(title: str) -> None:
-    assert json.loads(say("page", title=title).encode())["type"] == "page"
+    assert json.loads(encode_message("page", title=title).encode())["type"] == "page"
 
 
 # --- Where it goes --------------------------------------------------------------------------------------------------
 
-SIZE = Size(width=1512, height=862)
+SIZE = PageSize(width=1512, height=862)
 
 
 def test_a_place_in_the_picture_is_one_in_the_page() -> None:
     assert SIZE.point(0, 0) == {"x": 0, "y": 0}
     assert SIZE.point(0.5, 0.5) == {"x": 756, "y": 431}
     assert SIZE.point(1, 1) == {"x": 1511, "y": 861}  # the last pixel, not the one behind it
-    assert Size(1000, 500, top=100).point(0.5, 0.5) == {"x": 500, "y": 150}
+    assert PageSize(1000, 500, top=100).point(0.5, 0.5) == {"x": 500, "y": 150}
 
 
 @pytest.mark.parametrize(
     "metadata", [{}, {"deviceWidth": None, "deviceHeight": "x"}, {"deviceWidth": float("nan"), "deviceHeight": 1e999}]
 )
 def test_a_size_that_makes_no_sense_is_none(metadata: dict[str, Any]) -> None:
-    assert Size.of(metadata) == Size(0, 0, 0)
-    assert Size.of(metadata).point(1, 1) == {"x": 0, "y": 0}
+    assert PageSize.of(metadata) == PageSize(0, 0, 0)
+    assert PageSize.of(metadata).point(1, 1) == {"x": 0, "y": 0}
 
 
 def test_a_mouse_button_goes_to_its_place() -> None:
@@ -173,75 +173,75 @@ def test_a_paste_is_text_and_nothing_else() -> None:
 # --- Which page is in front -----------------------------------------------------------------------------------------
 
 
-def pages(*names: str) -> Pages:
-    made = Pages()
+def pages(*names: str) -> OpenPages:
+    made = OpenPages()
     for name in names:
-        made.opened(name, name.upper(), title=name, url=f"http://{name}")
-        made.showed(name, True)
+        made.add(name, name.upper(), title=name, url=f"http://{name}")
+        made.set_visible(name, True)
     return made
 
 
-def front(of: Pages) -> str | None:
-    return of.front.session if of.front is not None else None
+def active(of: OpenPages) -> str | None:
+    return of.active.session if of.active is not None else None
 
 
 def test_the_newest_visible_page_is_in_front() -> None:
     tabs = pages("a", "b")
-    assert front(tabs) == "b"  # two windows
-    tabs.showed("a", False)
-    tabs.showed("a", True)
-    assert front(tabs) == "a"
+    assert active(tabs) == "b"  # two windows
+    tabs.set_visible("a", False)
+    tabs.set_visible("a", True)
+    assert active(tabs) == "a"
 
 
 def test_a_page_that_is_visible_already_does_not_come_to_the_front_by_navigating() -> None:
     tabs = pages("a", "b")
-    tabs.showed("a", True)
+    tabs.set_visible("a", True)
 
-    assert front(tabs) == "b"
+    assert active(tabs) == "b"
 
 
 def test_a_page_that_opens_behind_stays_there() -> None:
     tabs = pages("a")
-    tabs.opened("b", "B", title="", url="")
-    tabs.showed("b", False)
+    tabs.add("b", "B", title="", url="")
+    tabs.set_visible("b", False)
 
-    assert front(tabs) == "a"
+    assert active(tabs) == "a"
 
 
 def test_what_closes_gives_way_to_what_was_in_front_before() -> None:
     tabs = pages("a", "b", "c")
-    tabs.closed("c")
-    assert front(tabs) == "b"
-    tabs.showed("b", False)
-    tabs.closed("b")
-    assert front(tabs) == "a"
-    tabs.closed("a")
-    assert front(tabs) is None
+    tabs.remove("c")
+    assert active(tabs) == "b"
+    tabs.set_visible("b", False)
+    tabs.remove("b")
+    assert active(tabs) == "a"
+    tabs.remove("a")
+    assert active(tabs) is None
 
 
 def test_when_none_is_visible_the_newest_is_shown() -> None:
     tabs = pages("a", "b")
     for name in "ab":
-        tabs.showed(name, False)
+        tabs.set_visible(name, False)
 
-    assert front(tabs) == "b"
+    assert active(tabs) == "b"
 
 
 def test_news_of_unknown_pages_changes_nothing() -> None:
     tabs = pages("a")
-    tabs.showed("z", True)
-    tabs.closed("z")
-    tabs.told("Z", title="z", url="z")
+    tabs.set_visible("z", True)
+    tabs.remove("z")
+    tabs.update("Z", title="z", url="z")
 
-    assert front(tabs) == "a" and tabs.targets == {"A"}
+    assert active(tabs) == "a" and tabs.targets == {"A"}
 
 
 def test_titles_and_addresses_are_followed_and_cut() -> None:
     tabs = pages("a")
-    tabs.told("A", title="t" * 100_000, url="u" * 100_000)
+    tabs.update("A", title="t" * 100_000, url="u" * 100_000)
 
-    assert tabs.front is not None
-    assert (len(tabs.front.title), len(tabs.front.url)) == (300, 2048)
+    assert tabs.active is not None
+    assert (len(tabs.active.title), len(tabs.active.url)) == (300, 2048)
 
 
 # --- Who gets what when ---------------------------------------------------------------------------------------------
@@ -250,14 +250,14 @@ def test_titles_and_addresses_are_followed_and_cut() -> None:
 def test_frames_that_come_slowly_are_acknowledged_at_once() -> None:
     pace = Pace()
 
-    assert [pace.arrived(now) for now in (0.0, 0.1, 0.2)] == [0, 0, 0]
+    assert [pace.acknowledge_delay(now) for now in (0.0, 0.1, 0.2)] == [0, 0, 0]
     assert not pace.behind
 
 
 def test_frames_that_come_fast_wait_for_their_turn() -> None:
     pace = Pace()
 
-    assert [pace.arrived(0.0) for _ in range(3)] == [0, FRAME_SECONDS, pytest.approx(2 * FRAME_SECONDS)]
+    assert [pace.acknowledge_delay(0.0) for _ in range(3)] == [0, FRAME_SECONDS, pytest.approx(2 * FRAME_SECONDS)]
     assert pace.behind
 
 
@@ -273,10 +273,10 @@ def test_input_is_allowed_in_bursts_and_then_at_a_rate() -> None:
 def test_a_slow_viewer_gets_the_newest_picture_and_every_word() -> None:
     outbox = Outbox()
     for number in range(100):
-        outbox.draw(b"%d" % number)
-        outbox.show(f"state {number}")
-    outbox.say("one")
-    outbox.say("two")
+        outbox.set_frame(b"%d" % number)
+        outbox.set_state(f"state {number}")
+    outbox.add("one")
+    outbox.add("two")
 
     assert [outbox.next() for _ in range(len(outbox))] == ["one", "two", "state 99", b"99"]
     assert len(outbox) == 0

@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, Protocol
 
 from runner.live.messages import Copy, Input, Mode, Text
-from runner.live.viewer import ENDED, MISSED_BEATS, REFUSED, UNREAD_BYTES, Viewer
+from runner.live.viewer import ENDED, MISSED_HEARTBEATS, REFUSED, UNREAD_BYTES, Viewer
 from tests.patience import PATIENCE
 
 
@@ -69,8 +69,8 @@ async def connected(mode: Mode = "control") -> AsyncIterator[tuple[Connected, Pe
 
 async def test_a_viewer_that_answers_pings_stays() -> None:
     async with connected("view") as (here, peer):
-        for beat in range(1, 3 * MISSED_BEATS):
-            here.viewer.beat()
+        for beat in range(1, 3 * MISSED_HEARTBEATS):
+            here.viewer.heartbeat()
             frames = await peer.hears(2 * beat)
             assert [frame.opcode for frame in frames[-2:]] == [Opcode.PING, Opcode.TEXT]
             await peer.send()  # its pong
@@ -80,8 +80,8 @@ async def test_a_viewer_that_answers_pings_stays() -> None:
 
 async def test_one_that_vanished_without_a_word_is_cut_off() -> None:
     async with connected("view") as (here, _):
-        for _ in range(MISSED_BEATS + 1):
-            here.viewer.beat()
+        for _ in range(MISSED_HEARTBEATS + 1):
+            here.viewer.heartbeat()
 
         await asyncio.wait_for(asyncio.shield(here.gone), PATIENCE)
 
@@ -141,10 +141,10 @@ async def test_frames_that_are_not_masked_end_the_connection() -> None:
 
 async def test_the_last_words_are_heard_before_the_end() -> None:
     async with connected("view") as (here, peer):
-        here.viewer.leave(ENDED, "over", last="goodbye")
-        here.viewer.say("too late")
-        here.viewer.draw(b"too late")
-        here.viewer.leave(ENDED, "again")
+        here.viewer.close(ENDED, "over", last="goodbye")
+        here.viewer.send("too late")
+        here.viewer.send_frame(b"too late")
+        here.viewer.close(ENDED, "again")
 
         await peer.hears(2)
         await peer.send()  # its own goodbye: now the connection ends

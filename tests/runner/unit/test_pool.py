@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.chromium import ChromiumError
-from runner.pool import Closed, NoBrowser, Pool
+from runner.pool import NoBrowser, Pool, PoolClosed
 from tests.patience import PATIENCE
 
 
@@ -20,7 +20,7 @@ class FakeBrowser:
     def __init__(self, number: int) -> None:
         self.number = number
         self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.chromium = SimpleNamespace(last_words=["bye"])
+        self.chromium = SimpleNamespace(stderr_tail=["bye"])
         self.killed = False
 
     def kill(self, status: int = -9) -> None:
@@ -269,9 +269,9 @@ async def test_a_closed_pool_gives_nothing_out_and_tells_those_who_wait(
 
     pool.close()
 
-    with pytest.raises(Closed):
+    with pytest.raises(PoolClosed):
         await waiting
-    with pytest.raises(Closed):
+    with pytest.raises(PoolClosed):
         await pool.take(wait=PATIENCE)
     assert not leased.killed
 

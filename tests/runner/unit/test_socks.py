@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from addresses.policy import Address, parse_allow_list
 from runner.egress import socks
 from runner.egress.dial import Dialer, DialError, Refusal
-from runner.egress.socks import BrowserEnd, Incomplete, Malformed, parse_greeting, parse_request
+from runner.egress.socks import BrowserEnd, IncompleteHandshake, MalformedHandshake, parse_greeting, parse_request
 from tests.patience import PATIENCE
 
 LOOPBACK = parse_allow_list("127.0.0.1")
@@ -47,7 +47,7 @@ def test_a_request_names_a_host_and_a_port(data: bytes, answer: tuple[str, int, 
 @pytest.mark.parametrize("data", [connect_to(b"example.org"), connect_to_ipv4("1.2.3.4", 80)])
 def test_a_request_that_has_not_arrived_whole_is_waited_for(data: bytes) -> None:
     for end in range(len(data)):
-        with pytest.raises(Incomplete):
+        with pytest.raises(IncompleteHandshake):
             parse_request(data[:end])
 
 
@@ -57,7 +57,7 @@ def test_a_greeting_that_offers_no_authentication_is_taken(methods: bytes) -> No
 
     assert parse_greeting(data + b"more") == len(data)
     for end in range(len(data)):
-        with pytest.raises(Incomplete):
+        with pytest.raises(IncompleteHandshake):
             parse_greeting(data[:end])
 
 
@@ -65,7 +65,7 @@ def test_a_greeting_that_offers_no_authentication_is_taken(methods: bytes) -> No
     "data", [b"\x04\x01\x00\x50", b"GET / HTTP/1.1\r\n", b"\x05\x01\x02", b"\x05\x00", b"\x16\x03"]
 )
 def test_another_greeting_is_malformed(data: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedHandshake):
         parse_greeting(data)
 
 
@@ -79,18 +79,18 @@ def test_another_greeting_is_malformed(data: bytes) -> None:
     ],
 )
 def test_only_connect_to_a_known_kind_of_address_is_offered(data: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedHandshake):
         parse_request(data)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=700))
 def test_garbage_is_incomplete_or_malformed_or_a_request_within_it(data: bytes) -> None:
-    with suppress(Incomplete, Malformed):
+    with suppress(IncompleteHandshake, MalformedHandshake):
         assert parse_greeting(data) <= len(data)
     try:
         host, port, end = parse_request(data)
-    except (Incomplete, Malformed):
+    except (IncompleteHandshake, MalformedHandshake):
         return
     assert end <= len(data)
     assert 0 <= port <= 65535

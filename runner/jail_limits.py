@@ -1,6 +1,6 @@
-"""What bounds a running jail: its control group, rlimits and inodes, set before its program starts.
+"""Limits of a jail (control group, rlimits, inodes), set before its program starts.
 
-The program waits at its gate (`jail.gated`) meanwhile, so nothing of Chromium ever runs without its limits.
+The jail waits for a line before it executes Chromium (`jail.gated`), so Chromium never runs without limits.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ from pathlib import Path
 from runner import jail
 from runner.cgroups import Cgroup, Cgroups, Limits
 from runner.chromium import SPARE_SOCKETS, Chromium
-from runner.netns import FirstLimits, SocketFactory
+from runner.netns import NamespaceLimits, SocketFactory
 
-log = logging.getLogger("browsa.runner.warden")
+log = logging.getLogger("browsa.runner.jail_limits")
 
 LAST_PROCESSES_SECONDS = 2.0
 REMOVE_AGAIN_SECONDS = 0.05
-MAX_DESCRIPTORS = 8192  # as many as Chromium asks for
+MAX_DESCRIPTORS = 8192  # the number that Chromium sets itself
 
 
-class Warden:
-    """Sets the limits of one launcher's jails, and removes their control groups when they have ended."""
+class JailLimiter:
+    """Sets the limits of one launcher's jails, and removes the control groups of jails that have ended."""
 
     def __init__(self, factory: SocketFactory, cgroups: Cgroups | None, limits: Limits) -> None:
         self._factory = factory
         self._cgroups = cgroups
         self._limits = limits
-        self._dying: set[Cgroup] = set()
+        self._ended_groups: set[Cgroup] = set()
 
-    async def confine(self, browser: Chromium, init: int, *, own_uid: bool) -> None:
-        """Limit a jail that waits at its gate, put the proxy's listener into it, and open the gate.
+    async def apply(self, browser: Chromium, init: int, *, own_uid: bool) -> None:
+        """Limit a jail that waits (`jail.gated`), create the proxy's listener in it, and let it continue.
 
-        `init` is the jail's pid 1; `own_uid`: no other jail has its uid. Raises OSError.
+        `init` is the jail's pid 1. `own_uid`: no other jail has its uid. Raises OSError.
         """
         stdin, stdout = browser.process.stdin, browser.process.stdout
         assert stdin is not None
         assert stdout is not None
-        waits = await _line(stdout.fileno())
-        # Not init's own entries: bubblewrap made itself unreadable to us, the program that it started did not.
-        children = Path(f"/proc/{init}/task/{init}/children").read_text().split() if waits else []
+        started = await _wait_for_line(stdout.fileno())
+        # Use the child of init: bubblewrap's own /proc entries are not readable for the runner.
+        children = Path(f"/proc/{init}/task/{init}/children").read_text().split() if started else []
         if not children or browser.gone.done():
-            return  # it has ended, and said why on its standard error
+            return  # it has ended, and its standard error has the reason
         first = int(children[0])
         if self._cgroups is not None:
             browser.cgroup = self._cgroups.make(self._limits)
-            _end_out_of_memory(browser, browser.cgroup)
-            # On a busy machine the kernel may take some milliseconds for it.
+            _kill_when_out_of_memory(browser, browser.cgroup)
+            # In a thread: on a busy machine the kernel takes some milliseconds.
             await asyncio.get_running_loop().run_in_executor(None, browser.cgroup.add, first)
         browser.namespace = os.open(f"/proc/{first}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         mounts = os.open(f"/proc/{first}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            limits = FirstLimits(
+            limits = NamespaceLimits(
                 pid=first,
                 mounts=mounts,
                 inodes={folder: inodes for folder, _size, inodes in jail.WRITABLE},
@@ -68,29 +68,29 @@ class Warden:
             )
         finally:
             os.close(mounts)
-        browser.keep(spares)
+        browser.add_spares(spares)
         stdin.write(b"\n")
         stdin.flush()
 
-    def bury(self, cgroup: Cgroup) -> None:
-        """The jail of this group has ended, but for processes that the kernel is still about to kill."""
+    def remove_group(self, cgroup: Cgroup) -> None:
+        """Remove the group of a jail that has ended; retry while the kernel still kills its last processes."""
         if cgroup.ran_out_of_memory():
-            log.warning("a browser ended: it and its files took more than %d MiB", self._limits.memory >> 20)
-        self._dying.add(cgroup)
+            log.warning("a browser ended: it and its files needed more than %d MiB", self._limits.memory >> 20)
+        self._ended_groups.add(cgroup)
         self._remove(cgroup, time.monotonic() + LAST_PROCESSES_SECONDS)
 
     def close(self) -> None:
-        """For when every jail has ended: wait until their groups are empty, and remove them."""
+        """After the end of all jails: wait until their groups are empty, and remove them."""
         until = time.monotonic() + LAST_PROCESSES_SECONDS
-        while self._dying and time.monotonic() < until:
-            self._dying = {cgroup for cgroup in self._dying if not cgroup.remove()}
-            time.sleep(0.01 if self._dying else 0)
+        while self._ended_groups and time.monotonic() < until:
+            self._ended_groups = {cgroup for cgroup in self._ended_groups if not cgroup.remove()}
+            time.sleep(0.01 if self._ended_groups else 0)
 
     def _remove(self, cgroup: Cgroup, until: float) -> None:
-        if cgroup not in self._dying:
+        if cgroup not in self._ended_groups:
             return
         if cgroup.remove():
-            self._dying.discard(cgroup)
+            self._ended_groups.discard(cgroup)
             return
         if time.monotonic() > until:
             cgroup.kill()
@@ -98,7 +98,7 @@ class Warden:
 
 
 def rlimits(limits: Limits, *, processes: bool) -> dict[int, int]:
-    """For the first process of a jail. No limit of address space: Chromium reserves terabytes of it."""
+    """The rlimits of a jail's first process. Address space has none: Chromium reserves terabytes of it."""
     return {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: limits.memory,
@@ -108,12 +108,12 @@ def rlimits(limits: Limits, *, processes: bool) -> dict[int, int]:
 
 
 def counts_by_namespace(release: str) -> bool:
-    """Whether this kernel counts a uid's processes by user namespace (since 5.14), so that jails may share a uid."""
+    """Whether this kernel counts processes per uid and user namespace (since 5.14), so that jails may share a uid."""
     return tuple(int(number) for number in re.findall(r"\d+", release)[:2]) >= (5, 14)
 
 
-async def _line(descriptor: int) -> bool:
-    """Wait for an empty line in a pipe; False when the pipe is closed without one."""
+async def _wait_for_line(descriptor: int) -> bool:
+    """Wait for an empty line from a pipe. Returns False when the pipe is closed first."""
     loop = asyncio.get_running_loop()
     there = asyncio.Event()
     loop.add_reader(descriptor, there.set)
@@ -124,8 +124,8 @@ async def _line(descriptor: int) -> bool:
     return bool(os.read(descriptor, 1))
 
 
-def _end_out_of_memory(browser: Chromium, cgroup: Cgroup) -> None:
-    """End the browser when its group runs out of memory, where the kernel does not end it as a whole."""
+def _kill_when_out_of_memory(browser: Chromium, cgroup: Cgroup) -> None:
+    """Kill the browser when its group is out of memory, if the kernel does not kill the whole group (version 1)."""
     events = cgroup.out_of_memory_events()
     if events is None:
         return
@@ -133,7 +133,7 @@ def _end_out_of_memory(browser: Chromium, cgroup: Cgroup) -> None:
 
     def end() -> None:
         os.eventfd_read(events)
-        cgroup.refused_memory = True
+        cgroup.out_of_memory_seen = True
         browser.kill()
 
     def stop(_gone: asyncio.Future[int]) -> None:
