@@ -140,7 +140,9 @@ class RunnerStatus(Message):
     limit: int
 
 
-PageFormat = Literal["html", "text", "links", "screenshot"]
+# `flat` is HTML of what is shown, made for conversion: shadow roots and frames in their places, absolute addresses, no
+# scripts or styles. `body` is what was sent, decoded but not read as a page; it is asked for alone.
+PageFormat = Literal["html", "text", "links", "screenshot", "flat", "body"]
 WaitUntil = Literal["load", "domcontentloaded", "networkidle"]
 Blockable = Literal["image", "media", "font", "stylesheet"]
 
@@ -171,8 +173,9 @@ class PageRequest(Message):
 class PageResult(Message):
     """What was found. `url` is where the page ended up; what was not asked for is None.
 
-    `text` is cut at `max_chars`; `screenshot_png_b64` at `MAX_SCREENSHOT_HEIGHT` CSS pixels. `duration_ms` runs from
-    the start of the navigation.
+    `text` and `body` are cut at `max_chars`; `screenshot_png_b64` at `MAX_SCREENSHOT_WIDTH` by `MAX_SCREENSHOT_HEIGHT`
+    CSS pixels and at `MAX_SCREENSHOT_AREA`. `duration_ms` runs from the start of the navigation. Where `content_type`
+    is not that of a page (XML, JSON, plain text), `html` and `text` are what was sent.
     """
 
     url: str
@@ -183,11 +186,16 @@ class PageResult(Message):
     text: str | None = None
     links: list[str] | None = None
     screenshot_png_b64: str | None = None
+    flat: str | None = None
+    body: str | None = None
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PageFailure(Message):
-    """A page that gave nothing; told from a result by its `failure`. `http_status` is None when nobody answered."""
+    """A page that gave nothing; told from a result by its `failure`. `url` is the address that gave nothing;
+    `http_status` is None when there was no answer.
+    """
 
     failure: PageFailureCode
     message: str
@@ -195,7 +203,8 @@ class PageFailure(Message):
     http_status: int | None = None
 
 
-MAX_SCREENSHOT_HEIGHT = 16_384
+MAX_SCREENSHOT_WIDTH = MAX_SCREENSHOT_HEIGHT = 16_384
+MAX_SCREENSHOT_AREA = 32 * 2**20  # four bytes each in the GPU process, several times over
 
 
 def page_answer(raw: bytes | str) -> PageResult | PageFailure:
