@@ -160,7 +160,9 @@ class RunnerStatus(Message):
         return super().from_dict({**data, "jail": JailStatus.from_dict(jail)})
 
 
-PageFormat = Literal["html", "text", "links", "screenshot"]
+# `flat` is HTML of what is shown, made for conversion: shadow roots and frames in their places, absolute addresses, no
+# scripts or styles. `body` is what was sent, decoded but not read as a page; it is asked for alone.
+PageFormat = Literal["html", "text", "links", "screenshot", "flat", "body"]
 WaitUntil = Literal["load", "domcontentloaded", "networkidle"]
 Blockable = Literal["image", "media", "font", "stylesheet"]
 
@@ -191,8 +193,9 @@ class PageRequest(Message):
 class PageResult(Message):
     """The content of a page. `url` is the final URL; formats that were not requested are None.
 
-    `text` is cut at `max_chars`; `screenshot_png_b64` at `MAX_SCREENSHOT_HEIGHT` CSS pixels. `duration_ms` runs from
-    the start of the navigation.
+    `text` and `body` are cut at `max_chars`; `screenshot_png_b64` at `MAX_SCREENSHOT_WIDTH` by `MAX_SCREENSHOT_HEIGHT`
+    CSS pixels and at `MAX_SCREENSHOT_AREA`. `duration_ms` runs from the start of the navigation. Where `content_type`
+    is not that of a page (XML, JSON, plain text), `html` and `text` are what was sent.
     """
 
     url: str
@@ -203,11 +206,16 @@ class PageResult(Message):
     text: str | None = None
     links: list[str] | None = None
     screenshot_png_b64: str | None = None
+    flat: str | None = None
+    body: str | None = None
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PageFailure(Message):
-    """A page without a result; only this message has `failure`. `http_status` is None without a response."""
+    """A page without a result; only this message has `failure`. `url` is the address that failed; `http_status` is None
+    without a response.
+    """
 
     failure: PageFailureCode
     message: str
@@ -215,7 +223,8 @@ class PageFailure(Message):
     http_status: int | None = None
 
 
-MAX_SCREENSHOT_HEIGHT = 16_384
+MAX_SCREENSHOT_WIDTH = MAX_SCREENSHOT_HEIGHT = 16_384
+MAX_SCREENSHOT_AREA = 32 * 2**20  # four bytes each in the GPU process, several times over
 
 
 def page_answer(raw: bytes | str) -> PageResult | PageFailure:

@@ -55,6 +55,9 @@ async def fetch(wish: PageWish) -> PageResult:
         html=answer.html and _sound(answer.html),
         text=answer.text and _sound(answer.text),
         links=answer.links and [_sound(link) for link in answer.links],
+        flat=answer.flat and _sound(answer.flat),
+        body=answer.body and _sound(answer.body),
+        content_type=_sound(answer.content_type),
     )
 
 

@@ -1,20 +1,26 @@
-"""Loading one page in a tab: navigate, wait, read. Every way in which a page can disappoint is a `PageFailure`."""
+"""Loading one page in a tab: navigate, wait, read. Every way in which a page can disappoint is a `PageFailure`.
+
+That loading has ended is what Chromium's own events say, never the page's: a page may be sandboxed, stop its loading,
+take its listeners away, or lead to a download. Where it ended up is checked before anything is read.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 from runner.cdp import CdpError, Params
-from runner.pages.scripts import find_expression, read_expression, read_when_ready_expression
-from runner.pages.tab import Tab
-from runner.wire import MAX_SCREENSHOT_HEIGHT, PageFailure, PageFailureCode, PageRequest, PageResult
+from runner.pages.frames import filled
+from runner.pages.raw import Answer, NoAnswer, read_raw
+from runner.pages.screenshot import screenshot
+from runner.pages.scripts import MAX_HTML_CHARS, find_expression, read_expression
+from runner.pages.tab import NoEnd, Tab
+from runner.wire import PageFailure, PageFailureCode, PageRequest, PageResult
 
 SELECTOR_PAUSE_SECONDS = 0.05
-WORLD = {"worldName": "browsa"}
+
+PAGES = frozenset({"text/html", "application/xhtml+xml"})
 
 Found = dict[str, Any]
 
@@ -31,139 +37,212 @@ REPLACED = (
 class Failed(Exception):
     """Ends a load with a `PageFailure`."""
 
-    def __init__(self, failure: PageFailureCode, message: str, *, status: int | None = None) -> None:
+    def __init__(
+        self, failure: PageFailureCode, message: str, *, status: int | None = None, url: str | None = None
+    ) -> None:
         super().__init__(message)
         self.failure = failure
         self.message = message
         self.status = status
+        self.url = url
 
 
 async def load(tab: Tab, request: PageRequest) -> PageResult | PageFailure:
     """What `request.url` is, within `request.timeout_ms`. Raises TabGone when the shell died under it."""
-    started = time.monotonic()
-    stage = "answer"
+    loading = _Loading(tab, request)
     try:
         async with asyncio.timeout(request.timeout_ms / 1000):
-            document = await _navigate(tab, request)
-            stage = f"reach {request.wait_until!r}"
-            async with _reading(tab, request, document) as early:
-                await tab.reach(request.wait_until)
-                stage = "be read"
-                found = await early()
-            if found is None:
-                if request.wait_for is not None:
-                    stage = f"show {request.wait_for!r}"
-                    await _find(tab, request.wait_for)
-                stage = "be read"
-                found = await _read(tab, request)
-            screenshot = await _screenshot(tab, full_page=request.full_page) if _wants_screenshot(request) else None
+            return await (loading.body() if "body" in request.formats else loading.page())
     except TimeoutError:
-        return PageFailure("timeout", f"the page did not {stage} within {request.timeout_ms} ms", request.url)
+        message = f"the page did not {loading.stage} within {request.timeout_ms} ms"
+        return PageFailure("timeout", message, request.url)
     except Failed as failed:
-        return PageFailure(failed.failure, failed.message, request.url, failed.status)
-    return PageResult(
-        url=found["url"],
-        http_status=found["status"],
-        title=found["title"],
-        duration_ms=round((time.monotonic() - started) * 1000),
-        html=found.get("html"),
-        text=found.get("text"),
-        links=found.get("links"),
-        screenshot_png_b64=screenshot,
-    )
+        return PageFailure(failed.failure, failed.message, failed.url or request.url, failed.status)
 
 
-def _wants_screenshot(request: PageRequest) -> bool:
-    return "screenshot" in request.formats
+class _Loading:
+    def __init__(self, tab: Tab, request: PageRequest) -> None:
+        self._tab = tab
+        self._request = request
+        self._started = time.monotonic()
+        self._until = self._started + request.timeout_ms / 1000
+        self.stage = "answer"
 
+    async def body(self) -> PageResult:
+        """The answer as it was sent."""
+        request = self._request
+        try:
+            answer = await read_raw(self._tab, request.url, max_bytes=4 * request.max_chars, timeout=self._left() + 1)
+        except NoAnswer as none:
+            raise Failed("unreachable", str(none)) from none
+        return PageResult(
+            url=answer.url,
+            http_status=answer.status,
+            title="",
+            duration_ms=self._took(),
+            body=answer.text[: request.max_chars],
+            content_type=answer.mime_type,
+        )
 
-async def _navigate(tab: Tab, request: PageRequest) -> str:
-    """The name of the document that was begun; see `Tab.document`."""
-    if request.block_resources:
-        patterns = [
-            {"urlPattern": "*", "resourceType": name.capitalize()}  # CDP's Network.ResourceType
-            for name in request.block_resources
-        ]
-        await tab.call("Fetch.enable", {"patterns": patterns})
-    if request.wait_until == "networkidle":
-        await tab.watch_network()
-    try:
-        reply = await tab.call("Page.navigate", {"url": request.url}, timeout=request.timeout_ms / 1000 + 1)
-    except CdpError as error:
-        raise Failed("unreachable", str(error)) from error
-    if tab.download is not None or reply.get("isDownload"):
-        raise Failed("download", f"the URL is a file to download ({tab.download or 'unnamed'}), not a page")
-    if "errorText" in reply:
-        raise Failed("unreachable", reply["errorText"])
-    document = str(reply.get("loaderId", ""))
-    tab.sent_to(document)
-    return document
+    async def page(self) -> PageResult:
+        tab, request = self._tab, self._request
+        if request.block_resources:
+            patterns = [
+                {"urlPattern": "*", "resourceType": name.capitalize()}  # CDP's Network.ResourceType
+                for name in request.block_resources
+            ]
+            await tab.call("Fetch.enable", {"patterns": patterns})
+        if request.wait_until == "networkidle":
+            await tab.watch_network()
+        try:
+            await self._navigate(request.url)
+            found = await self._follow()
+        except Failed as failed:
+            if failed.failure != "download":
+                raise
+            found = await self._file(failed)
+        picture = await screenshot(tab, full_page=request.full_page) if "screenshot" in request.formats else None
+        if "source" in found:
+            found = await self._source(found)
+        else:
+            found = {**found, **_joined(await filled(tab, request, found), max_chars=request.max_chars)}
+        return PageResult(
+            url=found["url"],
+            http_status=found["status"],
+            title=found["title"],
+            duration_ms=self._took(),
+            html=found.get("html"),
+            text=found.get("text"),
+            links=found.get("links"),
+            screenshot_png_b64=picture,
+            flat=found.get("flat"),
+            content_type=found["type"],
+        )
 
+    async def _navigate(self, url: str) -> None:
+        try:
+            reply = await self._tab.call("Page.navigate", {"url": url}, timeout=self._left() + 1)
+        except CdpError as error:
+            raise Failed("unreachable", str(error), url=url) from error
+        if reply.get("isDownload"):
+            name = self._tab.download or "unnamed"
+            raise Failed("download", f"the URL is a file to download ({name}), not a page", url=url)
+        if "errorText" in reply:
+            raise Failed("unreachable", reply["errorText"], url=url)
+        document = str(reply.get("loaderId", ""))
+        self._tab.sent_to(document)
+        await self._tab.open_world(document)
 
-@asynccontextmanager
-async def _reading(
-    tab: Tab, request: PageRequest, document: str
-) -> AsyncIterator[Callable[[], Awaitable[Found | None]]]:
-    """Has `document` read as soon as it is ready, so that no round trip follows the news that it is.
+    async def _follow(self) -> Found:
+        """What the document holds at which the tab ends up."""
+        latest = None
+        try:
+            while True:
+                found = await self._read()
+                if found is not None and not self._tab.moving:
+                    return found
+                latest = found or latest
+        except NoEnd:
+            if latest is None:
+                raise Failed("unreachable", "net::ERR_TOO_MANY_REDIRECTS") from None
+            return latest
 
-    Gives what to call once the tab has reached its state: it returns None if the page must be read then, because this
-    way there is no waiting for what `request` waits for, or because another document has taken this one's place.
-    """
-    expression = read_when_ready_expression(request) if request.wait_for is None else None
-    if expression is None:
-        yield _nothing_yet
-        return
-    reading = asyncio.ensure_future(_evaluate(tab, expression, await_promise=True))
-
-    async def found() -> Found | None:
+    async def _read(self) -> Found | None:
+        """What the document holds that is shown; None when another one came in its place."""
+        tab, request = self._tab, self._request
+        self.stage = f"reach {request.wait_until!r}"
+        await tab.reach(request.wait_until)
+        if tab.unreachable is not None:
+            self.stage = "answer"
+            # Only a navigation of our own is told the reason, or it is there after all.
+            await self._navigate(tab.unreachable)
+            return None
+        if request.wait_for is not None:
+            self.stage = f"show {request.wait_for!r}"
+            await self._find(request.wait_for)
+        self.stage = "be read"
+        document = tab.document
+        try:
+            reply = await tab.evaluate(read_expression(request, settle=True), await_promise=True)
+        except CdpError as error:
+            if not _replaced(error):
+                raise
+            return None
         if tab.document != document:
             return None
+        found = _found(reply)
+        if not found["url"].startswith(("http://", "https://")):
+            raise Failed("not_allowed", f"the page leads to {found['url'][:200]}, which is no web address")
+        if tab.cut_short and found["blank"]:
+            await self._explain_blank(found)
+        return found
+
+    async def _explain_blank(self, found: Found) -> None:
+        """Nothing of a document arrived before its loading ended. Raises Failed when the network was the reason."""
+        await self._tab.call("Log.enable")
+        error = self._tab.network_errors.get(found["url"].partition("#")[0])
+        if error is not None:
+            raise Failed("unreachable", error, status=found["status"], url=found["url"])
+
+    async def _find(self, selector: str) -> None:
+        """Wait for an element. Looks again twenty times a second: an observer would end with each new document."""
+        while True:
+            try:
+                reply = await self._tab.evaluate(find_expression(selector))
+            except CdpError as error:
+                if not _replaced(error):
+                    raise
+            else:
+                if "exceptionDetails" in reply:
+                    raise Failed("bad_selector", f"{selector!r} is not a CSS selector")
+                if reply["result"].get("value"):
+                    return
+            await asyncio.sleep(SELECTOR_PAUSE_SECONDS)
+
+    async def _source(self, found: Found) -> Found:
+        """What was sent, of a document that Chromium shows in a viewer. It is requested again where the viewer has less
+        than that; what the viewer has is the result where the second answer is another one.
+        """
+        request, source = self._request, found["source"]
+        if found["isPoor"] and {"html", "text", "flat"} & set(request.formats):
+            again = await self._raw(found["url"])
+            if again is not None and again.status == found["status"] and again.mime_type not in PAGES:
+                source = again.text
+                found = {**found, "type": again.mime_type or found["type"]}
+        if len(source) > MAX_HTML_CHARS:
+            raise Failed("too_large", f"the page has more than {MAX_HTML_CHARS} characters", status=found["status"])
+        return {
+            **found,
+            "html": source if "html" in request.formats else None,
+            "text": source[: request.max_chars] if "text" in request.formats else None,
+            "links": [] if "links" in request.formats else None,
+            "flat": source if "flat" in request.formats else None,
+        }
+
+    async def _file(self, failed: Failed) -> Found:
+        """What an address holds that Chromium takes for a file, where that is text for which it has no viewer. Raises
+        Failed.
+        """
+        answer = await self._raw(failed.url or self._request.url)
+        if answer is None:
+            raise failed
+        if not answer.is_shown_text or "screenshot" in self._request.formats:
+            raise Failed("download", f"{failed.message}: it is {answer.content_type or 'of no type'}", url=failed.url)
+        source = {"source": answer.text, "isPoor": False}
+        return {"url": answer.url, "status": answer.status, "title": "", "type": answer.mime_type, **source}
+
+    async def _raw(self, url: str) -> Answer | None:
+        """The answer to `url` as it is sent, or None. The tab shows no other page afterwards."""
         try:
-            return _found(await reading)
-        except CdpError as error:
-            if not _replaced(error):
-                raise
-            await tab.reach(request.wait_until)
+            return await read_raw(self._tab, url, max_bytes=MAX_HTML_CHARS + 1, timeout=self._left() + 1)
+        except (NoAnswer, CdpError):
             return None
 
-    try:
-        yield found
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+    def _left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
 
-
-async def _nothing_yet() -> None:
-    return None
-
-
-async def _find(tab: Tab, selector: str) -> None:
-    """Wait for an element. Looks again twenty times a second: an observer would end with each new document."""
-    while True:
-        try:
-            reply = await _evaluate(tab, find_expression(selector))
-        except CdpError as error:
-            if not _replaced(error):
-                raise
-        else:
-            if "exceptionDetails" in reply:
-                raise Failed("bad_selector", f"{selector!r} is not a CSS selector")
-            if reply["result"].get("value"):
-                return
-        await asyncio.sleep(SELECTOR_PAUSE_SECONDS)
-
-
-async def _read(tab: Tab, request: PageRequest) -> Found:
-    expression = read_expression(request)
-    while True:
-        try:
-            reply = await _evaluate(tab, expression)
-        except CdpError as error:
-            if not _replaced(error):
-                raise
-            await tab.reach(request.wait_until)
-            continue
-        return _found(reply)
+    def _took(self) -> int:
+        return round((time.monotonic() - self._started) * 1000)
 
 
 def _found(reply: Params) -> Found:
@@ -175,24 +254,16 @@ def _found(reply: Params) -> Found:
     return found
 
 
-async def _evaluate(tab: Tab, expression: str, *, await_promise: bool = False) -> Params:
-    world = await tab.call("Page.createIsolatedWorld", {"frameId": tab.frame, **WORLD})
-    script = {"expression": expression, "contextId": world["executionContextId"], "returnByValue": True}
-    return await tab.call("Runtime.evaluate", {**script, "awaitPromise": await_promise}, timeout=120)
-
-
-async def _screenshot(tab: Tab, *, full_page: bool) -> str:
-    metrics = await tab.call("Page.getLayoutMetrics")
-    size = metrics["cssContentSize"] if full_page else metrics["cssVisualViewport"]
-    width = size["width"] if full_page else size["clientWidth"]
-    height = size["height"] if full_page else size["clientHeight"]
-    clip = {"x": 0, "y": 0, "width": width, "height": min(height, MAX_SCREENSHOT_HEIGHT), "scale": 1}
-    shot = await tab.call(
-        "Page.captureScreenshot",
-        {"format": "png", "clip": clip, "captureBeyondViewport": full_page, "optimizeForSpeed": True},
-        timeout=120,
-    )
-    return str(shot["data"])
+def _joined(found: Found, *, max_chars: int) -> Found:
+    """The parts that the reader found, in one."""
+    joined: Found = {}
+    if found.get("text") is not None:
+        joined["text"] = "\n".join(part.strip("\n") for part in found["text"] if part.strip())[:max_chars]
+    if found.get("links") is not None:
+        joined["links"] = list(dict.fromkeys(found["links"]))
+    if found.get("flat") is not None:
+        joined["flat"] = "".join(found["flat"])
+    return joined
 
 
 def _replaced(error: CdpError) -> bool:

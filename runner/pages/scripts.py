@@ -1,40 +1,50 @@
-"""The script that reads a loaded page, in a world of its own where the page's changes to built-ins do not reach."""
+"""The scripts that read a loaded page, in a world of its own where the page's changes to built-ins do not reach.
+
+Nothing in them waits for the page's own timers or events unless the page may run scripts: a sandboxed one has none.
+"""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from runner.wire import PageRequest, WaitUntil
+from runner.wire import PageRequest
 
 MAX_HTML_CHARS = 10_000_000
 MAX_LINKS = 20_000
 
-_READ = """
-(wanted) => {
-  const entry = performance.getEntriesByType('navigation')[0];
-  const found = {url: location.href, title: document.title.slice(0, 10000), status: entry ? entry.responseStatus : 0,
-                 type: document.contentType};
-  if (entry && entry.decodedBodySize > wanted.maxHtml) return {...found, tooLarge: entry.decodedBodySize};
-  if (wanted.html) {
-    const doctype = document.doctype ? new XMLSerializer().serializeToString(document.doctype) + '\\n' : '';
-    found.html = doctype + document.documentElement.outerHTML;
-    if (found.html.length > wanted.maxHtml) return {...found, html: undefined, tooLarge: found.html.length};
+_READER = (Path(__file__).parent / "reader.js").read_text().strip()
+_TREE = (Path(__file__).parent / "tree.js").read_text().strip()
+
+# A navigation that a timer of no delay begins is under way when the page is read. Timers run in the order in which they
+# were set, so some turns of our own come after them; a page without scripts has no timers, neither its own nor ours.
+_SETTLED = """
+(read => matchMedia('(scripting: none)').matches ? read() : new Promise(done => {
+  const turn = left => left ? setTimeout(turn, 0, left - 1) : done();
+  turn(3);
+}).then(read))
+"""
+
+# The page scrolled through once, so that what waits to be seen is loaded, and back to its top. A page without scripts
+# loads all of its images at once.
+_SCROLL = """
+(async (maxHeight, patience) => {
+  if (matchMedia('(scripting: none)').matches) return;
+  const end = performance.now() + patience;
+  const root = document.scrollingElement || document.documentElement;
+  const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+  const go = top => scrollTo({top, left: 0, behavior: 'instant'});
+  const isLeft = top => top < Math.min(root.scrollHeight, maxHeight) && performance.now() < end;
+  for (let top = innerHeight; isLeft(top); top += innerHeight) {
+    go(top);
+    await frame();
   }
-  if (wanted.text) {
-    found.text = (document.body ? document.body.innerText : document.documentElement.textContent || '')
-      .slice(0, wanted.maxChars);
-  }
-  if (wanted.links) {
-    const links = new Set();
-    for (const anchor of document.querySelectorAll('a[href], area[href]')) {
-      const href = anchor.href instanceof SVGAnimatedString ? anchor.href.baseVal : anchor.href;
-      if (/^https?:/i.test(href)) links.add(href);
-      if (links.size >= wanted.maxLinks) break;
-    }
-    found.links = [...links];
-  }
-  return found;
-}
+  go(0);
+  await frame();
+  const loading = () => [...document.images].some(image => !image.complete);
+  while (loading() && performance.now() < end) await new Promise(done => setTimeout(done, 20));
+  await frame();
+})
 """
 
 _FIND = """
@@ -42,39 +52,45 @@ _FIND = """
 """
 
 
-def read_expression(request: PageRequest) -> str:
-    """An expression whose value is what `request` wants of the page."""
+def read_expression(request: PageRequest, *, settle: bool) -> str:
+    """An expression whose value, or promise, is what `request` wants of the page. With `settle`, the page's timers that
+    are due run first.
+    """
+    formats = set(request.formats)
     wanted = {
-        "html": "html" in request.formats,
-        "text": "text" in request.formats,
-        "links": "links" in request.formats,
+        "html": "html" in formats,
+        "text": "text" in formats,
+        "links": "links" in formats,
+        "flat": "flat" in formats,
         "maxChars": request.max_chars,
         "maxHtml": MAX_HTML_CHARS,
         "maxLinks": MAX_LINKS,
     }
-    return f"({_READ.strip()})({json.dumps(wanted)})"
+    tree = _TREE if formats & {"text", "links", "flat"} else "null"
+    read = f"() => ({_READER})({json.dumps(wanted)}, {tree})"
+    return f"({_SETTLED.strip()})({read})" if settle else f"({read})()"
 
 
-# The page's own handlers of its load may change it: it is read once they have run.
-_ONCE_READY = """
-(awaited, read) => new Promise(ready => {
-  const later = () => setTimeout(ready);
-  if (document.readyState === 'complete' || document.readyState === awaited.state) later();
-  else awaited.target.addEventListener(awaited.event, later, {once: true});
-}).then(read)
-"""
-_READY: dict[WaitUntil, str] = {
-    "load": "{state: 'complete', target: window, event: 'load'}",
-    "domcontentloaded": "{state: 'interactive', target: document, event: 'DOMContentLoaded'}",
-}
+def frame_expression(request: PageRequest) -> str:
+    """The same of a frame, with its `path`; null for one that its parent's own reading includes."""
+    inside = "(() => { try { return parent.document !== null } catch { return false } })()"
+    path = """(() => {
+      const path = [];
+      for (let at = window; at !== at.parent; at = at.parent) {
+        let index = 0;
+        while (index < at.parent.length && at.parent[index] !== at) index++;
+        path.unshift(index);
+      }
+      return path;
+    })()"""
+    return f"{inside} ? null : {{...{read_expression(request, settle=False)}, path: {path}}}"
 
 
-def read_when_ready_expression(request: PageRequest) -> str | None:
-    """An expression whose value is a promise of the same, kept when the document reaches `request.wait_until`; None
-    for a state that a document doesn't know of.
+def scroll_expression(*, max_height: int, patience_ms: int) -> str:
+    """An expression whose promise is kept when the page was scrolled through and its images have come, or `patience_ms`
+    is over.
     """
-    ready = _READY.get(request.wait_until)
-    return ready and f"({_ONCE_READY.strip()})({ready}, () => {read_expression(request)})"
+    return f"({_SCROLL.strip()})({max_height}, {patience_ms})"
 
 
 def find_expression(selector: str) -> str:

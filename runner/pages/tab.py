@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import re
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, get_args
 
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
 from runner.identity.emulation import SHELL_SCREEN, Command, Identity, Screen, target_commands
@@ -14,10 +18,29 @@ from runner.wire import WaitUntil
 EVENTS: dict[str, WaitUntil] = {"Page.loadEventFired": "load", "Page.domContentEventFired": "domcontentloaded"}
 LIFECYCLE: dict[str, WaitUntil] = {"networkIdle": "networkidle"}
 SAME_DOCUMENT = frozenset({"sameDocument", "historySameDocument"})
+WORLD = {"worldName": "browsa"}
+NET_ERROR = re.compile(r"net::ERR_\w+")
+
+# A refresh that comes no later is a redirect, also for Chromium: it replaces the entry in the history.
+REDIRECT_SECONDS = 1.0
+# A navigation that a page has asked for begins at once, or in REDIRECT_SECONDS. One that hasn't begun after so long was
+# refused without an event. `frameClearedScheduledNavigation` means that it was cancelled, or that it begins right now.
+BEGIN_SECONDS = 5.0
+CLEARED_SECONDS = 1.0
+
+Pause = Callable[[Params], Coroutine[Any, Any, None]]
+"""Called with the params of a `Fetch.requestPaused`."""
+
+
+MAX_DOCUMENTS = 21  # the first one and as many more as Chromium follows redirects
 
 
 class TabGone(Exception):
     """The page's renderer, or the whole shell, died."""
+
+
+class NoEnd(Exception):
+    """The page has led from one document to the next too often."""
 
 
 class Tab:
@@ -35,26 +58,57 @@ class Tab:
         self._screen = SHELL_SCREEN
         self._is = {command.method: command.params for command in native}
         self.download: str | None = None  # the file's name, once one was offered
+        self.unreachable: str | None = None  # the address whose error page is shown
+        self.cut_short = False  # loading has stopped before the document was complete
+        self.network_errors: dict[str, str] = {}  # by address; told after `Log.enable`
+        self.inner: list[Params] = []  # frames in processes of their own; told after `Target.setAutoAttach`
+        self.on_pause: Pause | None = None
         self._cdp = cdp
         self._loader = ""
+        self._world: tuple[str, asyncio.Future[Params]] | None = None  # with its document
         self._shown = {""}  # every document so far
         self._sent_to = ""
-        self._navigating = False
+        self._asked_until: float | None = None  # the page wants to go elsewhere, and must begin until then
+        self._navigating = False  # it has begun
         self._reached: set[WaitUntil] = set()
         self._gone = False
         self._changed = asyncio.Event()
-        self._answers: set[asyncio.Task[asyncio.Future[Params]]] = set()
+        self._answers: set[asyncio.Task[Any]] = set()
 
-    async def call(self, method: str, params: Params | None = None, *, timeout: float = 30.0) -> Params:
-        """A command to the page. Raises TabGone, or CdpError when Chromium refuses."""
+    async def call(
+        self, method: str, params: Params | None = None, *, timeout: float = 30.0, session: str | None = None
+    ) -> Params:
+        """A command to the page, or to a frame's `session`. Raises TabGone, or CdpError when Chromium refuses."""
+        with self._alive():
+            return await self._cdp.call(method, params, session=session or self.session, timeout=timeout)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
         if self._gone:
             raise TabGone
         try:
-            return await self._cdp.call(method, params, session=self.session, timeout=timeout)
+            yield
         except CdpError as error:
             if self._gone or isinstance(error, CdpClosed):
                 raise TabGone from error
             raise
+
+    async def open_world(self, document: str) -> None:
+        """Ask for our own script world in `document`, without waiting for it. Raises TabGone and CdpError."""
+        with self._alive():
+            params = {"frameId": self.frame, **WORLD}
+            world = await self._cdp.post("Page.createIsolatedWorld", params, session=self.session)
+            self._world = document, world
+
+    async def evaluate(self, expression: str, *, await_promise: bool = False) -> Params:
+        """The answer of `Runtime.evaluate` in our own world of the document that is shown. Raises TabGone, CdpError."""
+        if self._world is None or self._world[0] != self._loader:
+            await self.open_world(self._loader)
+        assert self._world is not None
+        with self._alive():
+            context = (await self._world[1])["executionContextId"]
+        script = {"expression": expression, "contextId": context, "returnByValue": True, "awaitPromise": await_promise}
+        return await self.call("Runtime.evaluate", script, timeout=120)
 
     async def prepare(self) -> None:
         """Switch on the events that `on_event` reads. Raises CdpError."""
@@ -96,29 +150,66 @@ class Tab:
 
     def on_event(self, method: str, params: Params) -> None:
         """Called with every event of this page's session."""
-        if method == "Page.frameNavigated" and params["frame"]["id"] == self.frame:
-            self._loader = params["frame"]["loaderId"]
-            self._shown.add(self._loader)
-            self._reached = set()
-            self._navigating = False
+        if method.startswith("Page.frame"):
+            if params.get("frameId", params.get("frame", {}).get("id")) == self.frame:
+                self._on_navigation(method, params)
         elif method in EVENTS:
             self._reached.add(EVENTS[method])
         elif method == "Page.lifecycleEvent" and params["loaderId"] == self._loader and params["name"] in LIFECYCLE:
             self._reached.add(LIFECYCLE[params["name"]])
-        elif method == "Page.frameStartedNavigating" and params["frameId"] == self.frame:
-            self._navigating = params["navigationType"] not in SAME_DOCUMENT or self._navigating
-        elif method == "Page.frameStoppedLoading" and params["frameId"] == self.frame:
-            self._navigating = False
+        elif method == "Page.navigatedWithinDocument" and params["frameId"] == self.frame:
+            self._asked_until = None
         elif method == "Page.downloadWillBegin":
             self.download = params["suggestedFilename"]
-            self._navigating = False
+            self._asked_until, self._navigating = None, False
         elif method == "Page.javascriptDialogOpening":
             self._answer("Page.handleJavaScriptDialog", {"accept": False})
-        elif method == "Fetch.requestPaused":  # only what the caller wants blocked is paused
-            self._answer("Fetch.failRequest", {"requestId": params["requestId"], "errorReason": "BlockedByClient"})
-        elif method in ("Inspector.targetCrashed", "Target.detachedFromTarget"):
+        elif method == "Fetch.requestPaused":
+            self._on_pause(params)
+        elif method == "Log.entryAdded" and (found := NET_ERROR.search(params["entry"]["text"])):
+            self.network_errors[params["entry"].get("url", "")] = found[0]
+        elif method == "Target.attachedToTarget":
+            self.inner.append(params)
+        elif method == "Inspector.targetCrashed" or (
+            method == "Target.detachedFromTarget" and params["sessionId"] == self.session
+        ):
             self.lost()
         self._changed.set()
+
+    def _on_navigation(self, method: str, params: Params) -> None:
+        """What happens to the main frame, in this order: a navigation is scheduled or requested by the page, starts in
+        the browser, and ends with another document or, when there is none (a 204, a download, an address for another
+        program), with `frameStoppedLoading`.
+        """
+        now = time.monotonic()
+        match method.removeprefix("Page.frame"):
+            case "Navigated":
+                frame = params["frame"]
+                self._loader = frame["loaderId"]
+                self._shown.add(self._loader)
+                self.unreachable = frame.get("unreachableUrl")
+                self._asked_until, self._navigating, self.cut_short = None, False, False
+                self._reached = set()
+            case "ScheduledNavigation" if params["delay"] <= REDIRECT_SECONDS:
+                self._asked_until = now + BEGIN_SECONDS
+            case "RequestedNavigation" if params["disposition"] == "currentTab":
+                self._asked_until = now + BEGIN_SECONDS
+            case "ClearedScheduledNavigation" if self._asked_until is not None:
+                self._asked_until = min(self._asked_until, now + CLEARED_SECONDS)
+            case "StartedNavigating" if params["navigationType"] not in SAME_DOCUMENT:
+                self._asked_until, self._navigating = None, True
+            case "StoppedLoading":
+                self._navigating = False
+                if "load" not in self._reached:  # and it will never be: what is there is all there will be
+                    self.cut_short = True
+                    self._reached = set(get_args(WaitUntil))
+
+    def _on_pause(self, params: Params) -> None:
+        """Only what the caller wants blocked is paused, or what is read raw."""
+        if self.on_pause is None:
+            self._answer("Fetch.failRequest", {"requestId": params["requestId"], "errorReason": "BlockedByClient"})
+        else:
+            self._keep(asyncio.get_running_loop().create_task(self.on_pause(params)))
 
     def lost(self) -> None:
         """The page or its shell died: whoever waits is told."""
@@ -134,22 +225,37 @@ class Tab:
         """It is on its way to `document`: what the blank page before it still has to say means nothing."""
         self._sent_to = document
 
+    @property
+    def moving(self) -> bool:
+        """Whether another document is to take the place of the one that is shown."""
+        return self._asked_until is not None or self._navigating
+
     async def reach(self, state: WaitUntil) -> None:
-        """Wait until the document that the tab ends up with reaches `state`. Raises TabGone."""
+        """Wait until the document that the tab ends up with reaches `state`. Raises TabGone and NoEnd."""
         while not self._gone:
-            if self._sent_to in self._shown and state in self._reached and not self._navigating:
+            if len(self._shown) - 1 > MAX_DOCUMENTS:
+                raise NoEnd
+            there = self._sent_to in self._shown and state in self._reached and not self._navigating
+            if there and self._asked_until is None:
                 return
             self._changed.clear()
-            await self._changed.wait()
+            try:
+                # time.monotonic() is also the event loop's clock.
+                async with asyncio.timeout_at(self._asked_until if there else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._asked_until = None
         raise TabGone
 
     def _answer(self, method: str, params: Params) -> None:
         """React to an event; a page that goes away meanwhile needs no reaction."""
-        task = asyncio.get_running_loop().create_task(self._cdp.post(method, params, session=self.session))
+        self._keep(asyncio.get_running_loop().create_task(self._cdp.post(method, params, session=self.session)))
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self._answers.add(task)
         task.add_done_callback(self._answered)
 
-    def _answered(self, task: asyncio.Task[asyncio.Future[Params]]) -> None:
+    def _answered(self, task: asyncio.Task[Any]) -> None:
         self._answers.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, CdpError):
             raise error

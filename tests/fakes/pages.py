@@ -74,7 +74,17 @@ class FakePages:
     ) -> None:
         """What there is at `url`; `links` may be relative to where it lands."""
         found = [urljoin(landed or url, link) for link in links or []]
-        page = PageResult(landed or url, status, title or f"Title of {url}", 7, html, text, found, "iVBORw0KGgo=")
+        page = PageResult(
+            landed or url,
+            status,
+            title or f"Title of {url}",
+            7,
+            html,
+            text,
+            found,
+            "iVBORw0KGgo=",
+            content_type="text/html",
+        )
         self._pages[url] = dataclasses.replace(page, html=html or f"<h1>{url}</h1>", text=text or f"Text of {url}")
 
     def script(self, url: str, *answers: Script) -> None:
@@ -150,6 +160,8 @@ def _trimmed(page: PageResult, request: PageRequest) -> PageResult:
         text=(page.text or "")[: request.max_chars] if "text" in wanted else None,
         links=page.links if "links" in wanted else None,
         screenshot_png_b64=page.screenshot_png_b64 if "screenshot" in wanted else None,
+        flat=page.html if "flat" in wanted else None,
+        body=(page.text or "")[: request.max_chars] if "body" in wanted else None,
     )
 
 

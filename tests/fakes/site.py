@@ -65,6 +65,7 @@ class Site:
                 b"loot" * 64,
             ),
         }
+        self.raw: dict[str, bytes] = {}  # whole answers, sent as they are; the connection is closed after each
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.site = self
         self.port = int(self._server.server_address[1])
@@ -114,6 +115,10 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         site.requests.append(Seen(self.command, parts.path, headers))
+        if (whole := site.raw.get(parts.path)) is not None:
+            self.wfile.write(whole)
+            self.close_connection = True
+            return
         if parts.path == "/headers":
             answer: Page = (200, {"Content-Type": "application/json"}, json.dumps(headers).encode())
         elif page := site.pages.get(parts.path):

@@ -3,93 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
 import json
 import os
 import signal
 import socket
-import struct
-import threading
-import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import pytest
 
 from runner.wire import MAX_SCREENSHOT_HEIGHT, PageFailure, PageResult, page_answer
-from tests.fakes.site import Page, Site, html
-from tests.patience import PATIENCE
+from tests.fakes.site import Site
+from tests.runner.asking import ask, fail, fetch, page, png_size, run_out, slow
 from tests.runner.harness import PAGE_PLACES, RunnerProcess, command_line, first_of_their_kind, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
-
-
-async def ask(runner: RunnerProcess, url: str, **fields: Any) -> PageResult | PageFailure:
-    patience = {"timeout_ms": int(1000 * PATIENCE)}
-    wanted = {"url": url, "os_family": "macos", "country": "us", "formats": ["html"], **patience, **fields}
-    answer = await runner.request("POST", "/pages", json=wanted)
-    assert answer.status_code == 200, answer.text
-    return page_answer(answer.content)
-
-
-async def fetch(runner: RunnerProcess, url: str, **fields: Any) -> PageResult:
-    answer = await ask(runner, url, **fields)
-    assert isinstance(answer, PageResult), answer
-    return answer
-
-
-async def fail(runner: RunnerProcess, url: str, **fields: Any) -> PageFailure:
-    answer = await ask(runner, url, **fields)
-    assert isinstance(answer, PageFailure), answer
-    return answer
-
-
-async def run_out(runner: RunnerProcess, url: str, words: str, **fields: Any) -> None:
-    """Its time is up when it does what `words` say. A machine that stands still needs more time to get as far."""
-    for milliseconds in (800, 8000, 80_000):
-        answer = await fail(runner, url, timeout_ms=milliseconds, **fields)
-        assert answer.failure == "timeout"
-        if words in answer.message:
-            return
-    raise AssertionError(f"{answer.message}, but not for {words}")
-
-
-@contextlib.contextmanager
-def page(site: Site, path: str, body: str, status: int = 200, **headers: str) -> Iterator[str]:
-    """A page for the length of the block; its URL."""
-    site.pages[path] = lambda query: (status, {"Content-Type": "text/html; charset=utf-8", **headers}, body.encode())
-    try:
-        yield site.url(path)
-    finally:
-        del site.pages[path]
-
-
-@contextlib.contextmanager
-def slow(site: Site, path: str) -> Iterator[threading.Semaphore]:
-    """A page that answers as many requests as are let go, and at the end all of them."""
-    gate = threading.Semaphore(0)
-
-    def answer(query: dict[str, str]) -> Page:
-        gate.acquire()
-        return html("late")
-
-    site.pages[path] = answer
-    try:
-        yield gate
-    finally:
-        gate.release(1000)
-        del site.pages[path]
-
-
-def png_size(encoded: str | None) -> tuple[int, int]:
-    assert encoded is not None
-    data = base64.b64decode(encoded)
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert zlib.crc32(data[12:29]) == struct.unpack("!I", data[29:33])[0]
-    width, height = struct.unpack("!II", data[16:24])
-    return int(width), int(height)
 
 
 def shells(runner: RunnerProcess) -> list[int]:
@@ -258,20 +186,20 @@ async def test_network_idle_waits_for_late_requests(runner: RunnerProcess, site:
 
 async def test_files_are_not_pages(runner: RunnerProcess, site: Site) -> None:
     assert (await fail(runner, site.url("/download"))).failure == "download"
-    with page(site, "/attached", "<p>x", **{"Content-Disposition": "attachment; filename=a.html"}) as url:
+    with page(site, "/attached", "<p>x", headers={"Content-Disposition": "attachment; filename=a.html"}) as url:
         assert (await fail(runner, url)).failure == "download"
-    with page(site, "/paper", "%PDF-1.4", **{"Content-Type": "application/pdf"}) as url:
+    with page(site, "/paper", "%PDF-1.4", headers={"Content-Type": "application/pdf"}) as url:
         assert isinstance(await ask(runner, url), PageFailure | PageResult)
 
 
 async def test_json_and_plain_text_are_shown_as_they_are(runner: RunnerProcess, site: Site) -> None:
-    with page(site, "/data", '{"a": 1}', **{"Content-Type": "application/json"}) as url:
+    with page(site, "/data", '{"a": 1}', headers={"Content-Type": "application/json"}) as url:
         found = await fetch(runner, url, formats=["text"])
     assert found.text is not None and '{"a": 1}' in found.text
 
 
 async def test_redirects_without_end_are_an_error(runner: RunnerProcess, site: Site) -> None:
-    with page(site, "/loop", "", status=302, Location="/loop") as url:
+    with page(site, "/loop", "", status=302, headers={"Location": "/loop"}) as url:
         answer = await fail(runner, url)
     assert (answer.failure, answer.message) == ("unreachable", "net::ERR_TOO_MANY_REDIRECTS")
 
@@ -317,7 +245,7 @@ async def test_blocked_kinds_of_resources_are_not_requested(runner: RunnerProces
 
 async def test_pages_share_nothing(runner: RunnerProcess, site: Site) -> None:
     body = "<script>document.title = document.cookie + (localStorage.mark || ''); localStorage.mark = 'ours'</script>"
-    with page(site, "/marks", body, **{"Set-Cookie": "mark=ours"}) as url:
+    with page(site, "/marks", body, headers={"Set-Cookie": "mark=ours"}) as url:
         titles = [(await fetch(runner, url)).title for _ in range(4)]
     assert titles == ["mark=ours"] * 4
 

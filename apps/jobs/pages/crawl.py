@@ -123,7 +123,7 @@ class Crawling:
         wish = PageWish(
             url=address,
             queue=str(self._job.workspace_id),
-            formats=("text",),
+            formats=("body",),
             os_type=self._run.params["os_type"],
             country=self._run.params["country"],
             timeout_ms=ROBOTS_TIMEOUT_MS,
@@ -135,7 +135,7 @@ class Crawling:
             return robots.ALLOWED  # the page itself will say so
         except ApiError as error:
             return Robots.unreachable(error.message)
-        return Robots.found(page.http_status, page.text or "")
+        return Robots.found(page.http_status, page.body or "")
 
 
 def _rules(run: Run) -> Rules:

@@ -106,6 +106,7 @@ async def load(job: PageJob, url: str, *, position: int = 0, within: float | Non
         "url": page.url,
         "final_url": page.url,
         "http_status": page.http_status,
+        "content_type": page.content_type,
         "title": page.title,
         **content,
         "agent_id": loaded.id,
@@ -124,7 +125,7 @@ def _runner_formats(job: PageJob) -> tuple[str, ...]:
         return ("screenshot",)
     wanted = set(job.params["formats"])
     if "markdown" in wanted:
-        wanted.add("html")
+        wanted.add("flat")
     if job.call == "crawl":
         wanted.add("links")
     return tuple(sorted(wanted - {"markdown"}))
@@ -158,7 +159,7 @@ async def _formats(job: PageJob, page: PageResult) -> dict[str, Any]:
         content["screenshot_png_b64"] = page.screenshot_png_b64
     if "markdown" in wanted:
         try:
-            content["markdown"] = await markdown(page.html or "")
+            content["markdown"] = await markdown(page.flat or "", content_type=page.content_type)
         except NoMarkdown as error:
             raise UpstreamUnavailable(f"The page could not be read: {error}.") from error
     return content

@@ -25,12 +25,12 @@ class Robots:
 
     @classmethod
     def found(cls, http_status: int, text: str) -> Robots:
-        """From the answer to `/robots.txt`, redirects followed. A page without a status was read from a cache."""
+        """From the answer to `/robots.txt`, redirects followed, whatever its type: `text` is what was sent."""
         if http_status >= 500:
             return cls(closed=f"its robots.txt answers {http_status}")
         if http_status >= 300:
             return cls()
-        return cls(rules=Protego.parse(text[:MAX_CHARS]))
+        return cls(rules=Protego.parse(text.removeprefix("\ufeff")[:MAX_CHARS]))
 
     @classmethod
     def unreachable(cls, why: str) -> Robots:

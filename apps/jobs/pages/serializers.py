@@ -107,7 +107,7 @@ class ExtractSerializer(AsyncMixin, PageOptionsSerializer):
 class ScreenshotSerializer(AsyncMixin, PageOptionsSerializer):
     url = WebUrlField(help_text="http or https.")
     full_page = StrictBooleanField(
-        default=True, help_text="The whole page, up to 16,384 pixels high; false: what a window shows of it."
+        default=True, help_text="The whole page, up to 16,384 pixels wide and high; false: what a window shows of it."
     )
 
 
@@ -161,6 +161,9 @@ class ScrapeResultSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Where the page ended up.")
     final_url = serializers.CharField(help_text="The same as `url`.")
     http_status = serializers.IntegerField()
+    content_type = serializers.CharField(
+        help_text="Of the document; for other than HTML, `html` and `text` are its source."
+    )
     title = serializers.CharField(allow_blank=True)
     html = serializers.CharField(required=False)
     text = serializers.CharField(required=False)
@@ -177,6 +180,9 @@ class ExtractResultSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Where the page ended up.")
     final_url = serializers.CharField(help_text="The same as `url`.")
     http_status = serializers.IntegerField()
+    content_type = serializers.CharField(
+        help_text="Of the document; for other than HTML, `html` and `text` are its source."
+    )
     title = serializers.CharField(allow_blank=True)
     text = serializers.CharField(help_text="Clean: no empty lines, one space between words.")
     schema = serializers.JSONField(allow_null=True, help_text="As it was sent; null beside a prompt.")
@@ -191,6 +197,9 @@ class ScreenshotResultSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="Where the page ended up.")
     final_url = serializers.CharField(help_text="The same as `url`.")
     http_status = serializers.IntegerField()
+    content_type = serializers.CharField(
+        help_text="Of the document; for other than HTML, `html` and `text` are its source."
+    )
     title = serializers.CharField(allow_blank=True)
     screenshot_png_b64 = serializers.CharField()
     agent_id = serializers.CharField()

@@ -81,6 +81,7 @@ def test_rows_come_in_order_and_a_failed_page_fails_nothing_else(
         "status": "completed",
         "final_url": url(0),
         "http_status": 200,
+        "content_type": "text/html",
         "title": f"Title of {url(0)}",
         "text": f"Text of {url(0)}",
         "links": [],

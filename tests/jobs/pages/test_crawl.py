@@ -136,6 +136,40 @@ def test_robots_txt_is_asked_once_and_respected(api: ServedApi, carol: Member, g
     assert carol.credits() == (97, 0)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        PageResult(ROBOTS, 204, "", 1, body=""),
+        PageResult(ROBOTS, 404, "", 1, body="User-agent: *\nDisallow: /", content_type="text/plain"),
+        PageResult(ROBOTS, 200, "", 1, body="<!doctype html><p>No such page", content_type="text/html"),
+    ],
+)
+def test_a_site_without_rules_is_visited(
+    api: ServedApi, carol: Member, graph: FakePages, work: Work, answer: PageResult
+) -> None:
+    graph.script(ROBOTS, answer)
+    accepted = crawl(api, carol, max_depth=0)
+
+    work(accepted)
+
+    assert paths(job_of(api, carol, accepted)) == ["/"]
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream", ""])
+def test_robots_txt_is_read_as_it_was_sent(
+    api: ServedApi, carol: Member, graph: FakePages, work: Work, content_type: str
+) -> None:
+    rules = "\ufeffUser-agent: *\nDisallow: /b\n"
+    graph.script(ROBOTS, PageResult(ROBOTS, 200, "", 1, body=rules, content_type=content_type))
+    accepted = crawl(api, carol, max_depth=1)
+
+    work(accepted)
+
+    assert paths(job_of(api, carol, accepted)) == ["/", "/a"]
+    (asked,) = [request for request in graph.requests if request.url == ROBOTS]
+    assert asked.formats == ["body"]
+
+
 def test_robots_txt_is_not_asked_when_it_does_not_matter(
     api: ServedApi, carol: Member, graph: FakePages, work: Work
 ) -> None:
@@ -151,8 +185,8 @@ def test_robots_txt_is_not_asked_when_it_does_not_matter(
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
-        (PageResult(ROBOTS, 200, "", 1, text="User-agent: *\nDisallow: /"), "URL_NOT_ALLOWED", "does not allow Browsa"),
-        (PageResult(ROBOTS, 503, "", 1, text="later"), "UPSTREAM_UNAVAILABLE", "answers 503"),
+        (PageResult(ROBOTS, 200, "", 1, body="User-agent: *\nDisallow: /"), "URL_NOT_ALLOWED", "does not allow Browsa"),
+        (PageResult(ROBOTS, 503, "", 1, body="later"), "UPSTREAM_UNAVAILABLE", "answers 503"),
         (PageFailure("unreachable", "net::ERR_NAME_NOT_RESOLVED", ROBOTS), "UPSTREAM_UNAVAILABLE", "ERR_NAME_NOT"),
     ],
 )

@@ -43,6 +43,7 @@ def test_a_scrape_answers_with_the_page(api: ServedApi, carol: Member, pages: Fa
         "url": "http://site.test/home",
         "final_url": "http://site.test/home",
         "http_status": 203,
+        "content_type": "text/html",
         "title": "Home",
         "html": "<p>Hello",
         "agent_id": agent_id,
@@ -141,7 +142,7 @@ def test_the_runner_is_told_what_was_asked_for(api: ServedApi, carol: Member, pa
     assert reply.body["text"] == "Text "
     assert (asked.url, asked.country, asked.os_family, asked.max_chars) == (URL, "de", "linux", 5)
     assert (asked.wait_until, asked.wait_for, asked.timeout_ms) == ("networkidle", "#ready", 1234)
-    assert (asked.block_resources, asked.formats) == (["image", "font"], ["html", "text"])
+    assert (asked.block_resources, asked.formats) == (["image", "font"], ["flat", "text"])
     assert asked.queue == str(carol.workspace.id), "each workspace has turns of its own"
 
 
