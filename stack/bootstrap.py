@@ -25,13 +25,15 @@ UV_VERSION = "0.13.9"
 OLDEST_PYTHON = (3, 11)
 
 _NODE_CLIENTS = ROOT / "tests" / "node"
+# A client of the same API by another publisher. Its package has the name of ours, so it gets a folder of its own.
+_PUBLIC_CLIENT, _PUBLIC_CLIENT_FOLDER = "browsa==0.1.3", VENV / "public-client"
 _BROWSER_DOWNLOAD_SECONDS = 120
 _INSTALL_SECONDS = 1800
 _SETUP: dict[str, tuple[str, ...]] = {
     "up": ("requirements", "browsers", "jail"),
     "demo": ("requirements", "browsers", "jail"),
     "bench": ("dev requirements", "browsers", "jail"),
-    "test": ("dev requirements", "browsers", "jail", "node clients"),
+    "test": ("dev requirements", "browsers", "jail", "node clients", "public client"),
     "test-fast": ("dev requirements",),
     "check": ("dev requirements",),
     "lock": (),
@@ -60,6 +62,8 @@ def main(goal: str) -> None:
         ensure_bubblewrap()
     if "node clients" in steps:
         ensure_node_clients()
+    if "public client" in steps:
+        ensure_public_client()
 
 
 def need_python() -> None:
@@ -173,6 +177,14 @@ def ensure_node_clients() -> None:
     command = ["npm", "ci", "--prefix", str(_NODE_CLIENTS), "--ignore-scripts", "--no-audit", "--no-fund"]
     if attempt("Installing the Node clients for the tests", command, 300) and modules.exists():
         stamp.write_text(_digest(lock))
+
+
+def ensure_public_client() -> None:
+    """For the test that plays it against a stack, which is skipped without it."""
+    if (_PUBLIC_CLIENT_FOLDER / "browsa").exists():
+        return
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--no-deps", "--target", str(_PUBLIC_CLIENT_FOLDER)]
+    attempt(f"Installing {_PUBLIC_CLIENT} for the tests", [*uv, _PUBLIC_CLIENT], 120)
 
 
 def apt_install(package: str) -> bool:
