@@ -55,6 +55,7 @@ from tests.fakes.model_script import (
     OutOfCredit,
     Overloaded,
     RateLimited,
+    Raw,
     ServerError,
     Step,
     Type,
@@ -66,7 +67,8 @@ from tests.patience import PATIENCE
 __all__ = [
     "Act", "Action", "Always", "AskHuman", "BadRequest", "Click", "Done", "Extract", "Failing", "Failure", "Garbage",
     "Hang", "HangUp", "Malformed", "Navigate", "NotShown", "OutOfCredit", "Overloaded", "RateLimited",
-    "ScriptedModel", "Seen", "ServerError", "Step", "Type", "Unauthorized", "Wait", "clickable", "shown", "typeable",
+    "Raw", "ScriptedModel", "Seen", "ServerError", "Step", "Type", "Unauthorized", "Wait", "clickable", "shown",
+    "typeable",
 ]  # fmt: skip
 
 Kind = Literal["step", "extract", "judge", "text"]
@@ -145,7 +147,7 @@ class ScriptedModel:
         match said:
             case Garbage(text=text):
                 return wire.answer(asked, text)
-            case Malformed() | Hang() | HangUp():
+            case Malformed() | Raw() | Hang() | HangUp():
                 return said
             case Failure():
                 return wire.error(provider, said, key)
@@ -264,6 +266,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(status, json.dumps(body).encode(), headers)
             case Malformed():
                 self._send(200, b'{"id": "msg_01', {})
+            case Raw(body=sent, status=status, content_type=kind):
+                self._send(status, sent, {"Content-Type": kind})
             case Hang():
                 self.close_connection = True
                 while not model.closing.wait(0.05) and not _hung_up(self.connection):

@@ -174,6 +174,15 @@ class Malformed(Failure):
 
 
 @dataclass(frozen=True, slots=True)
+class Raw(Failure):
+    """These bytes, with that status and content type."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
 class Hang(Failure):
     """No answer until the server closes or the client hangs up."""
 

@@ -184,7 +184,7 @@ class TaskExecution:
                 _check_provider(model)
                 unusable += 1
                 if unusable >= MAX_UNUSABLE_ANSWERS:
-                    message = f"The model's answers can't be used, {unusable} in a row: {error}"
+                    message = task_result.unusable(unusable, str(error), said=model.said)
                     raise TaskFailed("LLM_ERROR", message) from error
                 browser_agent.add_note(f"Your answer could not be used: {str(error)[:1000]}", as_error=True)
                 continue

@@ -15,6 +15,7 @@ MAX_TITLE = 300
 MAX_TEXT = 4000
 MAX_ANSWER = 100_000
 MAX_ITEMS = 50
+MAX_REASON = 500
 
 Redact = Callable[[str], str]
 
@@ -53,6 +54,15 @@ def _bounded(value: Any, text: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_bounded(inner, text) for inner in value[:MAX_ITEMS]]
     return value
+
+
+def unusable(count: int, error: str, *, said: str) -> str:
+    """The error message after `count` answers that are not a step, in one sentence. `error` is a client library's text,
+    often of several lines; `said` is the beginning of the last answer.
+    """
+    reason = " ".join(error.partition("For further information")[0].split())[:MAX_REASON].rstrip(" .")
+    quoted = f"; the last one begins: {' '.join(said.split())}" if said else ""
+    return f"The model's answers can't be used, {count} in a row: {reason}{quoted}"
 
 
 class InvalidAnswer(ValueError):

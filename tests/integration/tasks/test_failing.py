@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.fakes.model import (
@@ -14,6 +16,7 @@ from tests.fakes.model import (
     Navigate,
     OutOfCredit,
     RateLimited,
+    Raw,
     ServerError,
     Unauthorized,
     Wait,
@@ -23,6 +26,8 @@ from tests.integration.tasks.giving import KEY, Tasks
 from tests.patience import until
 
 pytestmark = pytest.mark.integration
+
+SAID = {"text": "It is done.", "success": True}
 
 
 def seen(tasks: Tasks, script: str) -> int:
@@ -93,6 +98,32 @@ def test_a_model_that_talks_nonsense_is_told_so_and_then_given_up(tasks: Tasks) 
     assert (once["status"], once["step_count"]) == ("completed", 1)
     assert (nonsense["error_code"], nonsense["step_count"], nonsense["credits_charged"]) == ("LLM_ERROR", 0, 0)
     assert "can't be used, 3 in a row" in nonsense["error_message"]
+    assert "I'm sorry, but I can't click on that." in nonsense["error_message"]
+
+
+@pytest.mark.parametrize("llm", ["anthropic:claude-", "openai:gpt-"])
+def test_what_a_local_model_puts_around_its_answer_is_taken_off(tasks: Tasks, llm: str) -> None:
+    done = {"evaluation_previous_goal": "", "memory": "", "next_goal": "End.", "action": [{"done": SAID}]}
+    text = f"<think>Is {{this}} it?</think>Here you are:\n```json\n{json.dumps(done)}\n```"
+    both = {"choices": [{"message": {"content": text}}], "content": [{"type": "text", "text": text}], "usage": None}
+    tasks.model.play("local", [Always(Raw(json.dumps(both).encode()))])
+
+    job = tasks.done("local", llm=f"{llm}local")
+
+    assert (job["status"], job["result"]["final_result"], job["step_count"]) == ("completed", SAID["text"], 1)
+    assert job["result"]["tokens"] == {"input": 0, "output": 0}
+
+
+@pytest.mark.parametrize("llm", ["anthropic:claude-", "openai:gpt-"])
+def test_an_answer_that_is_none_is_said_to_be_so(tasks: Tasks, llm: str) -> None:
+    tasks.model.play("portal", [Always(Raw(b"<html><title>Sign in</title>", content_type="text/html"))])
+    tasks.model.play("hidden", [Always(Raw(b'{"error": {"code": 401, "message": "Key revoked."}}'))])
+
+    portal, hidden = (tasks.done(script, llm=f"{llm}{script}") for script in ("portal", "hidden"))
+
+    assert (portal["error_code"], hidden["error_code"]) == ("LLM_ERROR", "INVALID_API_KEY")
+    assert portal["error_message"] == "The provider answered 200 with an HTML page instead of JSON: Sign in"
+    assert hidden["error_message"] == "The provider answered 200 with the error 401: Key revoked."
 
 
 def test_a_task_that_takes_too_long_is_ended(tasks: Tasks) -> None:

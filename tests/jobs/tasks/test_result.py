@@ -85,6 +85,17 @@ def test_any_other_is_not(answer: str) -> None:
         result.parse_answer(answer)
 
 
+def test_answers_that_are_no_steps_are_described_in_one_sentence() -> None:
+    error = "1 validation error\n  Invalid JSON [type=x]\n    For further information visit https://errors.test"
+
+    assert result.unusable(3, error, said="I'm\n sorry.") == (
+        "The model's answers can't be used, 3 in a row: 1 validation error Invalid JSON [type=x];"
+        " the last one begins: I'm sorry."
+    )
+    assert result.unusable(3, "no call.", said="") == "The model's answers can't be used, 3 in a row: no call"
+    assert len(result.unusable(3, "x" * 9000, said="y" * 300)) < 900
+
+
 def test_the_schema_is_told_to_the_model() -> None:
     assert result.prompt("Find it.", None) == "Find it."
     assert '{"type": "integer"}' in result.prompt("Find it.", {"type": "integer"})

@@ -55,5 +55,10 @@ class TaskModel:
         """The failure after which the transport stopped retrying, if any."""
         return self._transport.failure
 
+    @property
+    def said(self) -> str:
+        """The beginning of the model's last answer, without secrets."""
+        return self._transport.said
+
     async def close(self) -> None:
         await self._http.aclose()

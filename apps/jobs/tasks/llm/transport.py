@@ -2,12 +2,14 @@
 
 The libraries get no key, not even from the environment: this transport adds the caller's key, and forwards only the
 headers that the API needs. Addresses are checked when a connection opens (`apps.core.outgoing`). The transport retries
-transient failures. A permanent one is kept in `failure`, with the provider's message but without secrets.
+transient failures. A permanent one is kept in `failure`, with the provider's message but without secrets. The libraries
+get only answers that `answers.read` has accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import random
 from collections.abc import Awaitable, Callable
@@ -18,7 +20,8 @@ import httpx2
 from django.conf import settings
 
 from apps.core.outgoing.network import AddressRefused, GuardedBackend, ThreadedResolver
-from apps.jobs.tasks.llm import provider_failures
+from apps.jobs.tasks.llm import answers, provider_failures
+from apps.jobs.tasks.llm.answers import Exchange, NotAnAnswer
 from apps.jobs.tasks.llm.names import Provider
 from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 
@@ -51,6 +54,7 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.failure: ProviderFailure | None = None
+        self.said = ""  # the beginning of the model's last answer
         self._provider = provider
         self._key = key
         self._seconds = seconds
@@ -107,15 +111,31 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             said = self.without_secrets(str(error) or type(error).__name__)[: provider_failures.MAX_MESSAGE_CHARS]
             return None, ProviderFailure("LLM_ERROR", f"The provider can't be reached: {said}", retryable=True)
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers]
-        # A compressed body is passed on as it is, and the client decompresses it. Providers do not compress errors.
-        failure = provider_failures.failure_of(
-            answer.status,
-            dict(headers),
-            self.without_secrets(body.decode("latin-1")).encode("latin-1"),
-            now=datetime.now(UTC),
-        )
-        return httpx2.Response(answer.status, headers=headers, content=body, request=request), failure
+        return self._read(request, content, answer, body)
+
+    def _read(
+        self, request: httpx2.Request, content: bytes, answer: httpcore.Response, body: bytes
+    ) -> tuple[httpx2.Response | None, ProviderFailure | None]:
+        """The answer for the client library, and the failure that it stands for. None for what is not an answer."""
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+        now = datetime.now(UTC)
+        try:
+            body = answers.decompressed(body, headers.get("content-encoding", "").lower(), limit=MAX_ANSWER)
+            redacted = self.without_secrets(body.decode("latin-1")).encode("latin-1")
+            failure = provider_failures.failure_of(answer.status, headers, redacted, now=now)
+            if failure is None:
+                exchange = Exchange(self._provider, content, answer.status, headers, body)
+                try:
+                    read = answers.read(exchange, now=now)
+                except NotAnAnswer:
+                    # The words come from the redacted body: an excerpt of the body itself may cut a key in two.
+                    answers.read(dataclasses.replace(exchange, body=redacted), now=now)
+                    raise
+                body, self.said = read.body, self.without_secrets(read.said)[: answers.MAX_SAID]
+        except NotAnAnswer as error:
+            return None, dataclasses.replace(error.failure, message=self.without_secrets(error.failure.message))
+        kept = {"content-type": headers.get("content-type", "") if failure else "application/json"}
+        return httpx2.Response(answer.status, headers=kept, content=body, request=request), failure
 
     def _wire_request(self, request: httpx2.Request, content: bytes) -> httpcore.Request:
         headers = [

@@ -44,6 +44,38 @@ def test_what_an_error_means(status: int, said: bytes, code: str, retryable: boo
     assert f"The provider answered {status}" in failure.message
 
 
+PAGE = b"<!doctype html><html><head><title>Access denied | proxy</title></head><body>Blocked.</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code", "words"),
+    [
+        (403, PAGE, "LLM_ERROR", "The provider answered 403 with an HTML page: Access denied | proxy"),
+        (401, b"<html><body><h1>Proxy login</h1></body></html>", "LLM_ERROR", "with an HTML page: Proxy login"),
+        (403, b"error code: 1020", "LLM_ERROR", "The provider answered 403: error code: 1020"),
+        (403, b"", "LLM_ERROR", "The provider answered 403."),
+        (403, body("Request not allowed", type="forbidden"), "LLM_ERROR", "Request not allowed"),
+        (403, body("No.", code="unsupported_country_region_territory"), "LLM_ERROR", "403: No."),
+        (403, b'{"message": "Key revoked"}', "INVALID_API_KEY", "403: Key revoked"),
+        (401, b'{"detail": "No such key"}', "INVALID_API_KEY", "401: No such key"),
+        (401, b"Unauthorized", "INVALID_API_KEY", "401: Unauthorized"),
+        (429, PAGE, "RATE_LIMIT", "429 with an HTML page: Access denied | proxy"),
+        (
+            502,
+            b"<html><style>p {color: red}</style><p>Bad\n gateway</p>",
+            "LLM_ERROR",
+            "with an HTML page: Bad gateway",
+        ),
+        (400, b'[{"error": {"code": 400, "message": "In a list."}}]', "LLM_ERROR", "400: In a list."),
+    ],
+)
+def test_a_page_of_a_proxy_is_not_the_providers_word_on_a_key(status: int, said: bytes, code: str, words: str) -> None:
+    failure = failure_of(status, {"content-type": "text/plain"}, said, now=NOW)
+
+    assert failure is not None
+    assert (failure.code, words in failure.message) == (code, True), failure.message
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

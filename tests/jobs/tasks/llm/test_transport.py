@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.fakes.model import (
     HangUp,
     Overloaded,
     RateLimited,
+    Raw,
     ScriptedModel,
     ServerError,
     Unauthorized,
@@ -108,6 +110,22 @@ async def test_what_may_pass_is_tried_again(model: ScriptedModel, caller: Caller
     assert len(caller.pauses) == 3 and caller.transport.failure is None
 
 
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+async def test_the_library_reads_a_repaired_answer(model: ScriptedModel, provider: Provider) -> None:
+    said = {"content": "<think>Hm.</think>Hello.", "role": "assistant"}
+    both = {"choices": [{"message": said}], "content": [{"type": "text", "text": said["content"]}], "usage": None}
+    model.play("local", [Always(Raw(json.dumps(both).encode(), content_type="text/plain"))])
+    caller = Caller(model, provider)
+
+    told = await caller.ask("local")
+
+    assert (told.content[0].text if provider == "anthropic" else told.choices[0].message.content) == "Hello."
+    usage = told.usage
+    assert (usage.input_tokens if provider == "anthropic" else usage.prompt_tokens) == 0
+    assert (caller.transport.failure, caller.transport.said) == (None, said["content"])
+    await caller.close()
+
+
 async def test_a_limit_is_waited_for_as_long_as_the_provider_says(model: ScriptedModel, caller: Caller) -> None:
     model.play("limited", [Failing(RateLimited(retry_after=20), RateLimited(retry_after=30), then=Done())])
 
@@ -124,18 +142,28 @@ async def test_a_limit_is_waited_for_as_long_as_the_provider_says(model: Scripte
         (RateLimited(retry_after=4000), "RATE_LIMIT", 1),
         (Overloaded(), "LLM_ERROR", 4),
         (HangUp(), "LLM_ERROR", 4),
+        (Raw(b'{"error": {"code": 429, "message": "Slow down."}}'), "RATE_LIMIT", 6),
+        (Raw(b'{"error": {"code": 401, "message": "No."}, "choices": null}'), "INVALID_API_KEY", 1),
+        (Raw(b'{"id": "1", "choices": null, "content": null}'), "LLM_ERROR", 4),
+        (Raw(b'{"id": "1", "cho'), "LLM_ERROR", 4),
+        (Raw(b"<html><title>Sign in</title>", content_type="text/html"), "LLM_ERROR", 1),
+        (Raw(b"data: {}\n\n", content_type="text/event-stream"), "LLM_ERROR", 1),
+        (Raw(b"<html><title>Blocked</title>", 403, "text/html"), "LLM_ERROR", 1),
     ],
 )
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
 async def test_what_does_not_pass_is_given_up(
-    model: ScriptedModel, caller: Caller, failure: Failure, code: str, attempts: int
+    model: ScriptedModel, provider: Provider, failure: Failure, code: str, attempts: int
 ) -> None:
     model.play("never", [Always(failure)])
+    caller = Caller(model, provider)
 
     with pytest.raises(Exception, match=r"\w"):
         await caller.ask("never")
 
     assert len(model.requests) == attempts
     assert caller.transport.failure is not None and caller.transport.failure.code == code
+    await caller.close()
 
 
 async def test_a_provider_that_says_nothing_is_given_up_after_a_time(model: ScriptedModel) -> None:
@@ -161,6 +189,19 @@ async def test_a_key_that_the_provider_repeats_is_not_told(model: ScriptedModel,
     assert caller.transport.failure is not None
     assert KEY not in caller.transport.failure.message and "[the key]" in caller.transport.failure.message
     await caller.close()
+
+
+@pytest.mark.parametrize("cut", range(0, 300, 20))
+async def test_a_key_in_an_answer_that_is_none_is_not_told_even_in_part(
+    model: ScriptedModel, caller: Caller, cut: int
+) -> None:
+    model.play("gossip", [Always(Raw(b"x" * cut + KEY.encode() * 20, content_type="text/plain"))])
+
+    with pytest.raises(Exception, match=r"\w"):
+        await caller.ask("gossip")
+
+    assert caller.transport.failure is not None
+    assert "sk-" not in caller.transport.failure.message and "[the" in caller.transport.failure.message
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "127.0.0.1:1", "[::ffff:127.0.0.1]:1", "localhost:1"])
