@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from runner.wire import PageRequest
 
 MAX_FRAMES = 50
 MAX_DEPTH = 5
+MAX_SECONDS = 5.0
 FIELDS = ("text", "links", "flat")
 
 Found = dict[str, Any]
@@ -21,7 +23,12 @@ async def filled(tab: Tab, request: PageRequest, found: Found) -> Found:
     """`found` with what its frames hold in place of their marks. Raises TabGone and CdpError."""
     if not any(_marks(found)):
         return found
-    frames = await _frames(tab, request)
+    frames: dict[tuple[int, ...], Found] = {}
+    try:
+        async with asyncio.timeout(MAX_SECONDS):
+            await _collect(tab, request, frames)
+    except TimeoutError:
+        pass  # a frame whose script doesn't rest is left out
     return {**found, **{name: _flattened(found[name], name, frames, 0) for name in FIELDS if found.get(name)}}
 
 
@@ -39,10 +46,9 @@ def _flattened(parts: list[Any], name: str, frames: dict[tuple[int, ...], Found]
     return flat
 
 
-async def _frames(tab: Tab, request: PageRequest) -> dict[tuple[int, ...], Found]:
-    """By their paths: the indices of each frame among its parent's."""
+async def _collect(tab: Tab, request: PageRequest, found: dict[tuple[int, ...], Found]) -> None:
+    """Into `found`, by their paths: the indices of each frame among its parent's."""
     expression = frame_expression(request)
-    found: dict[tuple[int, ...], Found] = {}
     sessions = [tab.session]
     read = 0
     while sessions and read < MAX_FRAMES:
@@ -59,7 +65,6 @@ async def _frames(tab: Tab, request: PageRequest) -> dict[tuple[int, ...], Found
             value = await _read(tab, session, frame, expression)
             if value is not None:
                 found[tuple(value["path"])] = value
-    return found
 
 
 async def _inner(tab: Tab, session: str) -> list[str]:

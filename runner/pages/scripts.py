@@ -32,7 +32,10 @@ _SCROLL = """
   if (matchMedia('(scripting: none)').matches) return;
   const end = performance.now() + patience;
   const root = document.scrollingElement || document.documentElement;
-  const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+  const frame = () => new Promise(done => {
+    requestAnimationFrame(() => setTimeout(done));
+    setTimeout(done, 200);
+  });
   const go = top => scrollTo({top, left: 0, behavior: 'instant'});
   const isLeft = top => top < Math.min(root.scrollHeight, maxHeight) && performance.now() < end;
   for (let top = innerHeight; isLeft(top); top += innerHeight) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
+from weakref import WeakValueDictionary
 
 from runner import jail
 from runner.cdp import CdpConnection, CdpError, Params
@@ -29,6 +30,7 @@ class Shell:
         self._on_refused = on_refused
         self._cdp: CdpConnection | None = None
         self._tabs: dict[str, Tab] = {}  # by session
+        self._frames: WeakValueDictionary[str, Tab] = WeakValueDictionary()  # whose frames have sessions of their own
         self._egress: list[asyncio.Server] = []
         self._ports: dict[str, int] = {}  # by country
 
@@ -106,7 +108,13 @@ class Shell:
     def _on_event(self, method: str, params: Params, session: str | None) -> None:
         if session is None and method == "Target.detachedFromTarget":
             session = params["sessionId"]
-        if session is not None and (tab := self._tabs.get(session)) is not None:
+        if session is None:
+            return
+        tab = self._tabs.get(session)
+        if method == "Target.attachedToTarget" and (owner := tab or self._frames.get(session)) is not None:
+            self._frames[params["sessionId"]] = owner
+            owner.on_event(method, params)
+        elif tab is not None:
             tab.on_event(method, params)
 
     def _lost(self) -> None:

@@ -159,7 +159,7 @@ class Tab:
             self._reached.add(LIFECYCLE[params["name"]])
         elif method == "Page.navigatedWithinDocument" and params["frameId"] == self.frame:
             self._asked_until = None
-        elif method == "Page.downloadWillBegin":
+        elif method == "Page.downloadWillBegin" and params["frameId"] == self.frame:
             self.download = params["suggestedFilename"]
             self._asked_until, self._navigating = None, False
         elif method == "Page.javascriptDialogOpening":
@@ -190,9 +190,7 @@ class Tab:
                 self.unreachable = frame.get("unreachableUrl")
                 self._asked_until, self._navigating, self.cut_short = None, False, False
                 self._reached = set()
-            case "ScheduledNavigation" if params["delay"] <= REDIRECT_SECONDS:
-                self._asked_until = now + BEGIN_SECONDS
-            case "RequestedNavigation" if params["disposition"] == "currentTab":
+            case "ScheduledNavigation" | "RequestedNavigation" if _leads_away(params):
                 self._asked_until = now + BEGIN_SECONDS
             case "ClearedScheduledNavigation" if self._asked_until is not None:
                 self._asked_until = min(self._asked_until, now + CLEARED_SECONDS)
@@ -259,3 +257,9 @@ class Tab:
         self._answers.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, CdpError):
             raise error
+
+
+def _leads_away(params: Params) -> bool:
+    """Whether a navigation that the page asks for comes soon, in its own tab. A `javascript:` address is only run."""
+    soon = params.get("delay", 0) <= REDIRECT_SECONDS and params.get("disposition", "currentTab") == "currentTab"
+    return soon and not params["url"].startswith("javascript:")
