@@ -34,7 +34,7 @@ REPLACED = (
 )
 
 
-class Failed(Exception):
+class LoadFailed(Exception):
     """Ends a load with a `PageFailure`."""
 
     def __init__(
@@ -56,7 +56,7 @@ async def load(tab: Tab, request: PageRequest) -> PageResult | PageFailure:
     except TimeoutError:
         message = f"the page did not {loading.stage} within {request.timeout_ms} ms"
         return PageFailure("timeout", message, request.url)
-    except Failed as failed:
+    except LoadFailed as failed:
         return PageFailure(failed.failure, failed.message, failed.url or request.url, failed.status)
 
 
@@ -74,7 +74,7 @@ class _Loading:
         try:
             answer = await read_raw(self._tab, request.url, max_bytes=4 * request.max_chars, timeout=self._left() + 1)
         except NoAnswer as none:
-            raise Failed("unreachable", str(none)) from none
+            raise LoadFailed("unreachable", str(none)) from none
         return PageResult(
             url=answer.url,
             http_status=answer.status,
@@ -97,7 +97,7 @@ class _Loading:
         try:
             await self._navigate(request.url)
             found = await self._follow()
-        except Failed as failed:
+        except LoadFailed as failed:
             if failed.failure != "download":
                 raise
             found = await self._file(failed)
@@ -123,12 +123,12 @@ class _Loading:
         try:
             reply = await self._tab.call("Page.navigate", {"url": url}, timeout=self._left() + 1)
         except CdpError as error:
-            raise Failed("unreachable", str(error), url=url) from error
+            raise LoadFailed("unreachable", str(error), url=url) from error
         if reply.get("isDownload"):
             name = self._tab.download or "unnamed"
-            raise Failed("download", f"the URL is a file to download ({name}), not a page", url=url)
+            raise LoadFailed("download", f"the URL is a file to download ({name}), not a page", url=url)
         if "errorText" in reply:
-            raise Failed("unreachable", reply["errorText"], url=url)
+            raise LoadFailed("unreachable", reply["errorText"], url=url)
         document = str(reply.get("loaderId", ""))
         self._tab.sent_to(document)
         await self._tab.open_world(document)
@@ -144,7 +144,7 @@ class _Loading:
                 latest = found or latest
         except NoEnd:
             if latest is None:
-                raise Failed("unreachable", "net::ERR_TOO_MANY_REDIRECTS") from None
+                raise LoadFailed("unreachable", "net::ERR_TOO_MANY_REDIRECTS") from None
             return latest
 
     async def _read(self) -> Found | None:
@@ -172,17 +172,17 @@ class _Loading:
             return None
         found = _found(reply)
         if not found["url"].startswith(("http://", "https://")):
-            raise Failed("not_allowed", f"the page leads to {found['url'][:200]}, which is no web address")
+            raise LoadFailed("not_allowed", f"the page leads to {found['url'][:200]}, which is no web address")
         if tab.cut_short and found["blank"]:
             await self._explain_blank(found)
         return found
 
     async def _explain_blank(self, found: Found) -> None:
-        """Nothing of a document arrived before its loading ended. Raises Failed when the network was the reason."""
+        """Nothing of a document arrived before its loading ended. Raises LoadFailed when the network was the reason."""
         await self._tab.call("Log.enable")
         error = self._tab.network_errors.get(found["url"].partition("#")[0])
         if error is not None:
-            raise Failed("unreachable", error, status=found["status"], url=found["url"])
+            raise LoadFailed("unreachable", error, status=found["status"], url=found["url"])
 
     async def _find(self, selector: str) -> None:
         """Wait for an element. Looks again twenty times a second: an observer would end with each new document."""
@@ -194,7 +194,7 @@ class _Loading:
                     raise
             else:
                 if "exceptionDetails" in reply:
-                    raise Failed("bad_selector", f"{selector!r} is not a CSS selector")
+                    raise LoadFailed("bad_selector", f"{selector!r} is not a CSS selector")
                 if reply["result"].get("value"):
                     return
             await asyncio.sleep(SELECTOR_PAUSE_SECONDS)
@@ -210,7 +210,7 @@ class _Loading:
                 source = again.text
                 found = {**found, "type": again.mime_type or found["type"]}
         if len(source) > MAX_HTML_CHARS:
-            raise Failed("too_large", f"the page has more than {MAX_HTML_CHARS} characters", status=found["status"])
+            raise LoadFailed("too_large", f"the page has more than {MAX_HTML_CHARS} characters", status=found["status"])
         return {
             **found,
             "html": source if "html" in request.formats else None,
@@ -219,15 +219,17 @@ class _Loading:
             "flat": source if "flat" in request.formats else None,
         }
 
-    async def _file(self, failed: Failed) -> Found:
+    async def _file(self, failed: LoadFailed) -> Found:
         """What an address holds that Chromium takes for a file, where that is text for which it has no viewer. Raises
-        Failed.
+        LoadFailed.
         """
         answer = await self._raw(failed.url or self._request.url)
         if answer is None:
             raise failed
         if not answer.is_shown_text or "screenshot" in self._request.formats:
-            raise Failed("download", f"{failed.message}: it is {answer.content_type or 'of no type'}", url=failed.url)
+            raise LoadFailed(
+                "download", f"{failed.message}: it is {answer.content_type or 'of no type'}", url=failed.url
+            )
         source = {"source": answer.text, "isPoor": False}
         return {"url": answer.url, "status": answer.status, "title": "", "type": answer.mime_type, **source}
 
@@ -247,10 +249,10 @@ class _Loading:
 
 def _found(reply: Params) -> Found:
     if "exceptionDetails" in reply:
-        raise Failed("crashed", "the page could not be read")
+        raise LoadFailed("crashed", "the page could not be read")
     found: Found = reply["result"]["value"]
     if found.get("tooLarge"):
-        raise Failed("too_large", f"the page has {found['tooLarge']} characters", status=found["status"])
+        raise LoadFailed("too_large", f"the page has {found['tooLarge']} characters", status=found["status"])
     return found
 
 
