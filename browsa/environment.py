@@ -33,6 +33,7 @@ STACK_NAMES = frozenset(
         "BROWSA_RUNNER_URL",
         "BROWSA_MASTER_KEYS",
         "BROWSA_PORT",
+        "SIGNUP_CREDITS",
     }
 )
 

@@ -62,6 +62,8 @@ def compose(
         "BROWSA_RUNNER_URL": f"unix:{home.runner_socket}",
         "BROWSA_GATEWAY_URL": f"ws://127.0.0.1:{port + 1}",
         "BROWSA_PORT": str(port),
+        # For `manage.py create_workspace` in a shell that does not have the setting.
+        "SIGNUP_CREDITS": environ.get("SIGNUP_CREDITS", ""),
     }
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from apps.agents.control_client import runner_client
+from apps.agents.control_client import current_boots, runner_client
 from apps.agents.services import renewals, sweeps
 from apps.core.ticks import run_tick
 
 
 @shared_task(name="agents.expire")
 def expire() -> None:
-    run_tick("agents.expire", lambda: sweeps.expire(find_runner=runner_client))
+    run_tick("agents.expire", lambda: sweeps.expire(boots=current_boots))
 
 
 @shared_task(name="agents.settle_stuck")

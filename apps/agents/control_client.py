@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from django.conf import settings
 
-from apps.core.errors import UpstreamTimeout, UpstreamUnavailable
+from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
 from runner import wire
 
 T = TypeVar("T")
@@ -217,3 +217,12 @@ def _client(address: str, token: str, process: int) -> RunnerClient:
 def runner_client() -> RunnerClient:
     """The client of the configured runner. Raises UpstreamUnavailable when none is configured."""
     return _client(*_configured(), os.getpid())
+
+
+def current_boots() -> dict[str, str]:
+    """The boot id of each runner that answers, by runner id."""
+    try:
+        status = runner_client().status()
+    except ApiError:
+        return {}
+    return {status.runner_id: status.boot_id}

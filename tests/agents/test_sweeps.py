@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apps.agents.control_client import runner_client
+from apps.agents.control_client import current_boots, runner_client
 from apps.agents.models import Agent
 from apps.agents.services import sweeps
 from apps.billing import services as billing
@@ -75,12 +75,12 @@ def test_beat_ends_what_is_past_its_time_and_bills_until_then(alice: Member, run
     agent = alice.burner(ttl="10m")
     later = now() + timedelta(minutes=11)
 
-    assert sweeps.expire(find_runner=runner_client, now=now() + timedelta(minutes=9)) == 0
+    assert sweeps.expire(boots=current_boots, now=now() + timedelta(minutes=9)) == 0
     Agent.objects.filter(id=agent["id"]).update(
         started_at=now() - timedelta(minutes=15), expires_at=now() - timedelta(minutes=5)
     )
-    assert sweeps.expire(find_runner=runner_client, now=later) == 1
-    assert sweeps.expire(find_runner=runner_client, now=later) == 0
+    assert sweeps.expire(boots=current_boots, now=later) == 1
+    assert sweeps.expire(boots=current_boots, now=later) == 0
 
     row = Agent.objects.get(id=agent["id"])
     assert (row.status, row.end_reason, row.destroyed_at) == ("destroyed", "expired", row.expires_at)
@@ -91,8 +91,8 @@ def test_beat_leaves_the_runner_time_to_report(alice: Member, runner: FakeRunner
     expires_at = Agent.objects.get(id=alice.burner()["id"]).expires_at
     assert expires_at
 
-    assert sweeps.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=4.9)) == 0
-    assert sweeps.expire(find_runner=runner_client, now=expires_at + timedelta(seconds=5.1)) == 1
+    assert sweeps.expire(boots=current_boots, now=expires_at + timedelta(seconds=4.9)) == 0
+    assert sweeps.expire(boots=current_boots, now=expires_at + timedelta(seconds=5.1)) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see test_provisioning
@@ -110,25 +110,37 @@ def test_who_is_past_the_time_on_a_dead_runner_crashed(
     else:
         runner.reboot()
 
-    assert sweeps.expire(find_runner=runner_client, now=now() + timedelta(minutes=6)) == 1
+    assert sweeps.expire(boots=current_boots, now=now() + timedelta(minutes=6)) == 1
 
     assert state(agent) == ("destroyed", "crashed")
     assert alice.credits() == (100, 0)
 
 
+def test_of_several_runners_each_agent_is_compared_with_its_own(alice: Member, runner: FakeRunner) -> None:
+    ours, restarted, gone = (alice.burner()["id"] for _ in range(3))
+    Agent.objects.filter(id=restarted).update(runner_id="r2", boot_id="old")
+    Agent.objects.filter(id=gone).update(runner_id="r3")
+    boots = {**current_boots(), "r2": "new"}
+
+    assert sweeps.expire(boots=lambda: boots, now=now() + timedelta(minutes=6)) == 3
+
+    ended = dict(Agent.objects.values_list("id", "end_reason"))
+    assert (ended[ours], ended[restarted], ended[gone]) == ("expired", "crashed", "crashed")
+
+
 def test_the_runner_is_asked_once_a_tick_and_only_when_somebody_is_due(alice: Member, runner: FakeRunner) -> None:
     asked = []
 
-    def find() -> Any:
+    def find() -> dict[str, str]:
         asked.append(1)
-        return runner_client()
+        return current_boots()
 
     for _ in range(3):
         alice.burner()
 
-    assert sweeps.expire(find_runner=find) == 0
+    assert sweeps.expire(boots=find) == 0
     assert asked == []
-    assert sweeps.expire(find_runner=find, now=now() + timedelta(minutes=6)) == 3
+    assert sweeps.expire(boots=find, now=now() + timedelta(minutes=6)) == 3
     assert asked == [1]
 
 
@@ -189,7 +201,7 @@ def test_sweeps_can_run_twice(alice: Member, runner: FakeRunner, behaviour: str)
     before = (alice.credits(), alice.events(), state(agent))
 
     for _ in range(2):
-        sweeps.expire(find_runner=runner_client)
+        sweeps.expire(boots=current_boots)
         sweeps.settle_stuck(runner=runner_client())
         sweeps.reconcile_runner(runner=runner_client())
 
@@ -282,7 +294,7 @@ def test_what_died_with_its_runner_is_charged_until_the_runner_was_last_seen(
     elif noticed_by == "reconciliation":
         sweeps.reconcile_runner(runner=runner_client())
     else:
-        assert sweeps.expire(find_runner=runner_client, now=now() + timedelta(hours=2)) == 1
+        assert sweeps.expire(boots=current_boots, now=now() + timedelta(hours=2)) == 1
 
     assert state(agent) == ("destroyed", "crashed")
     assert alice.credits() == (100 - cost, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -13,7 +13,7 @@ from apps.agents import selectors
 from apps.agents.control_client import RunnerClient
 from apps.agents.services import termination
 from apps.core import ticks
-from apps.core.errors import ApiError, UpstreamTimeout
+from apps.core.errors import UpstreamTimeout
 from apps.core.times import from_unix
 from runner.wire import EndReason, RunnerReport
 
@@ -30,24 +30,19 @@ _REASONS = get_args(EndReason)
 _LATEST = 2**36  # far later than any date in use
 
 
-def expire(*, find_runner: Callable[[], RunnerClient], now: datetime | None = None) -> int:
-    """Ends running agents past their deadline. Returns how many.
+def expire(*, boots: Callable[[], Mapping[str, str]], now: datetime | None = None) -> int:
+    """Ends running agents past their deadline. Returns how many. `boots`: the boot id of each runner that answers.
 
-    If their runner has the same boot id, they ran until the deadline and are billed until then. If it restarted or
-    does not answer, they crashed, and are billed until it was last known to be alive.
+    If an agent's runner has the boot id that it had at the lease, the agent ran until the deadline and is billed until
+    then. If the runner restarted or does not answer, the agent crashed, and is billed until the runner was last known
+    to be alive.
     """
     due = selectors.expired(before=(now or timezone.now()) - EXPIRY_GRACE)
-    if not due:
-        return 0
-    try:
-        status = find_runner().status()
-        boot = status.runner_id, status.boot_id
-    except ApiError:  # agents end also when the runner is away
-        boot = None
+    current = boots() if due else {}
     ended = 0
     for agent in due:
         if agent.expires_at:
-            if boot == (agent.runner_id, agent.boot_id):
+            if agent.boot_id and current.get(agent.runner_id) == agent.boot_id:
                 ended += termination.end(agent=agent, reason="expired", at=agent.expires_at)
             else:
                 ended += termination.end(agent=agent, reason="crashed", at=min(agent.expires_at, _last_known_alive()))
