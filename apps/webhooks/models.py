@@ -49,7 +49,11 @@ class OutboxEvent(models.Model):
 
 
 class Endpoint(models.Model):
-    """A workspace's webhook. The row of a deleted one stays as long as the log of its deliveries."""
+    """A workspace's webhook. The row of a deleted one stays as long as the log of its deliveries.
+
+    One with `job_id` is the `webhook_url` of a job: it receives the job's last event and nothing else, the API does not
+    show it, and it is deleted when that event is delivered or given up.
+    """
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -67,6 +71,7 @@ class Endpoint(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+", db_index=False)
+    job_id = models.UUIDField(null=True, help_text="Set: it receives the last event of this job only.")
     url = models.CharField(max_length=2048)
     events = ArrayField(models.CharField(max_length=40), default=list, help_text="Empty: every type.")
     description = models.CharField(max_length=500, blank=True, default="")
@@ -88,6 +93,7 @@ class Endpoint(models.Model):
                 name="endpoint_to_notify",
                 condition=Q(status="disabled", notified_at=None),
             ),
+            models.Index(fields=["workspace"], name="endpoint_active", condition=Q(status="active")),
         ]
 
     def __str__(self) -> str:

@@ -106,7 +106,8 @@ def attempts_by_outcome(*, since: datetime, until: datetime) -> dict[tuple[str, 
 
 
 def _not_deleted(workspace_id: uuid.UUID) -> QuerySet[Endpoint]:
-    return Endpoint.objects.filter(workspace_id=workspace_id).exclude(status=Endpoint.Status.DELETED)
+    """Without the `webhook_url` of jobs."""
+    return Endpoint.objects.filter(workspace_id=workspace_id, job_id=None).exclude(status=Endpoint.Status.DELETED)
 
 
 def _with_newest_attempt(endpoints: QuerySet[Endpoint]) -> QuerySet[Endpoint]:

@@ -21,7 +21,7 @@ from apps.jobs.services import event_log
 from apps.jobs.services.claims import Claim, lock_claimed
 from apps.jobs.services.event_log import NewEvent
 from apps.jobs.services.progress import PageRecord, insert_page
-from apps.webhooks.services import record_event
+from apps.webhooks.services import record_end_of_job
 
 MAX_RESULT_BYTES = 256 * 1024
 MAX_MESSAGE = 2000
@@ -148,7 +148,7 @@ def _end(
     if not job.sync:
         # The catalogue has no event of its own for a cancellation: it is a failure with the code CANCELLED.
         event_type = "job.completed" if event == "completed" else "job.failed"
-        record_event(workspace_id=job.workspace_id, type=event_type, data=_event_data(job))
+        record_end_of_job(workspace_id=job.workspace_id, job_id=job.id, type=event_type, data=_event_data(job))
     return job
 
 

@@ -21,6 +21,7 @@ from apps.jobs.fields import JsonSchemaField
 from apps.jobs.tasks.allowed_domains import MAX_DOMAINS, AllowedDomains, check_pattern
 from apps.jobs.tasks.llm import names
 from apps.jobs.tasks.llm.names import ModelName
+from apps.webhooks.serializers import ReceiverUrlField
 
 MAX_TASK_CHARS = 20_000
 DEFAULT_STEPS, MAX_STEPS = 20, 100
@@ -67,6 +68,12 @@ class TaskSerializer(serializers.Serializer[Any]):
         required=False, help_text="A JSON Schema that the final answer must fit; `result.output` is that answer."
     )
     use_vision = StrictBooleanField(default=True, help_text="Show the model a screenshot of each page.")
+    webhook_url = ReceiverUrlField(
+        required=False,
+        trim_whitespace=False,
+        help_text="Receives this task's `job.completed` or `job.failed`, beside your webhooks, signed and repeated as"
+        " they are.",
+    )
     metadata = serializers.JSONField(required=False, help_text="Any JSON object. It is returned with the job.")
 
     def validate_llm(self, value: str) -> str:

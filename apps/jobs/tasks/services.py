@@ -25,7 +25,7 @@ from apps.jobs.services.claims import Claim, ClaimLost, lock_claimed
 from apps.jobs.services.enqueue_job import enqueue_job
 from apps.jobs.services.event_log import NewEvent
 from apps.jobs.tasks.llm import keys
-from apps.webhooks.services import record_event
+from apps.webhooks.services import record_event, register_for_job
 
 FRAMEWORK = "browser-use"
 
@@ -46,9 +46,17 @@ class StepRecord:
     screenshot: bytes | None = None
 
 
-def begin(*, workspace_id: uuid.UUID, params: dict[str, Any], key: str, metadata: dict[str, Any] | None = None) -> Job:
-    """Creates a queued task and stores its key. Raises InsufficientCredit, NotReady, and NotFound or AgentNotRunning
-    for the agent in `params`.
+def begin(
+    *,
+    workspace_id: uuid.UUID,
+    params: dict[str, Any],
+    key: str,
+    metadata: dict[str, Any] | None = None,
+    webhook_url: str = "",
+) -> Job:
+    """Creates a queued task and stores its key. `webhook_url` receives the task's last event.
+
+    Raises InsufficientCredit, NotReady, and NotFound or AgentNotRunning for the agent in `params`.
     """
     job_id = uuid.uuid4()
     agent_id = params.get("agent_id", "")
@@ -70,6 +78,8 @@ def begin(*, workspace_id: uuid.UUID, params: dict[str, Any], key: str, metadata
                 progress_total=params["max_steps"],
             )
             TaskRun.objects.create(job=job, credits_per_3_steps=price)
+            if webhook_url:
+                register_for_job(workspace_id=workspace_id, job_id=job.id, url=webhook_url)
             return job
     except BaseException:
         keys.forget(job_id=job_id)

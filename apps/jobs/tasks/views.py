@@ -75,8 +75,9 @@ class TasksView(ApiView):
 def begin(workspace_id: uuid.UUID, request: Request) -> Job:
     """Creates the task that the request's body describes."""
     params: dict[str, Any] = checked(TaskSerializer, request)
-    key, metadata = params.pop("llm_api_key"), params.pop("metadata", None)
-    job = services.begin(workspace_id=workspace_id, params=params, key=key, metadata=metadata)
+    # What is no part of the work is stored elsewhere.
+    apart = {"key": params.pop("llm_api_key"), "metadata": params.pop("metadata", None)}
+    job = services.begin(workspace_id=workspace_id, params=params, webhook_url=params.pop("webhook_url", ""), **apart)
     tracing.bind(job_id=job.id)
     return job
 

@@ -89,7 +89,11 @@ WITH outcome AS (
         outcome.status_code, outcome.error, outcome.duration_ms, outcome.ended_at
 ), recovered AS (
     UPDATE webhooks_endpoint SET failing_since = NULL, last_failure_at = NULL
-    WHERE failing_since IS NOT NULL AND id IN (SELECT endpoint_id FROM moved WHERE status = 'delivered')
+    WHERE failing_since IS NOT NULL AND job_id IS NULL
+        AND id IN (SELECT endpoint_id FROM moved WHERE status = 'delivered')
+), finished AS (
+    UPDATE webhooks_endpoint SET status = 'deleted', disabled_at = moved.ended_at, notified_at = moved.ended_at
+    FROM moved WHERE webhooks_endpoint.id = moved.endpoint_id AND job_id IS NOT NULL AND moved.status <> 'pending'
 )
 INSERT INTO webhooks_attempt (delivery_id, endpoint_id, number, status_code, error, duration_ms, ended_at)
 SELECT id, endpoint_id, attempts, status_code, error, duration_ms, ended_at FROM moved ORDER BY ended_at
@@ -128,7 +132,8 @@ def record(outcomes: Sequence[AttemptOutcome]) -> None:
     """Writes outcomes. One whose claim is no longer in the row changes nothing, so a repeat changes nothing.
 
     Also updates the health of endpoints: a success resets `failing_since`, a failure sets it, and an endpoint that
-    answered 410 or has failed for too long is disabled. A success in the batch outweighs the failures beside it.
+    answered 410 or has failed for too long is disabled. A success in the batch outweighs the failures beside it. The
+    `webhook_url` of a job is deleted after its one event.
     """
     if all(outcome.delivered for outcome in outcomes):
         _record(outcomes)

@@ -50,6 +50,12 @@ def register(
     )
 
 
+def register_for_job(*, workspace_id: uuid.UUID, job_id: uuid.UUID, url: str) -> None:
+    """Registers a job's `webhook_url`, in the transaction that creates the job."""
+    secrets.current_secret(workspace_id=workspace_id)  # every delivery is signed
+    Endpoint.objects.create(workspace_id=workspace_id, job_id=job_id, url=url)
+
+
 @transaction.atomic
 def change(*, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, status: str | None = None, **changes: Any) -> Endpoint:
     """Sets `url`, `events`, `description` and `signature` as given; `status` enables or disables. Raises NotFound."""

@@ -33,13 +33,22 @@ SELECT gen_random_uuid(), %(id)s, id, 'pending', 0, 0, %(now)s, NULL, %(now)s FR
 WHERE workspace_id = %(workspace)s AND status = 'active' AND {wants}
 RETURNING endpoint_id, id
 """
-_RECORD_FOR_ALL = _RECORD.format(wants="(events = '{}' OR %(type)s = ANY(events))")
+_RECORD_FOR_ALL = _RECORD.format(wants="job_id IS NULL AND (events = '{}' OR %(type)s = ANY(events))")
+_RECORD_END_OF_JOB = _RECORD.format(
+    wants="(job_id = %(job)s OR job_id IS NULL AND (events = '{}' OR %(type)s = ANY(events)))"
+)
 _RECORD_FOR_ONE = _RECORD.format(wants="id = %(only)s")
 
 
 def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) -> OutboxEvent:
     """Appends an event. Raises RuntimeError outside of a transaction: it must commit together with its cause."""
     event, _ = _record(_RECORD_FOR_ALL, workspace_id, type, data)
+    return event
+
+
+def record_end_of_job(*, workspace_id: uuid.UUID, job_id: uuid.UUID, type: str, data: dict[str, Any]) -> OutboxEvent:
+    """Appends the last event of a job, also for the job's `webhook_url`. Raises RuntimeError as `record_event` does."""
+    event, _ = _record(_RECORD_END_OF_JOB, workspace_id, type, data, job=job_id)
     return event
 
 

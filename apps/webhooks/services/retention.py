@@ -15,6 +15,9 @@ _BATCH = 1000
 _OLD = "SELECT id FROM webhooks_outboxevent WHERE created_at < %s ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED"
 # In this order: the foreign keys do not cascade in the database.
 _PURGE = (
+    "UPDATE webhooks_endpoint SET status = 'deleted', disabled_at = now(), notified_at = now()"
+    " WHERE job_id IS NOT NULL AND status = 'active'"
+    " AND id IN (SELECT endpoint_id FROM webhooks_delivery WHERE event_id = ANY(%s))",
     "DELETE FROM webhooks_attempt WHERE delivery_id IN (SELECT id FROM webhooks_delivery WHERE event_id = ANY(%s))",
     "DELETE FROM webhooks_delivery WHERE event_id = ANY(%s)",
     "DELETE FROM webhooks_outboxevent WHERE id = ANY(%s)",

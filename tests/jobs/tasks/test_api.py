@@ -14,6 +14,7 @@ from django.db import connection
 from apps.agents.models import Agent
 from apps.jobs.models import Job, StepScreenshot, TaskRun
 from apps.jobs.tasks.llm import keys
+from apps.webhooks.models import Delivery, Endpoint
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
 from tests.jobs.making import now, reread
@@ -178,6 +179,38 @@ def test_a_task_runs_in_ones_own_agents_only(alice: Member, bob: Member, runner:
     assert (give(bob, agent_id=mine).status, give(alice, agent_id="agt_none").status) == (404, 404)
     assert give(alice, agent_id=ended).code == "AGENT_NOT_RUNNING"
     assert Agent.objects.get(id=mine).status == "running"
+
+
+def test_a_webhook_url_receives_the_end_of_its_task_once(alice: Member) -> None:
+    url = "https://shop.test/done?token=secret"
+    cancelled, other = (uuid.UUID(give(alice, webhook_url=url).body["id"]) for _ in range(2))
+
+    alice.post(f"/v1/jobs/{cancelled}/cancel")
+
+    delivered = Delivery.objects.get(endpoint__job_id=cancelled)
+    assert (delivered.endpoint.url, delivered.event.type) == (url, "job.failed")
+    assert (delivered.event.data["job_id"], delivered.event.data["error_code"]) == (str(cancelled), "CANCELLED")
+    assert not Delivery.objects.filter(endpoint__job_id=other).exists()
+    assert alice.get("/v1/webhooks").body["webhooks"] == []
+    assert "token" not in json.dumps([alice.get(f"/v1/jobs/{cancelled}").body, reread(cancelled).params])
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1/", "http://localhost:1/", "ftp://a.test/", "shop.test", "http://[::1]/"]
+)
+def test_a_webhook_url_is_checked_as_a_webhooks(alice: Member, url: str) -> None:
+    reply = give(alice, webhook_url=url)
+
+    assert (reply.status, reply.code, list(reply.body["fields"])) == (400, "URL_NOT_ALLOWED", ["webhook_url"])
+    assert not Job.objects.exists() and not Endpoint.objects.exists()
+
+
+def test_a_task_that_is_not_accepted_leaves_no_receiver(alice: Member) -> None:
+    for _ in range(2):
+        give(alice, max_steps=100)
+
+    assert give(alice, max_steps=100, webhook_url="https://shop.test/").status == 402
+    assert not Endpoint.objects.exists()
 
 
 def test_a_repeat_under_the_same_key_gives_the_same_task(alice: Member) -> None:
