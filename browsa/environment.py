@@ -22,6 +22,7 @@ from addresses.egress import parse_countries
 from addresses.policy import AllowRule, parse_allow_list
 from apps.billing import offers
 from apps.core import ratelimits
+from apps.jobs.tasks.llm import prices
 
 STACK_FILE = "stack.json"
 STACK_NAMES = frozenset(
@@ -98,6 +99,13 @@ def egress_countries(text: str) -> dict[str, str]:
         return parse_countries(text)
     except ValueError as error:
         raise ImproperlyConfigured(f"{error}.") from error
+
+
+def model_prices(text: str) -> prices.PriceTable:
+    try:
+        return prices.parse(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"BROWSA_MODEL_PRICES must be JSON: {error}.") from error
 
 
 def rate_limits(text: str) -> ratelimits.Table | None:

@@ -14,6 +14,7 @@ import django_stubs_ext
 from addresses.policy import AllowRule
 from apps.billing.offers import Offer
 from apps.core import ratelimits
+from apps.jobs.tasks.llm.prices import PriceTable
 from browsa.environment import (
     Environment,
     allowed_addresses,
@@ -23,6 +24,7 @@ from browsa.environment import (
     credit_price,
     egress_countries,
     master_keys,
+    model_prices,
     rate_limits,
     redis_address,
     runner_address,
@@ -46,6 +48,7 @@ RUNNER_TOKEN: str = env.text("BROWSA_RUNNER_TOKEN")
 MASTER_KEYS: dict[str, bytes] = master_keys(env.text("BROWSA_MASTER_KEYS"))
 MAX_BURNERS: int = env.integer("BROWSA_MAX_BURNERS", 10, least=0, most=100_000)
 RATE_LIMITS: ratelimits.Table | None = rate_limits(env.text("BROWSA_RATE_LIMITS"))
+MODEL_PRICES: PriceTable = model_prices(env.text("BROWSA_MODEL_PRICES", "{}"))
 SIGNUP_CREDITS: int = env.integer("SIGNUP_CREDITS", 100)
 # Credits are sold through Stripe when there is a key. Prices are in the currency's smallest unit.
 STRIPE_SECRET_KEY: str = env.text("STRIPE_SECRET_KEY")

@@ -6,6 +6,7 @@ A strict field accepts exactly its JSON type: `"5"` is not an integer, `1` is no
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -49,6 +50,15 @@ class StrictIntegerField(serializers.IntegerField):
         if isinstance(data, bool) or not isinstance(data, int):
             raise serializers.ValidationError("must be an integer")
         return data
+
+
+class StrictNumberField(serializers.FloatField):
+    """A finite number."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, (int, float)) or not abs(data) <= sys.float_info.max:
+            raise serializers.ValidationError("must be a number")
+        return float(data)
 
 
 class StrictChoiceField(serializers.ChoiceField):

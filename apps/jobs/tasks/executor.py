@@ -28,8 +28,9 @@ from apps.jobs.tasks import result as task_result
 from apps.jobs.tasks import schema_validation, selectors, services
 from apps.jobs.tasks.allowed_domains import AllowedDomains
 from apps.jobs.tasks.browser import BrowserGone, TaskBrowser
-from apps.jobs.tasks.llm import keys
+from apps.jobs.tasks.llm import keys, prices
 from apps.jobs.tasks.llm.names import ModelName
+from apps.jobs.tasks.llm.prices import ModelPrice, Tokens
 from apps.jobs.tasks.process import load_browser_agent, workdir
 from apps.jobs.tasks.services import ResumePoint, StepRecord
 from apps.jobs.worker.executor import Cancelled, Completed, Failed, Outcome, Run, Waiting
@@ -71,6 +72,7 @@ class TaskExecution:
         self._steps: int = run.job.step_count
         self._redact: Callable[[str], str] = str  # until there is a key
         self._answer_rejected = False
+        self._model: TaskModel | None = None
 
     async def execute(self) -> Outcome:
         """Runs the task until it ends or waits for a human. Raises ClaimLost."""
@@ -106,6 +108,7 @@ class TaskExecution:
         library = await load_browser_agent()
         name = ModelName.parse(self._params["llm"])
         model: TaskModel = library.TaskModel(name, base_url=self._params.get("llm_base_url", ""), key=key)
+        self._model = model
         browser = TaskBrowser(self._run, deadline=start.deadline_at)
         try:
             with workdir(self._run.job.id) as directory:
@@ -164,6 +167,7 @@ class TaskExecution:
     ) -> Outcome:
         """Raises TaskFailed, and `library.Disconnected`."""
         await browser_agent.open()
+        await self._check_cost(browser_agent)
         # Another worker may have recorded the last step, and crashed before it could end the task.
         if (completed := await self._check_final(browser_agent)) is not None:
             return completed
@@ -182,6 +186,7 @@ class TaskExecution:
                 step = await browser_agent.step(self._steps + 1)
             except library.UnusableAnswer as error:
                 _check_provider(model)
+                await self._check_cost(browser_agent)
                 unusable += 1
                 if unusable >= MAX_UNUSABLE_ANSWERS:
                     message = task_result.unusable(unusable, str(error), said=model.said)
@@ -190,6 +195,7 @@ class TaskExecution:
                 continue
             unusable = 0
             await self._record(step, browser_agent.state(), browser)
+            await self._check_cost(browser_agent)
             if step.question:
                 return Waiting()
             _check_provider(model)  # an action may have called the provider, too
@@ -202,13 +208,36 @@ class TaskExecution:
         url = screenshot_url(self._run.job.id, number) if step.screenshot else None
         event = task_result.step_event(step, screenshot_url=url, redact=self._redact)
         record = StepRecord(number, event, state, step.screenshot)
-        if step.question:
+        if step.question and await self._over_budget(step) is None:
             await browser.extend_for_answer(wait=timedelta(seconds=settings.INPUT_WAIT_SECONDS))
             question = task_result.clean(self._redact(step.question))
             await sync_to_async(services.ask)(self._run.claim, record, question=question)
         else:
             await sync_to_async(services.record_step)(self._run.claim, record)
             self._steps = number
+
+    async def _over_budget(self, step: Step | None = None) -> str | None:
+        """Why the task may not go on, with `step` if it is not recorded yet."""
+        limit = self._params.get("max_cost_usd")
+        return limit and task_result.over_budget(await self._tokens(step), price=self._price, limit=limit)
+
+    async def _check_cost(self, browser_agent: BrowserAgent) -> None:
+        """Raises TaskFailed, with the final answer if there is one."""
+        if (problem := await self._over_budget()) is not None:
+            final = browser_agent.final()
+            raise TaskFailed("BUDGET_EXCEEDED", problem, answer=None if final is None else self._redact(final.answer))
+
+    async def _tokens(self, step: Step | None = None) -> Tokens:
+        """All tokens of the task: of its recorded steps, of `step`, and of answers that did not become a step."""
+        recorded = await sync_to_async(selectors.token_usage)(job_id=self._run.job.id)
+        counts = [recorded, (0, 0) if self._model is None else self._model.tokens]
+        if step is not None:
+            counts.append((step.input_tokens, step.output_tokens))
+        return sum(count[0] for count in counts), sum(count[1] for count in counts)
+
+    @property
+    def _price(self) -> ModelPrice | None:
+        return prices.price_of(ModelName.parse(self._params["llm"]), settings.MODEL_PRICES)
 
     async def _check_final(self, browser_agent: BrowserAgent) -> Completed | None:
         """The end of the task. None without a final answer, or after the first one that does not fit the schema.
@@ -250,14 +279,14 @@ class TaskExecution:
         return Failed(failure.code, message, used=failure.used, result=result)
 
     async def _result(self, answer: str | None, *, success: bool) -> dict[str, Any]:
-        tokens = await sync_to_async(selectors.token_usage)(job_id=self._run.job.id)
         trust_score = await sync_to_async(agent_selectors.trust_score)(agent_id=self._run.job.agent_id)
         return task_result.result(
             answer=answer,
             success=success,
             steps=self._steps,
             trust_score=trust_score,
-            tokens=tokens,
+            tokens=await self._tokens(),
+            price=self._price,
         )
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from apps.jobs.tasks.llm.prices import ModelPrice, Tokens
+
 if TYPE_CHECKING:
     from apps.jobs.tasks.browser_agent import Step
 
@@ -90,14 +92,29 @@ def prompt(task: str, schema: dict[str, Any] | None) -> str:
     )
 
 
+def over_budget(tokens: Tokens, *, price: ModelPrice | None, limit: float) -> str | None:
+    """Why the model has cost more than `limit`, the task's `max_cost_usd`; None if it has not."""
+    if price is None:  # it was known when the task was given
+        return "The operator has removed the price of the model, so max_cost_usd can't be kept."
+    cost = price.cost(tokens)
+    return f"The model has cost {cost:g} USD, more than max_cost_usd ({limit:g} USD)." if cost > limit else None
+
+
 def result(
-    *, answer: str | None, success: bool, steps: int, trust_score: int, tokens: tuple[int, int]
+    *,
+    answer: str | None,
+    success: bool,
+    steps: int,
+    trust_score: int,
+    tokens: Tokens,
+    price: ModelPrice | None,
 ) -> dict[str, Any]:
-    """The job's result, without the `output` of a task that has a schema. `tokens`: input and output."""
+    """The job's result, without the `output` of a task that has a schema."""
     return {
         "final_result": None if answer is None else clean(answer)[:MAX_ANSWER],
         "success": success,
         "trust_score": trust_score,
         "steps_taken": steps,
         "tokens": {"input": tokens[0], "output": tokens[1]},
+        "cost_usd": None if price is None else price.cost(tokens),
     }

@@ -14,18 +14,20 @@ from apps.core.fields import (
     StrictCharField,
     StrictIntegerField,
     StrictListField,
+    StrictNumberField,
     checked_by,
 )
 from apps.core.outgoing import urls
 from apps.jobs.fields import JsonSchemaField
 from apps.jobs.tasks.allowed_domains import MAX_DOMAINS, AllowedDomains, check_pattern
-from apps.jobs.tasks.llm import names
+from apps.jobs.tasks.llm import names, prices
 from apps.jobs.tasks.llm.names import ModelName
 from apps.webhooks.serializers import ReceiverUrlField
 
 MAX_TASK_CHARS = 20_000
 DEFAULT_STEPS, MAX_STEPS = 20, 100
 DEFAULT_WALLCLOCK, MAX_WALLCLOCK = 900, 3600
+MAX_COST_USD = 1_000_000
 MAX_KEY = 500
 MAX_METADATA_BYTES = 16 * 1024
 
@@ -46,6 +48,12 @@ class TaskSerializer(serializers.Serializer[Any]):
         required=False, help_text="The base URL of a provider or gateway with the same API as the provider in `llm`."
     )
     max_steps = StrictIntegerField(default=DEFAULT_STEPS, min_value=1, max_value=MAX_STEPS)
+    max_cost_usd = StrictNumberField(
+        required=False,
+        max_value=MAX_COST_USD,
+        help_text="Above 0. The task ends with `BUDGET_EXCEEDED` when the model's tokens have cost more, by the"
+        " operator's price table. The price of the model must be known.",
+    )
     wallclock_seconds = StrictIntegerField(
         default=DEFAULT_WALLCLOCK,
         min_value=1,
@@ -88,6 +96,11 @@ class TaskSerializer(serializers.Serializer[Any]):
         checked_by(lambda text: urls.check(text, settings.ALLOW_ADDRESSES), value)
         return value.rstrip("/")
 
+    def validate_max_cost_usd(self, value: float) -> float:
+        if value <= 0:
+            raise serializers.ValidationError("must be above 0")
+        return value
+
     def validate_allowed_domains(self, value: list[str]) -> list[str]:
         return [checked_by(check_pattern, pattern) for pattern in value]
 
@@ -102,6 +115,12 @@ class TaskSerializer(serializers.Serializer[Any]):
         allowed = AllowedDomains.of(attrs["allowed_domains"])
         if not allowed.permits(attrs.get("initial_url", "")):
             raise serializers.ValidationError({"initial_url": ["is outside of allowed_domains"]})
+        model = ModelName.parse(attrs["llm"])
+        if "max_cost_usd" in attrs and prices.price_of(model, settings.MODEL_PRICES) is None:
+            unknown = (
+                f"can't be kept: the price of {model} is not known; the operator can add it to BROWSA_MODEL_PRICES"
+            )
+            raise serializers.ValidationError({"max_cost_usd": [unknown]})
         return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.model import (
     Always,
+    AskHuman,
     BadRequest,
     Done,
     Failing,
@@ -124,6 +125,43 @@ def test_an_answer_that_is_none_is_said_to_be_so(tasks: Tasks, llm: str) -> None
     assert (portal["error_code"], hidden["error_code"]) == ("LLM_ERROR", "INVALID_API_KEY")
     assert portal["error_message"] == "The provider answered 200 with an HTML page instead of JSON: Sign in"
     assert hidden["error_message"] == "The provider answered 200 with the error 401: Key revoked."
+
+
+def test_a_task_that_costs_too_much_ends_with_what_it_has(tasks: Tasks) -> None:
+    tasks.model.play("4.1-nano", [Wait(1), Wait(1), Wait(1), Wait(1), Done("Never.")])
+    tasks.model.play("haiku-4-5", [Done("At last.")])
+
+    first = tasks.done("4.1-nano", llm="openai:gpt-4.1-nano", max_cost_usd=0.000001)
+    answered = tasks.done("haiku-4-5", max_cost_usd=0.000001)
+    within = tasks.done("haiku-4-5", max_cost_usd=5)
+
+    assert (first["status"], first["error_code"], first["credits_charged"]) == ("failed", "BUDGET_EXCEEDED", 1)
+    assert "more than max_cost_usd (1e-06 USD)" in first["error_message"]
+    assert first["result"]["steps_taken"] == 1 and first["result"]["cost_usd"] > 0.000001
+    assert (answered["error_code"], answered["result"]["final_result"]) == ("BUDGET_EXCEEDED", "At last.")
+    assert (within["status"], within["result"]["final_result"]) == ("completed", "At last.")
+    tokens = within["result"]["tokens"]
+    assert within["result"]["cost_usd"] == pytest.approx((tokens["input"] + 5 * tokens["output"]) / 1e6, abs=1e-6)
+
+
+def test_answers_that_are_no_steps_cost_too(tasks: Tasks) -> None:
+    tasks.model.play("4o", [Failing(Garbage(), then=Done("Sorry."))])
+    tasks.model.play("4o-mini", [Always(Garbage())])
+
+    sorry = tasks.done("4o", llm="openai:gpt-4o")
+    dear = tasks.done("4o-mini", llm="openai:gpt-4o-mini", max_cost_usd=0.000001)
+
+    prompts = [1 + len(seen.prompt) // 4 for seen in tasks.model.requests if seen.script == "4o"]
+    assert (len(prompts), sorry["result"]["tokens"]["input"]) == (2, sum(prompts))
+    assert (dear["error_code"], seen(tasks, "4o-mini"), dear["credits_charged"]) == ("BUDGET_EXCEEDED", 1, 0)
+
+
+def test_a_task_over_its_budget_asks_no_more(tasks: Tasks) -> None:
+    tasks.model.play("4.1", [AskHuman("Which?")])
+
+    job = tasks.done("4.1", llm="openai:gpt-4.1", max_cost_usd=0.000001)
+
+    assert (job["error_code"], job["step_count"]) == ("BUDGET_EXCEEDED", 1)
 
 
 def test_a_task_that_takes_too_long_is_ended(tasks: Tasks) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import redis
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.db import connection
 
 from apps.agents.models import Agent
 from apps.jobs.models import Job, StepScreenshot, TaskRun
-from apps.jobs.tasks.llm import keys
+from apps.jobs.tasks.llm import keys, prices
 from apps.webhooks.models import Delivery, Endpoint
 from tests.cast import Member
 from tests.fakes.runner import FakeRunner
@@ -136,6 +136,12 @@ def test_without_credits_no_task_begins_and_its_key_is_forgotten(alice: Member) 
         ("max_steps", 0),
         ("max_steps", 101),
         ("max_steps", "20"),
+        ("max_cost_usd", 0),
+        ("max_cost_usd", -0.5),
+        ("max_cost_usd", "1"),
+        ("max_cost_usd", True),
+        ("max_cost_usd", 1e9),
+        ("max_cost_usd", 10**400),
         ("wallclock_seconds", 0),
         ("wallclock_seconds", 3601),
         ("wallclock_seconds", True),
@@ -160,6 +166,19 @@ def test_nonsense_is_refused_by_name_and_holds_nothing(alice: Member, field: str
     assert (reply.status, list(reply.body["fields"])) == (400, [field])
     assert KEY not in reply.content.decode()
     assert not Job.objects.exists() and alice.credits() == (100, 0)
+
+
+def test_a_budget_needs_a_price_which_the_operator_can_add(alice: Member, settings: LazySettings) -> None:
+    unknown = give(alice, llm="openai:llama", max_cost_usd=0.5)
+    known = give(alice, llm="claude-haiku-4-5-20251001", max_cost_usd=0.5)
+    settings.MODEL_PRICES = prices.parse('{"openai:llama": {"input": 0.1, "output": 0.1}, "gpt-4.1-mini": null}')
+    added, removed = give(alice, llm="openai:llama", max_cost_usd=1), give(alice, max_cost_usd=1)
+
+    assert (unknown.status, list(unknown.body["fields"])) == (400, ["max_cost_usd"])
+    assert "the price of openai:llama is not known" in unknown.body["error"]
+    assert (known.status, added.status, removed.status) == (202, 202, 400)
+    assert reread(uuid.UUID(known.body["id"])).params["max_cost_usd"] == 0.5
+    assert give(alice, llm="openai:unknown").status == 202
 
 
 def test_the_first_page_must_be_inside_of_the_domains(alice: Member) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from apps.jobs.tasks import result
+from apps.jobs.tasks.llm.prices import ModelPrice
 from apps.jobs.tasks.result import InvalidAnswer
 
 
@@ -102,7 +103,25 @@ def test_the_schema_is_told_to_the_model() -> None:
 
 
 def test_a_result_is_bounded() -> None:
-    plain = result.result(answer="x" * 200_000, success=True, steps=3, trust_score=900, tokens=(5, 6))
+    priced = ModelPrice(2, 8)
+    plain = result.result(answer="x" * 200_000, success=True, steps=3, trust_score=900, tokens=(5, 6), price=priced)
 
     assert len(plain["final_result"]) == result.MAX_ANSWER
     assert (plain["steps_taken"], plain["trust_score"], plain["tokens"]) == (3, 900, {"input": 5, "output": 6})
+    assert plain["cost_usd"] == 0.000058
+
+
+def test_the_cost_of_a_model_without_a_price_is_not_known() -> None:
+    assert result.result(answer="", success=True, steps=0, trust_score=0, tokens=(5, 6), price=None)["cost_usd"] is None
+
+
+@pytest.mark.parametrize(("limit", "over"), [(0.000058, False), (0.000057, True), (1.0, False), (1e-9, True)])
+def test_a_task_is_over_its_budget_above_it(limit: float, over: bool) -> None:
+    problem = result.over_budget((5, 6), price=ModelPrice(2, 8), limit=limit)
+
+    assert (problem is not None) == over
+    assert problem is None or "5.8e-05 USD, more than max_cost_usd" in problem
+
+
+def test_a_budget_can_not_be_kept_without_a_price() -> None:
+    assert "removed the price" in (result.over_budget((0, 0), price=None, limit=5.0) or "")

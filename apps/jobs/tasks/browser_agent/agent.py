@@ -119,6 +119,7 @@ class BrowserAgent:
         """`before_actions` is awaited between the model's answer and its actions. `state` is an earlier `state()`."""
         use_own_bus_lock()
         self._goal = goal
+        self._model = model
         self._before_actions = before_actions
         self._question = ""
         self._guard = NavigationGuard(goal.allowed)
@@ -179,8 +180,7 @@ class BrowserAgent:
         agent, self._question, began = self._agent, "", time.monotonic()
         agent.browser_state = agent.step_error = None
         agent.state.n_steps = number
-        usage = agent.token_cost_service.usage_history
-        usage.clear()
+        agent.token_cost_service.usage_history.clear()  # it would grow; the model counts the tokens
         before = saved_state.StepSnapshot.take(agent.state)
         try:
             async with asyncio.timeout(_STEP_SECONDS):
@@ -196,9 +196,7 @@ class BrowserAgent:
                 before.restore(agent.state)
                 raise UnusableAnswer(str(agent.step_error)) from agent.step_error
             agent.state.last_result = [ActionResult(error=str(agent.step_error)[:MAX_TEXT])]
-        tokens_in = sum(entry.usage.prompt_tokens for entry in usage)
-        tokens_out = sum(entry.usage.completion_tokens for entry in usage)
-        return self._completed_step(began, tokens_in, tokens_out)
+        return self._completed_step(began)
 
     def add_note(self, text: str, *, as_error: bool = False) -> None:
         """Adds a message that the model reads before its next step."""
@@ -273,10 +271,11 @@ class BrowserAgent:
         await page.cdp_client.send.Page.navigate(params={"url": "about:blank"}, session_id=page.session_id)
         self.add_note(f"{url[:500]} is outside of the allowed domains, so the browser left it.", as_error=True)
 
-    def _completed_step(self, began: float, input_tokens: int, output_tokens: int) -> Step:
+    def _completed_step(self, began: float) -> Step:
         state, seen = self._agent.state, self._agent.browser_state
         assert state.last_model_output is not None and seen is not None
         results: Sequence[ActionResult] = state.last_result or []
+        input_tokens, output_tokens = self._model.take_tokens()
         return Step(
             url=seen.url,
             title=seen.title,

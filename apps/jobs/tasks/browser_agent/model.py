@@ -8,6 +8,7 @@ from browser_use.llm import ChatAnthropic, ChatOpenAI
 from openai import AsyncOpenAI
 
 from apps.jobs.tasks.llm.names import ModelName
+from apps.jobs.tasks.llm.prices import Tokens
 from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 from apps.jobs.tasks.llm.transport import DEFAULT_BASE_URLS, RetryingTransport
 
@@ -34,6 +35,7 @@ class TaskModel:
     """The caller's model. Only the transport retries; the clients' own retries are off."""
 
     def __init__(self, name: ModelName, *, base_url: str, key: str) -> None:
+        self._taken: Tokens = 0, 0
         self._transport = RetryingTransport(name.provider, key)
         self._http = httpx2.AsyncClient(transport=self._transport, timeout=None)
         url = base_url or DEFAULT_BASE_URLS[name.provider]
@@ -54,6 +56,16 @@ class TaskModel:
     def failure(self) -> ProviderFailure | None:
         """The failure after which the transport stopped retrying, if any."""
         return self._transport.failure
+
+    @property
+    def tokens(self) -> Tokens:
+        """What all answers since `take_tokens` have used, also those that were not usable."""
+        used = self._transport.tokens
+        return used[0] - self._taken[0], used[1] - self._taken[1]
+
+    def take_tokens(self) -> Tokens:
+        tokens, self._taken = self.tokens, self._transport.tokens
+        return tokens
 
     @property
     def said(self) -> str:

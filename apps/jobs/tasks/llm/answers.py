@@ -16,6 +16,7 @@ from typing import Any
 
 from apps.jobs.tasks.llm import provider_failures
 from apps.jobs.tasks.llm.names import Provider
+from apps.jobs.tasks.llm.prices import Tokens
 from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 
 Json = dict[str, Any]
@@ -29,6 +30,7 @@ _USAGE: Mapping[Provider, tuple[str, str]] = {
     "anthropic": ("input_tokens", "output_tokens"),
     "openai": ("prompt_tokens", "completion_tokens"),
 }
+_CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _THOUGHTS = ("think", "thinking", "thought", "reasoning")
 
 
@@ -53,10 +55,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """`body` is what the client library can read. `said` is the model's own text."""
+    """`body` is what the client library can read. `said` is the model's own text, `tokens` what the call has used."""
 
     body: bytes
     said: str
+    tokens: Tokens
 
 
 def read(exchange: Exchange, *, now: datetime) -> ModelAnswer:
@@ -70,8 +73,11 @@ def read(exchange: Exchange, *, now: datetime) -> ModelAnswer:
     if error is not None and not text and not _calls(answer):
         raise NotAnAnswer(provider_failures.failure_of_error(error, exchange.headers, status=exchange.status, now=now))
     said = _repair_openai(exchange, first, text) if openai else _repair_anthropic(exchange, answer, text)
-    answer["usage"] = _usage(answer.get("usage"), exchange.provider)
-    return ModelAnswer(json.dumps(answer).encode(), said)
+    answer["usage"] = usage = _usage(answer.get("usage"), exchange.provider)
+    sent, received = _USAGE[exchange.provider]
+    # Anthropic counts cached input apart, OpenAI within the input.
+    tokens = usage[sent] + sum(usage.get(name, 0) for name in _CACHED), usage[received]
+    return ModelAnswer(json.dumps(answer).encode(), said, tokens)
 
 
 def decompressed(body: bytes, encoding: str, *, limit: int) -> bytes:
@@ -258,8 +264,7 @@ def _usage(usage: Any, provider: Provider) -> Json:
     names = _USAGE[provider]
     counted = {name: _count(given.get(name)) for name in names}
     if provider == "anthropic":
-        cached = ("cache_read_input_tokens", "cache_creation_input_tokens")
-        return {**counted, **{name: _count(given.get(name)) for name in cached}}
+        return {**counted, **{name: _count(given.get(name)) for name in _CACHED}}
     details = given.get("prompt_tokens_details")
     cached_tokens = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
     total = _count(given.get("total_tokens")) or sum(counted.values())

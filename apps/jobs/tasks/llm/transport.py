@@ -23,6 +23,7 @@ from apps.core.outgoing.network import AddressRefused, GuardedBackend, ThreadedR
 from apps.jobs.tasks.llm import answers, provider_failures
 from apps.jobs.tasks.llm.answers import Exchange, NotAnAnswer
 from apps.jobs.tasks.llm.names import Provider
+from apps.jobs.tasks.llm.prices import Tokens
 from apps.jobs.tasks.llm.provider_failures import ProviderFailure
 
 MAX_ANSWER = 8 * 1024 * 1024
@@ -55,6 +56,7 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
     ) -> None:
         self.failure: ProviderFailure | None = None
         self.said = ""  # the beginning of the model's last answer
+        self.tokens: Tokens = 0, 0  # of all answers
         self._provider = provider
         self._key = key
         self._seconds = seconds
@@ -131,6 +133,7 @@ class RetryingTransport(httpx2.AsyncBaseTransport):
                     # The words come from the redacted body: an excerpt of the body itself may cut a key in two.
                     answers.read(dataclasses.replace(exchange, body=redacted), now=now)
                     raise
+                self.tokens = self.tokens[0] + read.tokens[0], self.tokens[1] + read.tokens[1]
                 body, self.said = read.body, self.without_secrets(read.said)[: answers.MAX_SAID]
         except NotAnAnswer as error:
             return None, dataclasses.replace(error.failure, message=self.without_secrets(error.failure.message))

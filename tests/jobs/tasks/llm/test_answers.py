@@ -266,6 +266,19 @@ def test_a_hostile_text_takes_no_time(text: str) -> None:
     assert time.process_time() - began < 2
 
 
+def test_all_input_is_counted_also_what_a_cache_has_served() -> None:
+    of_anthropic = {"input_tokens": 3, "cache_read_input_tokens": 40, "cache_creation_input_tokens": 500}
+    of_openai = {"prompt_tokens": 43, "prompt_tokens_details": {"cached_tokens": 40}}
+    cases: list[tuple[Provider, dict[str, Any], tuple[int, int]]] = [
+        ("anthropic", {**of_anthropic, "output_tokens": 7}, (543, 7)),
+        ("openai", {**of_openai, "completion_tokens": 7}, (43, 7)),
+    ]
+    for provider, usage, tokens in cases:
+        body = json.dumps(answer(provider, GOOD, usage=usage)).encode()
+        exchange = Exchange(provider, request(provider), 200, {}, body)
+        assert answers.read(exchange, now=NOW).tokens == tokens
+
+
 def test_a_compressed_answer_is_read_within_bounds() -> None:
     packed = gzip.compress(b"{}" * 1000)
 
