@@ -43,9 +43,9 @@ def burner_cost(rate: BurnerRate, *, ran: timedelta, our_fault: bool) -> int:
     return max(1, _started(ran)) * rate.per_period + rate.surcharge
 
 
-def task_maximum(per_3_steps: int, *, max_steps: int) -> int:
-    """The most that a task can cost: the amount of its hold."""
-    return -(-max_steps // STEPS_PER_CREDIT) * per_3_steps
+def task_maximum(per_3_steps: int, *, max_steps: int, surcharge: int = 0) -> int:
+    """The most that a task can cost: the amount of its hold. `surcharge`: once, for a country other than the default."""
+    return -(-max_steps // STEPS_PER_CREDIT) * per_3_steps + surcharge
 
 
 def step_cost(per_3_steps: int, *, number: int) -> int:

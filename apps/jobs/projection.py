@@ -101,7 +101,12 @@ def _started(state: State, event: Event) -> Changes:
 
 
 def _attached(state: State, event: Event) -> Changes:
-    return {"agent_id": event.data["agent_id"], "live_url": event.data.get("live_url", "")}
+    """`credits` is the price of the country, once for each task."""
+    return {
+        "agent_id": event.data["agent_id"],
+        "live_url": event.data.get("live_url", ""),
+        "credits_used": state.credits_used + event.data.get("credits", 0),
+    }
 
 
 def _progress(state: State, event: Event) -> Changes:

@@ -21,6 +21,7 @@ from apps.agents.models import Agent
 from apps.agents.services import provisioning, task_browsers, termination
 from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.errors import ApiError, UpstreamTimeout, UpstreamUnavailable
+from apps.jobs.tasks import services
 from apps.jobs.worker.executor import Run
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class TaskBrowser:
         self._agent, job = agent, self._run.job
         if job.agent_id != agent.id or not job.live_url:
             live_url = agent_urls.live_url(settings.PUBLIC_URL, agent.live_view) if agent.live_view else ""
-            await self._run.attach(agent_id=agent.id, live_url=live_url)
+            await sync_to_async(services.attach)(self._run.claim, agent_id=agent.id, live_url=live_url)
             job.agent_id, job.live_url = agent.id, live_url
         return agent
 

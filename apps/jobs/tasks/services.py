@@ -20,7 +20,7 @@ from apps.core import sealing
 from apps.core.errors import JobNotWaiting, NotFound
 from apps.core.times import rfc3339
 from apps.jobs.models import Job, StepScreenshot, TaskRun
-from apps.jobs.services import creation, event_log
+from apps.jobs.services import creation, event_log, progress
 from apps.jobs.services.claims import Claim, ClaimLost, lock_claimed
 from apps.jobs.services.enqueue_job import enqueue_job
 from apps.jobs.services.event_log import NewEvent
@@ -66,6 +66,9 @@ def begin(
     try:
         with transaction.atomic():
             price = billing_selectors.price("task_per_3_steps")
+            # The caller's own agent has paid for its country.
+            abroad = not agent_id and params.get("country", settings.DEFAULT_COUNTRY) != settings.DEFAULT_COUNTRY
+            surcharge = billing_selectors.price("country_surcharge") if abroad else 0
             job = creation.create_job(
                 job_id=job_id,
                 workspace_id=workspace_id,
@@ -74,10 +77,10 @@ def begin(
                 params=params,
                 metadata=metadata,
                 agent_id=agent_id,
-                hold=task_maximum(price, max_steps=params["max_steps"]),
+                hold=task_maximum(price, max_steps=params["max_steps"], surcharge=surcharge),
                 progress_total=params["max_steps"],
             )
-            TaskRun.objects.create(job=job, credits_per_3_steps=price)
+            TaskRun.objects.create(job=job, credits_per_3_steps=price, surcharge_credits=surcharge)
             if webhook_url:
                 register_for_job(workspace_id=workspace_id, job_id=job.id, url=webhook_url)
             return job
@@ -116,6 +119,14 @@ def resume(claim: Claim, *, wallclock: timedelta, now: datetime | None = None) -
         human_answer=None if answer is None else answer.decode(),
         hold_open=held is not None and held.status == Hold.Status.OPEN,
     )
+
+
+@transaction.atomic
+def attach(claim: Claim, *, agent_id: str, live_url: str) -> None:
+    """Records the browser that the task runs in, and charges its country, once. Raises ClaimLost."""
+    run = TaskRun.objects.select_for_update().get(job_id=lock_claimed(claim).id)
+    progress.attach(claim, agent_id=agent_id, live_url=live_url, credits=run.surcharge_credits)
+    TaskRun.objects.filter(job_id=run.job_id).update(surcharge_credits=0)
 
 
 def begin_step(claim: Claim, *, number: int) -> None:

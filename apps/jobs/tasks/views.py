@@ -28,12 +28,12 @@ _DESCRIPTION = """\
 Leases a browser, in which an agent with your model works until the task is done. The answer is a job: wait for it,
 follow its events (one `step` for each step, with a screenshot), watch it at `live_url`, or cancel it.
 
-The price is 1 credit per 3 steps or part of them, browser included. The price of `max_steps` is held until the
-task ends. Completed steps are charged, unless the task failed through our fault (`INTERNAL_ERROR`).
+The price is 1 credit per 3 steps or part of them, browser included, and 1 more when its browser runs in a country
+other than the default. The most that the task can cost is held until it ends. Completed steps are charged, unless the task failed through our fault (`INTERNAL_ERROR`).
 
-Ends as `completed` with `{final_result, success, trust_score, steps_taken, tokens, cost_usd, output?}`, or as `failed` with one
-of `STALLED`, `LLM_ERROR`, `TIMEOUT`, `BUDGET_EXCEEDED`, `INSUFFICIENT_CREDIT`, `INVALID_API_KEY`, `RATE_LIMIT`,
-`INTERNAL_ERROR`. It becomes `input_required` when the agent asks a human: see `/v1/jobs/{id}/respond`."""
+Ends as `completed` with `{final_result, success, trust_score, steps_taken, tokens, cost_usd, output?}`, or as `failed`
+with one of `STALLED`, `LLM_ERROR`, `TIMEOUT`, `BUDGET_EXCEEDED`, `INSUFFICIENT_CREDIT`, `INVALID_API_KEY`,
+`RATE_LIMIT`, `INTERNAL_ERROR`. It becomes `input_required` when the agent asks a human: see `/v1/jobs/{id}/respond`."""
 
 
 @takes_key(binds="job")

@@ -81,9 +81,6 @@ class Run:
     async def progress(self, *, done: int | None = None, total: int | None = None) -> None:
         await sync_to_async(progress.progress)(self.claim, done=done, total=total)
 
-    async def attach(self, *, agent_id: str, live_url: str = "") -> None:
-        await sync_to_async(progress.attach)(self.claim, agent_id=agent_id, live_url=live_url)
-
 
 Executor = Callable[[Run], Awaitable[Outcome]]
 

@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 
 from apps.agents.models import Agent
 from apps.agents.selectors import live_burners
 from apps.agents.services import task_browsers as agents
 from apps.agents.services.provisioning import ProvisionRequest
 from apps.billing import services as billing
+from apps.billing.models import Price
 from apps.core import sealing
 from apps.core.errors import JobNotWaiting, NotFound
 from apps.jobs import selectors, verification
@@ -59,6 +61,59 @@ def test_steps_are_counted_and_every_third_pays_for_itself_and_two_more(alice: M
     assert reread(job).credits_charged == 2
     assert task_selectors.token_usage(job_id=job.id) == (40, 4)
     assert list(verification.problems()) == []
+
+
+@pytest.fixture
+def abroad(settings: LazySettings) -> None:
+    settings.EGRESS_COUNTRIES, settings.DEFAULT_COUNTRY = {"us": "direct", "de": "direct"}, "us"
+
+
+def test_a_country_other_than_the_default_costs_once_when_the_browser_runs(alice: Member, abroad: None) -> None:
+    job = begun(alice, country="de")
+    claim = claimed(job)
+    assert (alice.credits(), reread(job).credits_used) == ((100, 4), 0)
+
+    for agent_id in ("agt_1", "agt_2"):  # the second one replaces the first one
+        services.attach(claim, agent_id=agent_id, live_url="http://live")
+    stepped(claim, 1)
+
+    assert (reread(job).agent_id, reread(job).credits_used) == ("agt_2", 2)
+    completion.complete(claim, result={})
+    assert (alice.credits(), reread(job).credits_charged) == ((98, 0), 2)
+    assert list(verification.problems()) == []
+
+
+def test_a_task_abroad_that_fails_by_our_fault_or_before_its_browser_ran_is_free(alice: Member, abroad: None) -> None:
+    ours, early = begun(alice, country="de"), begun(alice, country="de")
+    claim = claimed(ours)
+    services.attach(claim, agent_id="agt_1", live_url="")
+
+    completion.fail(claim, code="INTERNAL_ERROR", message="x", used=0)
+    completion.cancel(workspace_id=alice.workspace.id, job_id=early.id)
+
+    assert alice.credits() == (100, 0)
+
+
+def test_the_default_country_and_ones_own_agent_cost_no_more(
+    alice: Member, abroad: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.agent_selectors, "running_agent", lambda **_: None)
+    for params in ({"country": "us"}, {"country": "de", "agent_id": "agt_mine"}, {}):
+        job = begun(alice, **params)
+        services.attach(claimed(job), agent_id="agt_1", live_url="")
+        assert reread(job).credits_used == 0
+
+    assert alice.credits() == (100, 9)
+
+
+def test_the_operator_sets_the_price_of_a_country(alice: Member, abroad: None) -> None:
+    Price.objects.filter(key="country_surcharge").update(credits=5)
+    job = begun(alice, country="de")
+    Price.objects.filter(key="country_surcharge").update(credits=7)  # work that has begun keeps its prices
+
+    services.attach(claimed(job), agent_id="agt_1", live_url="")
+
+    assert (reread(job).credits_used, alice.credits()) == (5, (100, 8))
 
 
 def test_a_step_is_recorded_in_its_turn_only(alice: Member) -> None:

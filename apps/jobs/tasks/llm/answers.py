@@ -169,7 +169,12 @@ def _repair_anthropic(exchange: Exchange, answer: Json, text: str) -> str:
             found = _json_object(call["input"], frozenset())
             call["input"] = {} if found is None else found
     if not calls:
-        freed = {"type": "text", "text": _freed(text, exchange)}
+        freed_text = _freed(text, exchange)
+        tool, found = _forced_tool(exchange), _parsed_object(freed_text)
+        if tool and found is not None:  # the client library reads the JSON that it asks for only from a tool call
+            freed = {"type": "tool_use", "id": "toolu_0", "name": tool, "input": found}
+        else:
+            freed = {"type": "text", "text": freed_text}
         blocks = [*(block for block in blocks if block.get("type") != "text"), freed]
     answer["content"] = blocks
     return json.dumps(calls[0].get("input")) if calls else text
@@ -180,6 +185,12 @@ def _blocks(answer: Json) -> list[Json]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
+def _forced_tool(exchange: Exchange) -> str:
+    """The tool that the request wants to be called, or an empty string."""
+    tools = json.loads(exchange.request).get("tools") or [{}]
+    return str(tools[0].get("name", ""))
 
 
 def _calls(answer: Json) -> list[Json]:
@@ -197,7 +208,7 @@ def _short(body: bytes) -> str:
 # --- Texts and usage ---------------------------------------------------------------------------------------------
 def _freed(text: str, exchange: Exchange) -> str:
     """The JSON object in the text if the request asks for one; otherwise the text without a leading thought."""
-    if len(text) > MAX_TEXT or _is_object(text):
+    if len(text) > MAX_TEXT or _parsed_object(text) is not None:
         return text
     wanted = _wanted(exchange)
     if wanted is None:
@@ -210,11 +221,12 @@ def _freed(text: str, exchange: Exchange) -> str:
     return text if found is None else json.dumps(found, ensure_ascii=False)
 
 
-def _is_object(text: str) -> bool:
+def _parsed_object(text: str) -> Json | None:
     try:
-        return isinstance(json.loads(text), dict)
+        found = json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _wanted(exchange: Exchange) -> frozenset[str] | None:

@@ -48,7 +48,7 @@ def read(provider: Provider, body: Any, *, asked: bytes = b"", **headers: str) -
 def text_of(provider: Provider, told: dict[str, Any]) -> str:
     if provider == "openai":
         return str(told["choices"][0]["message"]["content"])
-    return "".join(block["text"] for block in told["content"])
+    return "".join(block["text"] if "text" in block else json.dumps(block["input"]) for block in told["content"])
 
 
 def refused(provider: Provider, body: Any, **headers: str) -> ProviderFailure:
@@ -102,6 +102,15 @@ def test_text_that_was_asked_for_loses_only_the_thoughts(provider: Provider, tex
     told = read(provider, answer(provider, text), asked=request(provider, None))
 
     assert text_of(provider, told) == plain
+
+
+@pytest.mark.parametrize("text", [GOOD, f"<think>Hm.</think>{GOOD}", f"So:\n```json\n{GOOD}\n```"])
+def test_json_instead_of_the_tool_call_that_was_asked_for_becomes_one(text: str) -> None:
+    told = read("anthropic", answer("anthropic", text))
+
+    assert [(block["type"], block["name"], block["input"]) for block in told["content"]] == [
+        ("tool_use", "AgentOutput", STEP)
+    ]
 
 
 def test_a_message_in_parts_and_a_refusal_are_read() -> None:
