@@ -31,6 +31,15 @@ def running_agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
     return found
 
 
+def agent_of_profile(*, workspace_id: uuid.UUID, profile_id: str) -> Agent:
+    """The live agent with this `profile_id`. Raises NotFound."""
+    live = Agent.objects.filter(workspace_id=workspace_id, status__in=LIVE, profile=profile_id)
+    found = live.first() if profile_id else None
+    if found is None:
+        raise NotFound("There is no running agent with this profile_id in this workspace.")
+    return found
+
+
 def trust_score(*, agent_id: str) -> int:
     """0 if there is no such agent."""
     score: int | None = Agent.objects.filter(id=agent_id).values_list("trust_score", flat=True).first()

@@ -44,7 +44,7 @@ def burner_cost(rate: BurnerRate, *, ran: timedelta, our_fault: bool) -> int:
 
 
 def task_maximum(per_3_steps: int, *, max_steps: int, surcharge: int = 0) -> int:
-    """The most that a task can cost: the amount of its hold. `surcharge`: once, for a country other than the default."""
+    """The most that a task can cost: the amount of its hold. `surcharge` is for its country, once."""
     return -(-max_steps // STEPS_PER_CREDIT) * per_3_steps + surcharge
 
 

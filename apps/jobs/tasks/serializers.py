@@ -12,6 +12,7 @@ from apps.agents.fields import CountryField, OsTypeField, WebUrlField
 from apps.core.fields import (
     StrictBooleanField,
     StrictCharField,
+    StrictChoiceField,
     StrictIntegerField,
     StrictListField,
     StrictNumberField,
@@ -63,8 +64,12 @@ class TaskSerializer(serializers.Serializer[Any]):
     initial_url = WebUrlField(required=False, help_text="The page that the task starts on.")
     os_type = OsTypeField()
     country = CountryField()
+    framework = StrictChoiceField(choices=["browser-use"], default="browser-use", help_text="There is only this one.")
     agent_id = StrictCharField(
         required=False, max_length=24, help_text="Run in this agent, which keeps running after the task."
+    )
+    profile_id = StrictCharField(
+        required=False, max_length=200, help_text="The agent's `profile_id`, instead of its `agent_id`."
     )
     allowed_domains = StrictListField(
         child=StrictCharField(max_length=300),

@@ -12,12 +12,13 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.agents import selectors as agent_selectors
+from apps.agents.models import Agent
 from apps.agents.services.task_browsers import end_of_job
 from apps.billing import selectors as billing_selectors
 from apps.billing.models import Hold
 from apps.billing.pricing import step_cost, task_maximum
 from apps.core import sealing
-from apps.core.errors import JobNotWaiting, NotFound
+from apps.core.errors import JobNotWaiting, NotFound, ValidationFailed
 from apps.core.times import rfc3339
 from apps.jobs.models import Job, StepScreenshot, TaskRun
 from apps.jobs.services import creation, event_log, progress
@@ -26,8 +27,6 @@ from apps.jobs.services.enqueue_job import enqueue_job
 from apps.jobs.services.event_log import NewEvent
 from apps.jobs.tasks.llm import keys
 from apps.webhooks.services import record_event, register_for_job
-
-FRAMEWORK = "browser-use"
 
 # Only the worker with the latest claim may act in the browser.
 _BEGIN_STEP = """
@@ -52,13 +51,18 @@ def begin(
     params: dict[str, Any],
     key: str,
     metadata: dict[str, Any] | None = None,
+    profile_id: str = "",
     webhook_url: str = "",
 ) -> Job:
-    """Creates a queued task and stores its key. `webhook_url` receives the task's last event.
+    """Creates a queued task and stores its key. `profile_id` names the agent as `agent_id` in `params` does.
+    `webhook_url` receives the task's last event.
 
-    Raises InsufficientCredit, NotReady, and NotFound or AgentNotRunning for the agent in `params`.
+    Raises InsufficientCredit, NotReady, ValidationFailed when the two name different agents, and NotFound or
+    AgentNotRunning for the agent.
     """
     job_id = uuid.uuid4()
+    if profile_id:
+        params = _with_agent(params, agent_selectors.agent_of_profile(workspace_id=workspace_id, profile_id=profile_id))
     agent_id = params.get("agent_id", "")
     if agent_id:
         agent_selectors.running_agent(workspace_id=workspace_id, agent_id=agent_id)
@@ -73,7 +77,7 @@ def begin(
                 job_id=job_id,
                 workspace_id=workspace_id,
                 kind="task",
-                framework=FRAMEWORK,
+                framework="browser-use",
                 params=params,
                 metadata=metadata,
                 agent_id=agent_id,
@@ -87,6 +91,12 @@ def begin(
     except BaseException:
         keys.forget(job_id=job_id)
         raise
+
+
+def _with_agent(params: dict[str, Any], named: Agent) -> dict[str, Any]:
+    if params.get("agent_id", named.id) != named.id:
+        raise ValidationFailed({"profile_id": ["is not that of the agent in agent_id"]})
+    return {**params, "agent_id": named.id}
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ Leases a browser, in which an agent with your model works until the task is done
 follow its events (one `step` for each step, with a screenshot), watch it at `live_url`, or cancel it.
 
 The price is 1 credit per 3 steps or part of them, browser included, and 1 more when its browser runs in a country
-other than the default. The most that the task can cost is held until it ends. Completed steps are charged, unless the task failed through our fault (`INTERNAL_ERROR`).
+other than the default. The most that the task can cost is held until it ends. Completed steps are charged, unless the
+task failed through our fault (`INTERNAL_ERROR`).
 
 Ends as `completed` with `{final_result, success, trust_score, steps_taken, tokens, cost_usd, output?}`, or as `failed`
 with one of `STALLED`, `LLM_ERROR`, `TIMEOUT`, `BUDGET_EXCEEDED`, `INSUFFICIENT_CREDIT`, `INVALID_API_KEY`,
@@ -75,9 +76,16 @@ class TasksView(ApiView):
 def begin(workspace_id: uuid.UUID, request: Request) -> Job:
     """Creates the task that the request's body describes."""
     params: dict[str, Any] = checked(TaskSerializer, request)
-    # What is no part of the work is stored elsewhere.
-    apart = {"key": params.pop("llm_api_key"), "metadata": params.pop("metadata", None)}
-    job = services.begin(workspace_id=workspace_id, params=params, webhook_url=params.pop("webhook_url", ""), **apart)
+    params.pop("framework")
+    # The job keeps what describes the work. The rest is stored elsewhere.
+    job = services.begin(
+        workspace_id=workspace_id,
+        key=params.pop("llm_api_key"),
+        metadata=params.pop("metadata", None),
+        profile_id=params.pop("profile_id", ""),
+        webhook_url=params.pop("webhook_url", ""),
+        params=params,
+    )
     tracing.bind(job_id=job.id)
     return job
 

@@ -155,6 +155,11 @@ def test_without_credits_no_task_begins_and_its_key_is_forgotten(alice: Member) 
         ("output_schema", []),
         ("output_schema", {"type": "nonsense"}),
         ("output_schema", {"$ref": "https://evil.test/schema"}),
+        ("framework", "playwright"),
+        ("framework", ""),
+        ("framework", 1),
+        ("profile_id", 7),
+        ("profile_id", "p" * 201),
         ("use_vision", "yes"),
         ("metadata", []),
         ("metadata", {"a": "x" * 17_000}),
@@ -198,6 +203,29 @@ def test_a_task_runs_in_ones_own_agents_only(alice: Member, bob: Member, runner:
     assert (give(bob, agent_id=mine).status, give(alice, agent_id="agt_none").status) == (404, 404)
     assert give(alice, agent_id=ended).code == "AGENT_NOT_RUNNING"
     assert Agent.objects.get(id=mine).status == "running"
+
+
+def test_the_framework_may_be_named(alice: Member) -> None:
+    reply = give(alice, framework="browser-use")
+
+    assert (reply.status, reply.body["framework"]) == (202, "browser-use")
+
+
+def test_an_agent_may_be_named_by_its_profile(alice: Member, bob: Member, runner: FakeRunner) -> None:
+    mine, other, ended = (alice.post("/v1/agents", {}).body for _ in range(3))
+    alice.delete(f"/v1/agents/{ended['id']}")
+
+    named = [
+        give(alice, profile_id=mine["profile_id"]),
+        give(alice, agent_id=mine["id"], profile_id=mine["profile_id"]),
+    ]
+    different = give(alice, agent_id=other["id"], profile_id=mine["profile_id"])
+
+    assert [reply.body["agent_id"] for reply in named] == [mine["id"]] * 2
+    assert (different.status, list(different.body["fields"])) == (400, ["profile_id"])
+    missing = [give(bob, profile_id=mine["profile_id"]), give(alice, profile_id=ended["profile_id"])]
+    assert [reply.status for reply in [*missing, give(alice, profile_id="prf_none")]] == [404] * 3
+    assert reread(uuid.UUID(named[0].body["id"])).params["agent_id"] == mine["id"]
 
 
 def test_a_webhook_url_receives_the_end_of_its_task_once(alice: Member) -> None:
