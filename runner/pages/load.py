@@ -15,7 +15,7 @@ from runner.pages.frames import filled
 from runner.pages.raw import Answer, NoAnswer, read_raw
 from runner.pages.screenshot import screenshot
 from runner.pages.scripts import MAX_HTML_CHARS, find_expression, read_expression
-from runner.pages.tab import NoEnd, Tab
+from runner.pages.tab import MAX_DOCUMENTS, NoEnd, Tab
 from runner.wire import PageFailure, PageFailureCode, PageRequest, PageResult
 
 SELECTOR_PAUSE_SECONDS = 0.05
@@ -144,7 +144,8 @@ class _Loading:
                 latest = found or latest
         except NoEnd:
             if latest is None:
-                raise Failed("unreachable", "net::ERR_TOO_MANY_REDIRECTS") from None
+                message = f"the page led from one document to the next, through {MAX_DOCUMENTS}"
+                raise Failed("timeout", message) from None
             return latest
 
     async def _read(self) -> Found | None:
