@@ -64,8 +64,9 @@ class NoAnswer(Exception):
 
 
 async def read_raw(tab: Tab, url: str, *, max_bytes: int, timeout: float, only_text: bool = False) -> Answer:
-    """The answer to `url`, redirects followed, cut at `max_bytes`; with `only_text`, other bodies are not loaded. Raises
-    NoAnswer, TabGone and CdpError.
+    """The answer to `url`, redirects followed, cut at `max_bytes`; with `only_text`, other bodies are not loaded.
+
+    Raises NoAnswer, TabGone and CdpError.
     """
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 

@@ -163,7 +163,7 @@ async def test_a_refresh_that_comes_later_is_not_waited_for(runner: RunnerProces
         assert (await fetch(runner, url)).title == "Now"
 
 
-async def test_a_page_that_refreshes_itself_for_ever_ends(runner: RunnerProcess, site: Site) -> None:
+async def test_a_page_that_refreshes_itself_without_end_ends(runner: RunnerProcess, site: Site) -> None:
     with page(site, "/again", "<title>Again</title><meta http-equiv=refresh content=0>") as url:
         answer = await ask(runner, url)
     assert isinstance(answer, PageResult) or answer.failure == "timeout"
