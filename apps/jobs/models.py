@@ -157,6 +157,9 @@ class TaskRun(models.Model):
     surcharge_credits = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Of the country, until the task's browser runs and they are charged."
     )
+    surcharge_credits = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Of the country, until the task's browser runs and they are charged."
+    )
     deadline_at = models.DateTimeField(null=True, help_text="Empty before it first ran, and while a human is asked.")
     seconds_left = models.FloatField(null=True, help_text="Of its time, while a human is asked.")
     acting_step = models.PositiveIntegerField(default=0, help_text="The last step that began to act in the browser.")

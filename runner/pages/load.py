@@ -15,7 +15,7 @@ from runner.pages.frames import filled
 from runner.pages.raw import Answer, NoAnswer, read_raw
 from runner.pages.screenshot import screenshot
 from runner.pages.scripts import MAX_HTML_CHARS, find_expression, read_expression
-from runner.pages.tab import NoEnd, Tab
+from runner.pages.tab import MAX_DOCUMENTS, NoEnd, Tab
 from runner.wire import PageFailure, PageFailureCode, PageRequest, PageResult
 
 SELECTOR_PAUSE_SECONDS = 0.05
@@ -144,7 +144,8 @@ class _Loading:
                 latest = found or latest
         except NoEnd:
             if latest is None:
-                raise LoadFailed("unreachable", "net::ERR_TOO_MANY_REDIRECTS") from None
+                message = f"the page led from one document to the next, through {MAX_DOCUMENTS}"
+                raise LoadFailed("timeout", message) from None
             return latest
 
     async def _read(self) -> Found | None:
@@ -172,6 +173,8 @@ class _Loading:
             return None
         found = _found(reply)
         if not found["url"].startswith(("http://", "https://")):
+            if tab.moving:
+                return None
             raise LoadFailed("not_allowed", f"the page leads to {found['url'][:200]}, which is no web address")
         if tab.cut_short and found["blank"]:
             await self._explain_blank(found)
@@ -223,7 +226,7 @@ class _Loading:
         """What an address holds that Chromium takes for a file, where that is text for which it has no viewer. Raises
         LoadFailed.
         """
-        answer = await self._raw(failed.url or self._request.url)
+        answer = await self._raw(failed.url or self._request.url, only_text=True)
         if answer is None:
             raise failed
         if not answer.is_shown_text or "screenshot" in self._request.formats:
@@ -233,10 +236,11 @@ class _Loading:
         source = {"source": answer.text, "isPoor": False}
         return {"url": answer.url, "status": answer.status, "title": "", "type": answer.mime_type, **source}
 
-    async def _raw(self, url: str) -> Answer | None:
+    async def _raw(self, url: str, *, only_text: bool = False) -> Answer | None:
         """The answer to `url` as it is sent, or None. The tab shows no other page afterwards."""
+        timeout = self._left() + 1
         try:
-            return await read_raw(self._tab, url, max_bytes=MAX_HTML_CHARS + 1, timeout=self._left() + 1)
+            return await read_raw(self._tab, url, max_bytes=MAX_HTML_CHARS + 1, timeout=timeout, only_text=only_text)
         except (NoAnswer, CdpError):
             return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 
 from runner.cdp import CdpError, Params
@@ -63,8 +63,11 @@ class NoAnswer(Exception):
     """The network error's name, such as net::ERR_CONNECTION_REFUSED."""
 
 
-async def read_raw(tab: Tab, url: str, *, max_bytes: int, timeout: float) -> Answer:
-    """The answer to `url`, redirects followed, cut at `max_bytes`. Raises NoAnswer, TabGone and CdpError."""
+async def read_raw(tab: Tab, url: str, *, max_bytes: int, timeout: float, only_text: bool = False) -> Answer:
+    """The answer to `url`, redirects followed, cut at `max_bytes`; with `only_text`, other bodies are not loaded.
+
+    Raises NoAnswer, TabGone and CdpError.
+    """
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     async def on_pause(paused: Params) -> None:
@@ -75,10 +78,12 @@ async def read_raw(tab: Tab, url: str, *, max_bytes: int, timeout: float) -> Ans
             if "responseErrorReason" in paused or (status in REDIRECTS and "location" in headers):
                 await tab.call("Fetch.continueRequest", request)
                 return
-            body = await _body(tab, request, max_bytes)
+            kind, disposition = headers.get("content-type", ""), headers.get("content-disposition", "")
+            answer = Answer(paused["request"]["url"], status, kind, disposition, b"")
+            if answer.is_shown_text or not only_text:
+                answer = replace(answer, body=await _body(tab, request, max_bytes))
             if not answered.done():
-                kind, disposition = headers.get("content-type", ""), headers.get("content-disposition", "")
-                answered.set_result(Answer(paused["request"]["url"], status, kind, disposition, body))
+                answered.set_result(answer)
             await tab.call("Fetch.failRequest", {**request, "errorReason": "Aborted"})
         except (CdpError, TabGone) as error:
             if not answered.done():

@@ -49,7 +49,7 @@
     return path;
   };
 
-  // Hidden: by its markup for good; by `display: none` unless so little is shown that the page isn't there yet.
+  // Hidden: always by its markup; by `display: none` unless so little is shown that the page isn't there yet.
   const revealed = new Set();
   let hidden = [], shown = 0;  // what a walk has met: elements, and characters
   const isRoot = element => element === element.ownerDocument.documentElement || element === element.ownerDocument.body;

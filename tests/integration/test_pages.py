@@ -93,15 +93,59 @@ def test_a_page_that_answers_with_an_error_is_a_result(client: Client, status: i
 
 @pytest.mark.parametrize(
     ("path", "status", "code"),
-    [("/download", 502, "UPSTREAM_UNAVAILABLE"), ("/redirect?to=http://127.0.0.2:8080/", 400, "URL_NOT_ALLOWED")],
+    [
+        ("/download", 502, "UPSTREAM_UNAVAILABLE"),
+        ("/redirect?to=http://127.0.0.2:8080/", 400, "URL_NOT_ALLOWED"),
+        ("/leads?to=http://127.0.0.2:8080/", 400, "URL_NOT_ALLOWED"),
+        ("/leads?to=http://name.invalid/", 502, "UPSTREAM_UNAVAILABLE"),
+    ],
 )
 def test_pages_that_give_nothing_are_free(client: Client, path: str, status: int, code: str) -> None:
-    before = client.balance()
+    client.site.pages["/leads"] = lambda query: html(f"<script>location = {query['to']!r}</script>")
+    before, url = client.balance(), client.site.url(path)
 
-    reply = client.post("/v1/quick/scrape", url=client.site.url(path))
+    reply = client.post("/v1/quick/scrape", url=url)
+    batch = client.finished(client.post("/v1/quick/batch", urls=[url]))
+    crawl = client.finished(client.post("/v1/quick/crawl", url=url))
 
     assert (reply.status_code, reply.json()["code"]) == (status, code), reply.text
+    (row,) = batch["result"]["results"]
+    assert (row["status"], row["error_code"]) == ("failed", code)
+    assert (crawl["status"], crawl["error_code"]) == ("failed", code)
     assert client.balance() == before
+
+
+RULES = b"User-agent: *\nDisallow: /private/\n"
+ROBOTS = [
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n" + RULES,
+    b"HTTP/1.1 200 OK\r\nContent-Disposition: attachment; filename=r.txt\r\nConnection: close\r\n\r\n" + RULES,
+    b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("robots", ROBOTS, ids=["html", "attachment", "204"])
+def test_a_crawl_obeys_robots_txt_whatever_its_type(client: Client, robots: bytes) -> None:
+    site = client.site
+    site.pages["/rules"] = lambda query: html("<a href=/private/1>1</a><a href=/public/1>2</a>")
+    site.pages["/private/1"] = site.pages["/public/1"] = lambda query: html("<p>x")
+    site.raw["/robots.txt"] = robots
+
+    crawl = client.finished(client.post("/v1/quick/crawl", url=site.url("/rules")))
+
+    del site.raw["/robots.txt"]
+    visited = [urlsplit(row["url"]).path for row in crawl["result"]["pages"]]
+    assert visited == (["/rules", "/public/1"] if RULES in robots else ["/rules", "/private/1", "/public/1"])
+
+
+def test_a_feed_is_itself_in_every_format(client: Client) -> None:
+    feed = '<?xml version="1.0"?><rss version="2.0"><channel><title>A &amp; b</title></channel></rss>'
+    client.site.pages["/feed"] = lambda query: (200, {"Content-Type": "application/rss+xml"}, feed.encode())
+
+    formats = ["html", "text", "markdown"]
+    body = client.post("/v1/quick/scrape", url=client.site.url("/feed"), formats=formats).json()
+
+    assert (body["html"], body["text"], body["content_type"]) == (feed, feed, "application/rss+xml")
+    assert body["markdown"] == f"```xml\n{feed}\n```\n"
 
 
 def test_a_client_that_goes_away_pays_nothing(client: Client) -> None:
@@ -124,6 +168,7 @@ def test_a_batch_and_a_crawl(client: Client) -> None:
         page = f"<title>{number}</title><a href='{link}'>on</a>"
         site.pages[f"/n/{number}"] = lambda query, page=page: html(page)  # type: ignore[misc]
     balance, _ = client.balance()
+    asked = site.paths().count("/robots.txt")
 
     urls = [site.url(f"/n/{number}") for number in range(20)]
     batch = client.finished(client.post("/v1/quick/batch", urls=urls, formats=["links"]))
@@ -133,5 +178,5 @@ def test_a_batch_and_a_crawl(client: Client) -> None:
     assert [row["title"] for row in batch["result"]["results"]] == [str(number) for number in range(20)]
     assert crawl["status"] == "completed", crawl
     assert [row["url"] for row in crawl["result"]["pages"]] == urls[:5]
-    assert site.paths().count("/robots.txt") == 1
+    assert site.paths().count("/robots.txt") == asked + 1
     assert client.balance() == (balance - 25, 0)

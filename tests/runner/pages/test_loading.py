@@ -86,8 +86,11 @@ async def test_a_body_that_is_cut_short_is_what_arrived_or_its_error(
     runner: RunnerProcess, site: Site, name: str, error: str
 ) -> None:
     with case(site, name) as url:
-        answer = await fail(runner, url)
-    assert (answer.failure, answer.message, answer.http_status) == ("unreachable", error, 200)
+        answer = await ask(runner, url)
+    if isinstance(answer, PageResult):  # Chromium shows what came in time
+        assert answer.title == "trunc" and "First half" in (answer.html or "")
+    else:
+        assert (answer.failure, answer.message, answer.http_status) == ("unreachable", error, 200)
 
 
 # C: where the browser landed
@@ -160,7 +163,7 @@ async def test_a_refresh_that_comes_later_is_not_waited_for(runner: RunnerProces
         assert (await fetch(runner, url)).title == "Now"
 
 
-async def test_a_page_that_refreshes_itself_for_ever_ends(runner: RunnerProcess, site: Site) -> None:
+async def test_a_page_that_refreshes_itself_without_end_ends(runner: RunnerProcess, site: Site) -> None:
     with page(site, "/again", "<title>Again</title><meta http-equiv=refresh content=0>") as url:
         answer = await ask(runner, url)
-    assert isinstance(answer, PageResult) or answer.message == "net::ERR_TOO_MANY_REDIRECTS"
+    assert isinstance(answer, PageResult) or answer.failure == "timeout"
