@@ -18,9 +18,9 @@ async def single(run: Run) -> Outcome:
         loaded = await unless_cancelled(run, load_patiently(job, url))
     except PageFailed as failed:
         await sync_to_async(agents.record)(workspace_id=job.workspace_id, agents=[failed.agent])
-        return Failed(failed.error.code, failed.error.message)
+        return Failed(failed.error.code, failed.error.message, agent_id=failed.agent.id)
     if loaded is None:
         return Cancelled(used=0)
     await sync_to_async(agents.record)(workspace_id=job.workspace_id, agents=[loaded.agent])
-    await run.attach(agent_id=loaded.agent.id)
-    return Completed(used=job.price, page=PageRecord(0, url, "completed", loaded.body))
+    page = PageRecord(0, url, "completed", loaded.body)
+    return Completed(used=job.price, page=page, agent_id=loaded.agent.id)

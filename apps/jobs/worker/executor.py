@@ -24,12 +24,14 @@ from apps.jobs.services.progress import PageRecord
 @dataclass(frozen=True, slots=True)
 class Completed:
     """`used` is the price in credits; None means the sum of its pages and steps. `result` is for kinds without a
-    builder in `results`. `page` is recorded in the transaction that ends the job.
+    builder in `results`. `page` and the agent that loaded it are recorded in the transaction
+    that ends the job.
     """
 
     used: int | None = None
     result: dict[str, Any] | None = None
     page: PageRecord | None = None
+    agent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Failed:
     used: int | None = 0
     page: PageRecord | None = None
     result: dict[str, Any] | None = None
+    agent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,12 +169,12 @@ def _first_of(error: BaseException, kinds: tuple[type[Exception], ...]) -> BaseE
 
 def _write_end(claim: Claim, outcome: Outcome) -> None:
     match outcome:
-        case Completed(used, result, page):
-            completion.complete(claim, used=used, result=result, page=page)
+        case Completed(used, result, page, agent_id):
+            completion.complete(claim, used=used, result=result, page=page, agent_id=agent_id)
         case Waiting():
             pass  # the question and the job's state were written together, with the step that asked
-        case Failed(code, message, used, page, result):
-            completion.fail(claim, code=code, message=message, used=used, page=page, result=result)
+        case Failed(code, message, used, page, result, agent_id):
+            completion.fail(claim, code=code, message=message, used=used, page=page, result=result, agent_id=agent_id)
         case Cancelled(used):
             completion.end_cancelled(claim, used=used)
 
