@@ -306,17 +306,18 @@ def chromiums(stack: Stack) -> set[int]:
 def chromium_of(stack: Stack, agent: dict[str, Any]) -> int:
     """The main process of an agent's own browser, found by the process ids that the browser itself knows."""
     with attach(agent["cdp_url"]) as cdp:
-        for _ in range(3):  # so that no other browser has processes of just the same ids
-            context = command(cdp, "Target.createBrowserContext")["browserContextId"]
-            command(cdp, "Target.createTarget", url="about:blank", browserContextId=context)
 
         def matching() -> list[int]:
+            # Each look adds a process, until no other browser has processes of the same ids.
+            context = command(cdp, "Target.createBrowserContext")["browserContextId"]
+            command(cdp, "Target.createTarget", url="about:blank", browserContextId=context)
             known = {process["id"] for process in command(cdp, "SystemInfo.getProcessInfo")["processInfo"]}
             inside = _process_ids_inside()
-            return [pid for pid in chromiums(stack) if known <= inside.get(pid, set())]
+            # One of its processes may have ended between the two lists.
+            found = [pid for pid in chromiums(stack) if known <= inside.get(pid, set())]
+            return found if len(found) == 1 else []
 
-        # One of its processes may have ended between the two lists.
-        (pid,) = until(matching, what="a browser with those processes")
+        (pid,) = until(matching, what="a browser with those processes and no other one")
         return pid
 
 

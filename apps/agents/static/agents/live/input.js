@@ -15,7 +15,7 @@ export function forwardInput(field, send, showToast) {
   forwardText(field, send, showToast);
 }
 
-const within = (number, least, most) => Math.min(most, Math.max(least, number));
+const clamp = (number, least, most) => Math.min(most, Math.max(least, number));
 
 function position(field, { clientX, clientY }) {
   const { left, top, width, height } = field.getBoundingClientRect();
@@ -143,7 +143,7 @@ function forwardKeys(field, send) {
     if (held.has(event.code)) sendKey(false, event);
     if (event.key === "Meta") releaseKeys(); // macOS sends no keyup for keys held together with Meta
   });
-  field.addEventListener("blur", release); // or a held key would stay down
+  field.addEventListener("blur", releaseKeys); // or a held key would stay down
 }
 
 function forwardText(field, send, showToast) {
