@@ -299,7 +299,10 @@ def chromiums(stack: Stack) -> set[int]:
     return {
         pid
         for pid, line in jailed(stack).items()
-        if not line.startswith("bwrap") and "--headless=new" in line and "--type=" not in line and "shell" not in line
+        if "bwrap" not in line.split(maxsplit=1)[0]
+        and "--headless=new" in line
+        and "--type=" not in line
+        and "shell" not in line
     }
 
 
