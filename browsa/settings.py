@@ -235,6 +235,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "Tasks", "description": "Describe work in plain English; an agent does it with your own model."},
         {"name": "Jobs", "description": "Work in the background: wait for it, follow it or cancel it."},
         {"name": "Webhooks", "description": "Receive signed events instead of polling."},
+        {"name": "Webhook events", "description": "What Browsa sends to your receivers."},
         {"name": "Credits", "description": "Balance, prices and the ledger."},
         {"name": "API keys", "description": "Mint, list and revoke keys."},
         {"name": "Operations", "description": "Probes and metrics for the operator. They need no key."},

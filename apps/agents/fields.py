@@ -21,6 +21,7 @@ DEFAULT_TTL_SECONDS = 300
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
+@extend_schema_field(openapi.WEB_URL)
 class WebUrlField(StrictCharField):
     """A URL for a browser. `any_address`: also one that leads inside, because its refusal is a result of its own."""
 

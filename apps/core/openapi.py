@@ -20,6 +20,7 @@ EVENT_ID_PATTERN = "^evt_[0-9a-f]{32}$"
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 AGENT_ID: dict[str, Any] = {"type": "string", "pattern": AGENT_ID_PATTERN, "examples": ["agt_aabbccddeeff00112233"]}
+WEB_URL: dict[str, Any] = {"type": "string", "pattern": "^https?://", "maxLength": 2048}
 UUID: dict[str, Any] = {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}
 
 
@@ -116,7 +117,7 @@ class Schema(AutoSchema):
         """Either scheme is enough: one requirement for each, where drf-spectacular would demand both."""
         return [{name: []} for requirement in super().get_auth() for name in requirement]
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # AutoSchema drops the parameters of DRF's
         return ""  # of a call without one: else the view's docstring, which is for its readers
 
     def get_override_parameters(self) -> list[Any]:

@@ -52,10 +52,15 @@ _MORE_HEADERS = {"401": ("WWW-Authenticate",), "429": ("Retry-After",), "503": (
 _CHECKS = {
     "type": "object",
     "description": "Each part of the installation, with details for the operator.",
-    "additionalProperties": {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]},
+    "additionalProperties": {"$ref": "#/components/schemas/HealthCheck"},
 }
 _SCHEMAS: dict[str, Any] = {
     "Health": {"type": "object", "properties": {"status": {"type": "string", "const": "ok"}}, "required": ["status"]},
+    "HealthCheck": {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}, "error": {"type": "string"}},
+        "required": ["ok"],
+    },
     "Readiness": {
         "type": "object",
         "properties": {"status": {"type": "string", "const": "ready"}, "checks": _CHECKS},

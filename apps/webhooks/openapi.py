@@ -127,7 +127,7 @@ def _receipt(event_type: str) -> dict[str, Any]:
     return {
         "operationId": f"receive_{event_type.replace('.', '_')}",
         "summary": f"Receives `{event_type}`",
-        "tags": ["Webhooks"],
+        "tags": ["Webhook events"],
         "security": [],
         "parameters": [
             {"name": header, "in": "header", "required": True, "description": text, "schema": _TEXT}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.fields import URL_NOT_ALLOWED, StrictCharField, StrictChoiceField
-from apps.core.openapi import EVENT_ID_PATTERN
+from apps.core.openapi import EVENT_ID_PATTERN, WEB_URL
 from apps.core.outgoing import urls
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
@@ -23,6 +24,7 @@ _SIGNATURE_HELP = (
 _EVENTS_HELP = "The event types to send. Empty or absent: every type."
 
 
+@extend_schema_field(WEB_URL)
 class ReceiverUrlField(StrictCharField):
     """A URL to which a request may be sent."""
 
