@@ -215,6 +215,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "BatchMode": "apps.jobs.pages.serializers.MODES",
         "CheckoutStatus": "apps.billing.models.Checkout.Status",
         "BlockableResource": "apps.jobs.pages.serializers.BLOCKABLE",
+        "Framework": "apps.jobs.tasks.serializers.FRAMEWORKS",
         "JobEventType": "apps.jobs.serializers.EVENT_TYPES",
         "LedgerEntryKind": "apps.billing.models.LedgerEntry.Kind",
         "MemberRole": "apps.accounts.models.Membership.Role",

@@ -21,6 +21,7 @@ _PAGE_ROW = {
         "final_url": {"type": "string", "description": "Where the page ended up."},
         "http_status": {"type": "integer"},
         "title": _TEXT,
+        "content_type": _TEXT,
         "html": _TEXT,
         "text": _TEXT,
         "links": {"type": "array", "items": _TEXT},
@@ -68,6 +69,10 @@ _SCHEMAS: dict[str, Any] = {
             "trust_score": _COUNT,
             "steps_taken": _COUNT,
             "tokens": {"$ref": "#/components/schemas/TokenCounts"},
+            "cost_usd": {
+                "type": ["number", "null"],
+                "description": "What the model cost; null if the price of the model is not known.",
+            },
             "output": {"description": "With `output_schema`: the answer, as JSON that fits it."},
         },
         "required": ["final_result", "success", "trust_score", "steps_taken", "tokens"],

@@ -201,7 +201,14 @@ def test_tasks(judge: Judge) -> None:
     judge.ask("POST", f"{path}/respond", {"response": "This one."}, expect=200)
     claim = claimed(job)
     usage = {"input": 10, "output": 1}
-    result = {"final_result": "done", "success": True, "trust_score": 700, "steps_taken": 1, "tokens": usage}
+    result = {
+        "final_result": "done",
+        "success": True,
+        "trust_score": 700,
+        "steps_taken": 1,
+        "tokens": usage,
+        "cost_usd": 0.1,
+    }
     completion.complete(claim, result={**result, "output": {"any": ["thing"]}})
     _read(judge, {"id": str(job.id)})
     judge.ask("POST", f"{path}/cancel", expect=409)

@@ -31,6 +31,7 @@ DEFAULT_STEPS, MAX_STEPS = 20, 100
 DEFAULT_WALLCLOCK, MAX_WALLCLOCK = 900, 3600
 MAX_COST_USD = 1_000_000
 MAX_KEY = 500
+FRAMEWORKS = ["browser-use"]
 MAX_METADATA_BYTES = 16 * 1024
 
 
@@ -70,7 +71,7 @@ class TaskSerializer(serializers.Serializer[Any]):
     initial_url = WebUrlField(required=False, help_text="The page that the task starts on.")
     os_type = OsTypeField()
     country = CountryField()
-    framework = StrictChoiceField(choices=["browser-use"], default="browser-use", help_text="There is only this one.")
+    framework = StrictChoiceField(choices=FRAMEWORKS, default="browser-use", help_text="There is only this one.")
     agent_id = AgentIdField(
         required=False, max_length=24, help_text="Run in this agent, which keeps running after the task."
     )
