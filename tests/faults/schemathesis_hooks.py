@@ -7,7 +7,6 @@ from typing import Any
 
 import schemathesis
 
-
 UNKNOWN = "x-schemathesis-unknown-property"
 
 
@@ -15,7 +14,7 @@ UNKNOWN = "x-schemathesis-unknown-property"
 def filter_case(context: Any, case: Any) -> bool:
     """The run's own key stays valid: a key may revoke itself, and all later answers would be 401.
 
-    Fields that the document does not name are ignored, in queries and headers as in bodies, and so is schemathesis' own.
+    Fields that the document does not name are ignored, in queries and headers too: schemathesis' own is not sent.
     And a link whose value is null (the `agent_id` of a ledger entry without an agent) leads nowhere.
     """
     parameters = case.path_parameters or {}
