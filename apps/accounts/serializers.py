@@ -18,13 +18,13 @@ class MintKeySerializer(serializers.Serializer[Any]):
     name = StrictCharField(min_length=1, max_length=100, help_text="The purpose of the key.")
 
 
-class _LinkSerializer(serializers.Serializer[Any]):
+class KeyLinkSerializer(serializers.Serializer[Any]):
     method = serializers.CharField()
     href = serializers.CharField()
 
 
-class _LinksSerializer(serializers.Serializer[Any]):
-    revoke = _LinkSerializer()
+class KeyLinksSerializer(serializers.Serializer[Any]):
+    revoke = KeyLinkSerializer()
 
 
 class ApiKeySerializer(serializers.Serializer[Any]):
@@ -34,7 +34,7 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField(allow_null=True, help_text="Exact to the minute.")
     revoked_at = serializers.DateTimeField(allow_null=True)
-    _links = _LinksSerializer(required=False, help_text="Only on active keys.")
+    _links = KeyLinksSerializer(required=False, help_text="Only on active keys.")
 
 
 class MintedKeySerializer(ApiKeySerializer):
@@ -71,7 +71,7 @@ def keys_body(page: CursorPage[ApiKey]) -> dict[str, Any]:
 class TeamMemberSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     email = serializers.EmailField()
-    role = serializers.ChoiceField(choices=Membership.Role.values)
+    role = serializers.ChoiceField(choices=Membership.Role.choices)
     created_at = serializers.DateTimeField(help_text="When the membership began.")
 
 

@@ -6,10 +6,12 @@ import re
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.agents import identity
-from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
+from apps.core import openapi
+from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
 from apps.core.outgoing.urls import browser_url, web_url
 
 MIN_TTL_SECONDS = 300
@@ -19,6 +21,7 @@ DEFAULT_TTL_SECONDS = 300
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
+@extend_schema_field(openapi.WEB_URL)
 class WebUrlField(StrictCharField):
     """A URL for a browser. `any_address`: also one that leads inside, because its refusal is a result of its own."""
 
@@ -33,6 +36,7 @@ class WebUrlField(StrictCharField):
         return checked_by(lambda url: browser_url(url, settings.ALLOW_ADDRESSES), text)
 
 
+@extend_schema_field({"type": "string", "pattern": "^[A-Za-z]{2}$"})
 class CountryField(StrictCharField):
     """A country in lower case. `of` returns the default when the field is missing."""
 
@@ -62,6 +66,21 @@ class OsTypeField(StrictChoiceField):
     @staticmethod
     def of(values: dict[str, Any]) -> str:
         return values.get("os_type") or identity.DEFAULT_OS_TYPE
+
+
+@extend_schema_field({"type": "string", "pattern": "^[0-9]{1,9}[smh]$", "examples": ["5m", "1h"]})
+class TtlField(StrictCharField):
+    """A duration as text: see `parse_ttl`."""
+
+
+@extend_schema_field({"type": "integer", "minimum": MIN_TTL_SECONDS, "maximum": MAX_TTL_SECONDS})
+class TtlSecondsField(StrictIntegerField):
+    """A duration in seconds: see `check_ttl`."""
+
+
+@extend_schema_field(openapi.AGENT_ID)
+class AgentIdField(StrictCharField):
+    """The id of an agent; its service checks it."""
 
 
 def parse_ttl(text: str) -> int:

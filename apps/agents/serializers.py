@@ -8,10 +8,21 @@ from django.conf import settings
 from rest_framework import serializers
 
 from apps.agents import agent_urls
-from apps.agents.fields import DEFAULT_TTL_SECONDS, CountryField, OsTypeField, WebUrlField, check_ttl, parse_ttl
+from apps.agents.fields import (
+    DEFAULT_TTL_SECONDS,
+    CountryField,
+    OsTypeField,
+    TtlField,
+    TtlSecondsField,
+    WebUrlField,
+    check_ttl,
+    parse_ttl,
+)
+from apps.agents.identity import FAMILIES
 from apps.agents.models import Agent
 from apps.agents.services.provisioning import ProvisionRequest
-from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
+from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
+from apps.core.openapi import AGENT_ID_PATTERN
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339_or_none
 
@@ -21,8 +32,8 @@ WARMUP_RECIPES = ["amazon", "google", "social"]
 class CreateAgentSerializer(serializers.Serializer[Any]):
     """Every field is optional."""
 
-    ttl = StrictCharField(required=False, help_text='The time to live: `"5m"` to `"1h"`. Default: 5 minutes.')
-    ttl_seconds = StrictIntegerField(required=False, help_text="The same in seconds: 300 to 3600.")
+    ttl = TtlField(required=False, help_text='The time to live: `"5m"` to `"1h"`. Default: 5 minutes.')
+    ttl_seconds = TtlSecondsField(required=False, help_text="The same in seconds: 300 to 3600.")
     mode = StrictChoiceField(choices=Agent.Mode.choices, required=False, help_text="Default: burner.")
     initial_url = WebUrlField(required=False, help_text="The page that the agent opens: http or https.")
     country = CountryField()
@@ -66,7 +77,7 @@ def provision_request(values: dict[str, Any]) -> ProvisionRequest:
 
 
 class AgentSerializer(serializers.Serializer[Any]):
-    id = serializers.CharField()
+    id = serializers.RegexField(AGENT_ID_PATTERN)
     status = serializers.ChoiceField(choices=Agent.Status.choices)
     mode = serializers.ChoiceField(choices=Agent.Mode.choices)
     cdp_url = serializers.CharField(allow_null=True, help_text="For Playwright, Puppeteer, browser-use or raw CDP.")
@@ -77,13 +88,15 @@ class AgentSerializer(serializers.Serializer[Any]):
     profile_id = serializers.CharField(allow_null=True)
     initial_url = serializers.CharField(allow_null=True)
     country = serializers.CharField()
-    os_type = serializers.CharField()
+    os_type = serializers.ChoiceField(choices=list(FAMILIES))
     persona = serializers.CharField(allow_null=True)
     warmup_recipe = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     destroyed_at = serializers.DateTimeField(allow_null=True)
-    trust_score = serializers.IntegerField(help_text="0 to 1000. Currently a constant for each OS family.")
+    trust_score = serializers.IntegerField(
+        min_value=0, max_value=1000, help_text="Currently a constant for each OS family."
+    )
     cost_credits = serializers.IntegerField(
         help_text="The maximum cost while the agent is live; its actual cost after its end."
     )
@@ -96,14 +109,14 @@ class AgentsSerializer(serializers.Serializer[Any]):
     next_cursor = serializers.CharField(allow_null=True)
 
 
-class CdpSerializer(serializers.Serializer[Any]):
+class CdpUrlsSerializer(serializers.Serializer[Any]):
     cdp_url = serializers.CharField()
     cdp_http = serializers.CharField()
     profile_id = serializers.CharField()
     expires_at = serializers.DateTimeField()
 
 
-class LiveSerializer(serializers.Serializer[Any]):
+class LiveUrlsSerializer(serializers.Serializer[Any]):
     live_url = serializers.CharField(help_text="Shows its browser.")
     control_url = serializers.CharField(help_text="The same, with mouse, keyboard and clipboard input. Keep it secret.")
     expires_at = serializers.DateTimeField(help_text="When the agent ends. Both links end with it.")

@@ -120,7 +120,7 @@ class CdpView(ApiView):
         summary="Get CDP URLs",
         tags=_TAG,
         responses={
-            200: serializers.CdpSerializer,
+            200: serializers.CdpUrlsSerializer,
             **openapi.failures(*_MISSING, errors.AgentNotRunning),
         },
     )
@@ -136,7 +136,7 @@ class LiveView(ApiView):
         description="Two pages that need no API key: one shows the browser, the other also controls it.",
         tags=_TAG,
         responses={
-            200: serializers.LiveSerializer,
+            200: serializers.LiveUrlsSerializer,
             **openapi.failures(*_MISSING, errors.AgentNotRunning),
         },
     )

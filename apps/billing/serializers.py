@@ -12,6 +12,7 @@ from rest_framework import serializers
 from apps.billing.models import Checkout, CreditAccount, LedgerEntry
 from apps.billing.offers import MAX_CREDITS, Offer
 from apps.core.fields import StrictCharField, StrictIntegerField
+from apps.core.openapi import AGENT_ID_PATTERN
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 
@@ -36,7 +37,7 @@ class LedgerEntrySerializer(serializers.Serializer[Any]):
     reference = serializers.CharField()
     description = serializers.CharField()
     reason = serializers.CharField(help_text="The same as `description`.")
-    agent_id = serializers.CharField(allow_null=True)
+    agent_id = serializers.RegexField(AGENT_ID_PATTERN, allow_null=True)
     job_id = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.fields import checked_by
 from apps.jobs import json_schemas
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {}})
 class JsonSchemaField(serializers.JSONField):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         schema = super().to_internal_value(data)

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Any
+from typing import Any, get_args
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.core.openapi import AGENT_ID_PATTERN
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
 from apps.jobs import results
+from apps.jobs.lifecycle import EventType
 from apps.jobs.models import Job, JobEvent
 
 # Which process ran a job is the operator's business.
+EVENT_TYPES = get_args(EventType)
 _PRIVATE = frozenset({"owner"})
 
 
-class JobStatusSerializer(serializers.Serializer[Any]):
+# `apps.jobs.openapi` adds the components that these fields refer to.
+@extend_schema_field({"anyOf": [{"$ref": "#/components/schemas/JobResult"}]})
+class JobResultField(serializers.JSONField):
+    """What a job gives: its shape depends on the kind."""
+
+
+@extend_schema_field({"anyOf": [{"$ref": "#/components/schemas/InputRequest"}]})
+class InputRequestField(serializers.JSONField):
+    """A task's question to a human."""
+
+
+class JobProgressSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=Job.Status.choices)
     kind = serializers.ChoiceField(choices=Job.Kind.choices)
@@ -26,7 +41,7 @@ class JobStatusSerializer(serializers.Serializer[Any]):
     progress_total = serializers.IntegerField(allow_null=True, help_text="Null where nobody can know.")
 
 
-class JobSerializer(JobStatusSerializer):
+class JobSerializer(JobProgressSerializer):
     framework = serializers.CharField(allow_null=True)
     step_count = serializers.IntegerField()
     credits_charged = serializers.IntegerField(help_text="0 until the job is over.")
@@ -34,16 +49,16 @@ class JobSerializer(JobStatusSerializer):
     started_at = serializers.DateTimeField(allow_null=True)
     completed_at = serializers.DateTimeField(allow_null=True, help_text="When it ended, however it did.")
     live_url = serializers.CharField(allow_null=True)
-    agent_id = serializers.CharField(allow_null=True)
+    agent_id = serializers.RegexField(AGENT_ID_PATTERN, allow_null=True)
     status_url = serializers.CharField()
     result_url = serializers.CharField()
-    result = serializers.JSONField(allow_null=True, help_text="On `completed`. In lists always null.")
+    result = JobResultField(allow_null=True, help_text="On `completed`. In lists always null.")
     error_code = serializers.CharField(allow_null=True)
     error_message = serializers.CharField(allow_null=True)
-    input_request = serializers.JSONField(allow_null=True)
+    input_request = InputRequestField(allow_null=True)
     input_question = serializers.CharField(allow_null=True, help_text="The question of `input_request`.")
     request_id = serializers.CharField(allow_null=True, help_text="`X-Request-Id` of the call that created the job.")
-    metadata = serializers.JSONField()
+    metadata = serializers.DictField(help_text="As it was sent.")
 
 
 class AcceptedJobSerializer(JobSerializer):
@@ -57,8 +72,8 @@ class JobsSerializer(serializers.Serializer[Any]):
 
 class JobEventSerializer(serializers.Serializer[Any]):
     seq = serializers.IntegerField(help_text="Counts up by one within the job.")
-    type = serializers.CharField()
-    data = serializers.JSONField()  # type: ignore[assignment]  # Serializer.data, until the metaclass takes it
+    type = serializers.ChoiceField(choices=EVENT_TYPES)
+    data = serializers.DictField()  # type: ignore[assignment]  # Serializer.data, until the metaclass takes it
     created_at = serializers.DateTimeField()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from http import HTTPStatus
-from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpResponse, StreamingHttpResponse
@@ -28,6 +27,8 @@ from apps.jobs.waiting import streams
 _TAG = ["Jobs"]
 _MISSING = (errors.InvalidId, errors.NotFound)
 MAX_WAIT = 120
+_WAIT = {"type": "integer", "minimum": 1, "maximum": MAX_WAIT}
+_SEQ = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 
 
 class JobsView(ApiView):
@@ -59,7 +60,7 @@ class JobView(AsyncApiView):
         summary="Get a job",
         description="With `wait`, answers when the job is over or asks a human, or as it is when the time is up.",
         tags=_TAG,
-        parameters=[OpenApiParameter("wait", int, description=f"Seconds, 1 to {MAX_WAIT}.")],
+        parameters=[OpenApiParameter("wait", _WAIT, description="Seconds.")],
         responses={200: serializers.JobSerializer, **openapi.failures(*_MISSING, errors.BadRequest)},
     )
     async def get(self, request: Request, job_id: str) -> HttpResponseBase:
@@ -85,7 +86,7 @@ class JobStatusView(ApiView):
         summary="Poll a job",
         description="Only how far it is.",
         tags=_TAG,
-        responses={200: serializers.JobStatusSerializer, **openapi.failures(*_MISSING)},
+        responses={200: serializers.JobProgressSerializer, **openapi.failures(*_MISSING)},
     )
     def get(self, request: Request, job_id: str) -> Response:
         return Response(serializers.status_body(_job(request, job_id)))
@@ -99,7 +100,7 @@ class JobResultView(ApiView):
         " pages that were finished; of a task that failed: what was done so far. 409 `CONFLICT` while the job isn't"
         " over, and when it left no result.",
         tags=_TAG,
-        responses={200: dict[str, Any], **openapi.failures(*_MISSING, errors.Conflict)},
+        responses={200: {"$ref": "#/components/schemas/JobResult"}, **openapi.failures(*_MISSING, errors.Conflict)},
     )
     def get(self, request: Request, job_id: str) -> Response:
         job = _job(request, job_id)
@@ -136,8 +137,8 @@ class JobEventsView(AsyncApiView):
         " left to resume.",
         tags=_TAG,
         parameters=[
-            OpenApiParameter("after", int, description="Only events with a greater `seq`."),
-            OpenApiParameter("Last-Event-ID", int, OpenApiParameter.HEADER, description="The same, for streams."),
+            OpenApiParameter("after", _SEQ, description="Only events with a greater `seq`."),
+            OpenApiParameter("Last-Event-ID", _SEQ, OpenApiParameter.HEADER, description="The same, for streams."),
             openapi.PAGING[0],
         ],
         responses={

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.fields import URL_NOT_ALLOWED, StrictCharField, StrictChoiceField
+from apps.core.openapi import EVENT_ID_PATTERN, WEB_URL
 from apps.core.outgoing import urls
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339, rfc3339_or_none
@@ -22,6 +24,7 @@ _SIGNATURE_HELP = (
 _EVENTS_HELP = "The event types to send. Empty or absent: every type."
 
 
+@extend_schema_field(WEB_URL)
 class ReceiverUrlField(StrictCharField):
     """A URL to which a request may be sent."""
 
@@ -48,14 +51,14 @@ class RegisterWebhookSerializer(serializers.Serializer[Any]):
     url = ReceiverUrlField(trim_whitespace=False, help_text=_URL_HELP)
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
     description = StrictCharField(required=False, allow_blank=True, max_length=500, help_text="For your own use.")
-    signature = StrictChoiceField(choices=Endpoint.Signature.values, required=False, help_text=_SIGNATURE_HELP)
+    signature = StrictChoiceField(choices=Endpoint.Signature.choices, required=False, help_text=_SIGNATURE_HELP)
 
 
 class ChangeWebhookSerializer(serializers.Serializer[Any]):
     url = ReceiverUrlField(required=False, trim_whitespace=False, help_text=_URL_HELP)
     events = EventTypesField(required=False, help_text=_EVENTS_HELP)
     description = StrictCharField(required=False, allow_blank=True, max_length=500)
-    signature = StrictChoiceField(choices=Endpoint.Signature.values, required=False, help_text=_SIGNATURE_HELP)
+    signature = StrictChoiceField(choices=Endpoint.Signature.choices, required=False, help_text=_SIGNATURE_HELP)
     status = StrictChoiceField(
         choices=STATUSES, required=False, help_text="`active` enables it again and resets its failures."
     )
@@ -68,12 +71,12 @@ class WebhookSerializer(serializers.Serializer[Any]):
     description = serializers.CharField()
     status = serializers.ChoiceField(choices=STATUSES)
     disabled_reason = serializers.ChoiceField(
-        choices=Endpoint.Reason.values,
+        choices=Endpoint.Reason.choices,
         allow_null=True,
         help_text="`owner`: by a PATCH; `gone`: the receiver answered 410; `failing`: no success in five days.",
     )
     disabled_at = serializers.DateTimeField(allow_null=True)
-    signature = serializers.ChoiceField(choices=Endpoint.Signature.values)
+    signature = serializers.ChoiceField(choices=Endpoint.Signature.choices)
     last_sent_at = serializers.DateTimeField(allow_null=True, help_text="When the newest attempt ended.")
     last_error = serializers.CharField(allow_null=True, help_text="Of the newest attempt; null: it was accepted.")
     created_at = serializers.DateTimeField()
@@ -86,8 +89,8 @@ class WebhooksSerializer(serializers.Serializer[Any]):
 
 class AttemptSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(help_text="The id of the delivery: all its attempts have the same id.")
-    event_id = serializers.CharField()
-    event_type = serializers.CharField()
+    event_id = serializers.RegexField(EVENT_ID_PATTERN)
+    event_type = serializers.ChoiceField(choices=EVENT_TYPES)
     attempt = serializers.IntegerField(help_text="From 1.")
     status_code = serializers.IntegerField(allow_null=True, help_text="null: there was no response.")
     error = serializers.CharField(allow_null=True, help_text="null: it was accepted.")
@@ -106,8 +109,8 @@ class AttemptsSerializer(serializers.Serializer[Any]):
 
 class DeliverySerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
-    event_id = serializers.CharField()
-    event_type = serializers.CharField()
+    event_id = serializers.RegexField(EVENT_ID_PATTERN)
+    event_type = serializers.ChoiceField(choices=EVENT_TYPES)
     status = serializers.ChoiceField(choices=Delivery.Status.choices)
     attempts = serializers.IntegerField(help_text="Made so far.")
     next_attempt_at = serializers.DateTimeField(allow_null=True)

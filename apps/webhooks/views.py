@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -96,6 +96,7 @@ class WebhookView(ApiView):
 @takes_key(atomic=True)
 class PingView(ApiView):
     @extend_schema(
+        operation_id="ping_webhook",
         summary="Send a test event",
         description="Sends `webhook.test` to this webhook alone, regardless of its event types."
         " The result is in its list of deliveries shortly after. `/ping` and `/test` are the same.",
@@ -107,6 +108,11 @@ class PingView(ApiView):
         endpoint_id = check_uuid(webhook_id, "webhook")
         ping = endpoints.ping(workspace_id=workspace_of(request), endpoint_id=endpoint_id)
         return Response(serializers.delivery_body(ping.delivery, event_type=ping.event.type), status=202)
+
+
+@extend_schema_view(post=extend_schema(operation_id="test_webhook"))
+class PingUnderAnotherNameView(PingView):
+    """`/test`, an operation of its own in the OpenAPI document."""
 
 
 class DeliveriesView(ApiView):

@@ -11,6 +11,8 @@ from apps.jobs.pages.serializers import ScrapeOptionsSerializer, ScrapeResultSer
 from apps.jobs.serializers import AcceptedJobSerializer
 from apps.jobs.tasks.serializers import MAX_TASK_CHARS
 
+TO_TASK, TO_SCRAPE = ["task"], ["scrape"]
+
 
 class AutoSerializer(ScrapeOptionsSerializer):
     """A scrape ignores the fields of tasks; a task, which is checked as one, those of a scrape."""
@@ -21,10 +23,10 @@ class AutoSerializer(ScrapeOptionsSerializer):
 
 
 class RoutedJobSerializer(AcceptedJobSerializer):
-    routed_via = serializers.ChoiceField(choices=["task"])
+    routed_via = serializers.ChoiceField(choices=TO_TASK)
     routing_reason = serializers.CharField()
 
 
 class RoutedScrapeSerializer(ScrapeResultSerializer):
-    routed_via = serializers.ChoiceField(choices=["scrape"])
+    routed_via = serializers.ChoiceField(choices=TO_SCRAPE)
     routing_reason = serializers.CharField()

@@ -15,6 +15,7 @@ from apps.core.fields import (
     StrictListField,
     checked_by,
 )
+from apps.core.openapi import AGENT_ID_PATTERN
 from apps.jobs.fields import JsonSchemaField
 from apps.jobs.pages.globs import MAX_PATTERNS, Glob
 from apps.jobs.pages.loading import FORMATS
@@ -170,7 +171,7 @@ class ScrapeResultSerializer(serializers.Serializer[Any]):
     links = serializers.ListField(child=serializers.CharField(), required=False)
     screenshot_png_b64 = serializers.CharField(required=False)
     markdown = serializers.CharField(required=False)
-    agent_id = serializers.CharField()
+    agent_id = serializers.RegexField(AGENT_ID_PATTERN)
     trust_score = serializers.IntegerField()
     cost_credits = serializers.IntegerField()
     duration_ms = serializers.IntegerField()
@@ -185,9 +186,9 @@ class ExtractResultSerializer(serializers.Serializer[Any]):
     )
     title = serializers.CharField(allow_blank=True)
     text = serializers.CharField(help_text="Clean: no empty lines, one space between words.")
-    schema = serializers.JSONField(allow_null=True, help_text="As it was sent; null beside a prompt.")
+    schema = serializers.DictField(allow_null=True, help_text="As it was sent; null beside a prompt.")
     prompt = serializers.CharField(required=False, help_text="As it was sent.")
-    agent_id = serializers.CharField()
+    agent_id = serializers.RegexField(AGENT_ID_PATTERN)
     trust_score = serializers.IntegerField()
     cost_credits = serializers.IntegerField()
     duration_ms = serializers.IntegerField()
@@ -202,7 +203,7 @@ class ScreenshotResultSerializer(serializers.Serializer[Any]):
     )
     title = serializers.CharField(allow_blank=True)
     screenshot_png_b64 = serializers.CharField()
-    agent_id = serializers.CharField()
+    agent_id = serializers.RegexField(AGENT_ID_PATTERN)
     trust_score = serializers.IntegerField()
     cost_credits = serializers.IntegerField()
     duration_ms = serializers.IntegerField()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -23,6 +23,7 @@ from apps.jobs.pages import services, sync_execution
 from apps.jobs.serializers import AcceptedJobSerializer, accepted_body
 
 _TAG = ["Quick calls"]
+_ASYNC_PARAMETER = OpenApiParameter("async", bool, description="The same as `async` in the body.")
 _BEGINNING = (errors.BadRequest, errors.InsufficientCredit)
 READING = (*_BEGINNING, errors.UrlNotAllowed, errors.Conflict, errors.UpstreamUnavailable, errors.UpstreamTimeout)
 _PRICE = "A page that was read costs 1 credit; one that gave nothing is free."
@@ -55,6 +56,7 @@ class ScrapeView(_PageView):
         description="Gives what a browser makes of a URL, in the `formats` asked for. A page that answers 404 or 500 is"
         " a result with that `http_status`." + _ASYNC,
         tags=_TAG,
+        parameters=[_ASYNC_PARAMETER],
         request=wire.ScrapeSerializer,
         responses={
             200: wire.ScrapeResultSerializer,
@@ -85,6 +87,7 @@ class ExtractView(_PageView):
         description="Gives the page's clean text, with the schema or the prompt as it was sent, ready for a model of"
         " yours. No model is asked here." + _ASYNC,
         tags=_TAG,
+        parameters=[_ASYNC_PARAMETER],
         request=wire.ExtractSerializer,
         responses={
             200: wire.ExtractResultSerializer,
@@ -121,6 +124,7 @@ class ScreenshotView(_PageView):
         summary="Take a screenshot",
         description="A PNG in base64." + _ASYNC,
         tags=_TAG,
+        parameters=[_ASYNC_PARAMETER],
         request=wire.ScreenshotSerializer,
         responses={
             200: wire.ScreenshotResultSerializer,

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.agents.fields import CountryField, OsTypeField, WebUrlField
+from apps.agents.fields import AgentIdField, CountryField, OsTypeField, WebUrlField
 from apps.core.fields import (
     StrictBooleanField,
     StrictCharField,
@@ -30,7 +31,13 @@ DEFAULT_STEPS, MAX_STEPS = 20, 100
 DEFAULT_WALLCLOCK, MAX_WALLCLOCK = 900, 3600
 MAX_COST_USD = 1_000_000
 MAX_KEY = 500
+FRAMEWORKS = ["browser-use"]
 MAX_METADATA_BYTES = 16 * 1024
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class MetadataField(serializers.JSONField):
+    """The caller's own object."""
 
 
 class TaskSerializer(serializers.Serializer[Any]):
@@ -64,8 +71,8 @@ class TaskSerializer(serializers.Serializer[Any]):
     initial_url = WebUrlField(required=False, help_text="The page that the task starts on.")
     os_type = OsTypeField()
     country = CountryField()
-    framework = StrictChoiceField(choices=["browser-use"], default="browser-use", help_text="There is only this one.")
-    agent_id = StrictCharField(
+    framework = StrictChoiceField(choices=FRAMEWORKS, default="browser-use", help_text="There is only this one.")
+    agent_id = AgentIdField(
         required=False, max_length=24, help_text="Run in this agent, which keeps running after the task."
     )
     profile_id = StrictCharField(
@@ -87,7 +94,7 @@ class TaskSerializer(serializers.Serializer[Any]):
         help_text="Receives this task's `job.completed` or `job.failed`, beside your webhooks, signed and repeated as"
         " they are.",
     )
-    metadata = serializers.JSONField(required=False, help_text="Any JSON object. It is returned with the job.")
+    metadata = MetadataField(required=False, help_text="Any JSON object. It is returned with the job.")
 
     def validate_llm(self, value: str) -> str:
         return str(checked_by(ModelName.parse, value))
