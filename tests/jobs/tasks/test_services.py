@@ -107,9 +107,9 @@ def test_the_default_country_and_ones_own_agent_cost_no_more(
 
 
 def test_the_operator_sets_the_price_of_a_country(alice: Member, abroad: None) -> None:
-    Price.objects.filter(key="country_surcharge").update(credits=5)
+    Price.objects.update_or_create(key="country_surcharge", defaults={"credits": 5})
     job = begun(alice, country="de")
-    Price.objects.filter(key="country_surcharge").update(credits=7)  # work that has begun keeps its prices
+    Price.objects.update_or_create(key="country_surcharge", defaults={"credits": 7})  # begun work keeps its prices
 
     services.attach(claimed(job), agent_id="agt_1", live_url="")
 
