@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-STACK, RUNNER = "the shared stack", "the shared runner"
+STACK, TASKS, RUNNER = "the shared stack", "the stack of tasks", "the shared runner"
 PROVIDERS = "the providers' own clients"
 TOGETHER = {
+    "tests/integration/tasks/": TASKS,
     "tests/integration/": STACK,
     "tests/runner/live/": RUNNER,
     "tests/runner/test_": RUNNER,
@@ -25,6 +26,7 @@ FIRST = (
     "tests/faults/jobs/test_mixed_jobs.py",
     "tests/faults/stack/test_stack.py",
     STACK,
+    TASKS,
     RUNNER,
     "tests/jobs/waiting/test_streams.py",
     PROVIDERS,

@@ -1,4 +1,4 @@
-"""One stack for everything in these folders. Tests that break a stack are in `tests/faults` and have their own."""
+"""One stack for all tests of these folders that a process runs. Tests in `tests/faults` have stacks of their own."""
 
 from __future__ import annotations
 
