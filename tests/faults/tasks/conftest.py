@@ -14,7 +14,7 @@ from stack.harness import Stack
 from tests.fakes.model import ScriptedModel
 from tests.fakes.receivers import Receiver, Receivers
 from tests.fakes.site import Site
-from tests.faults.tasks.errands import lay_out
+from tests.faults.tasks.errands import SIGNUP, lay_out
 from tests.faults.tasks.workers import Workers
 from tests.integration.driving import Member, join, plain_http
 from tests.integration.tasks.giving import Tasks, tasks_of
@@ -60,7 +60,7 @@ def stack(
         "BROWSA_RATE_LIMITS": "off",
         "BROWSA_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
         "BROWSA_ALLOW_ADDRESSES": ",".join(f"127.0.0.1:{one.port}" for one in (site, model, shop)),
-        "SIGNUP_CREDITS": "10000",
+        "SIGNUP_CREDITS": str(SIGNUP),
         "TMPDIR": str(scratch),
         # Where its sockets are, and where this process looks for them.
         "XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(),

@@ -16,6 +16,7 @@ from tests.fakes.site import Site, html
 STEPS = 4
 CREDITS = 2
 ANSWER = "1 2 noted"
+SIGNUP = 10_000  # credits of a new workspace
 
 _PAGE = """<!doctype html><title>Errand</title><p id="trail"></p>
 <form action="/errand"><input type="hidden" name="of" value="{of}"><input type="hidden" name="at" value="noted">

@@ -12,7 +12,7 @@ import pytest
 from stack.harness import Stack
 from tests.fakes.model import AskHuman, Done, Navigate, Step, Wait
 from tests.faults.tasks import errands
-from tests.faults.tasks.errands import Gate
+from tests.faults.tasks.errands import SIGNUP, Gate
 from tests.faults.tasks.workers import Workers, empty_redis, worker_of
 from tests.integration.driving import Database, chromium_of, leases, manage, verify_ledger
 from tests.integration.tasks.giving import Tasks
@@ -81,10 +81,13 @@ def test_a_key_that_is_gone_fails_the_task_in_plain_words_and_costs_nothing(task
     after = tasks.over(job["id"])
 
     assert (after["status"], after["error_code"], after["credits_charged"]) == ("failed", "INTERNAL_ERROR", 0)
-    assert "key of this task is gone" in after["error_message"] and "Redis was emptied" in after["error_message"]
+    assert (
+        "LLM key of this task is not available" in after["error_message"]
+        and "Redis was emptied" in after["error_message"]
+    )
     assert "Nothing was charged" in after["error_message"]
     assert (after["result"]["steps_taken"], after["result"]["success"]) == (2, False)
-    assert tasks.credits() == (100, 0)
+    assert tasks.credits() == (SIGNUP, 0)
     assert tasks.agent(job["agent_id"])["status"] == "destroyed"
 
 
@@ -108,9 +111,9 @@ def test_whoever_takes_a_task_over_needs_its_key(tasks: Tasks, stack: Stack, wor
     gate.open()
 
     assert (after["error_code"], after["credits_charged"]) == ("INTERNAL_ERROR", 0)
-    assert "key of this task is gone" in after["error_message"]
+    assert "LLM key of this task is not available" in after["error_message"]
     assert after["result"]["steps_taken"] == 1
-    assert tasks.credits() == (100, 0)
+    assert tasks.credits() == (SIGNUP, 0)
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_task_over(tasks: Tasks, workers: Workers, database: Database) -> None:
@@ -145,7 +148,7 @@ def test_a_browser_that_dies_before_any_step_has_acted_is_replaced(tasks: Tasks,
     assert (after["status"], after["step_count"], after["credits_charged"]) == ("completed", 1, 1)
     assert kinds(tasks, job_id).count("attached") == 2
     assert tasks.agent(dead)["status"] == "destroyed"
-    assert tasks.credits() == (99, 0)
+    assert tasks.credits() == (SIGNUP - 1, 0)
 
 
 def test_only_one_browser_is_replaced(tasks: Tasks, stack: Stack) -> None:
@@ -174,7 +177,7 @@ def test_a_browser_that_dies_after_a_step_ends_the_task_with_what_was_done(tasks
     assert "browser ended" in after["error_message"] and "Nothing was charged" in after["error_message"]
     assert (after["result"]["steps_taken"], after["result"]["success"]) == (2, False)
     assert after["agent_id"] == dead and kinds(tasks, job_id).count("attached") == 1
-    assert tasks.credits() == (100, 0)
+    assert tasks.credits() == (SIGNUP, 0)
 
 
 def test_a_step_that_has_begun_to_act_is_not_begun_again_elsewhere(tasks: Tasks, stack: Stack) -> None:
