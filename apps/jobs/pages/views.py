@@ -201,7 +201,7 @@ async def _accepted(workspace_id: uuid.UUID, kind: Kind, params: dict[str, Any],
 
 def _asks_for_job(request: Request) -> bool:
     """`?async=true` means the same as `async: true` in the body. Raises ValidationFailed for any other value."""
-    text = request.query_params.get("async", "false")
-    if text not in ("true", "false"):
+    values = request.query_params.getlist("async")
+    if values not in ([], ["true"], ["false"]):
         raise errors.ValidationFailed({"async": ["must be true or false"]})
-    return text == "true"
+    return values == ["true"]
