@@ -145,11 +145,6 @@ def mark_taken_over() -> None:
         execution.taken_over = True
 
 
-def is_keyed() -> bool:
-    """Whether the request has a key: then a repeat may ask for its result, which must outlive the process."""
-    return _current.get() is not None
-
-
 @contextmanager
 def executing(execution: KeyedExecution) -> Iterator[None]:
     """`bind` in this block writes for this execution, also in threads that its coroutines start."""
