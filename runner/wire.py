@@ -27,9 +27,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
-OsFamily = Literal["macos", "windows", "linux"]
+from fingerprints.families import OS_FAMILIES as OS_FAMILIES
+from fingerprints.families import OsFamily as OsFamily
+
 RunnerState = Literal["starting", "ready", "draining"]
 
 # Why a lease ended: its TTL expired; the client sent `Browser.close`; Chromium crashed; the runner was stopped.
@@ -37,7 +39,6 @@ EndReason = Literal["expired", "closed", "crashed", "shutdown"]
 
 RefusalCode = Literal["bad_request", "draining", "no_browser", "no_lease"]
 
-OS_FAMILIES: tuple[OsFamily, ...] = get_args(OsFamily)
 REPORT_PATH = "/internal/runner/report"
 
 

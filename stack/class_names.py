@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stack.child import ROOT
 
-PACKAGES = ("addresses", "apps", "browsa", "runner", "stack", "tasks")
+PACKAGES = ("addresses", "apps", "browsa", "fingerprints", "runner", "stack", "tasks")
 REPEATED_BY_DJANGO = frozenset({"Command", "Migration"})
 
 

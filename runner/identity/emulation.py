@@ -9,8 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from runner.identity.places import PLACES, Place
-from runner.wire import OsFamily
+from fingerprints.brands import Brand as Brand
+from fingerprints.brands import brand_list
+from fingerprints.families import DEFAULT_FAMILY as DEFAULT_FAMILY
+from fingerprints.families import FAMILIES, Family, OsFamily
+from fingerprints.families import Screen as Screen
+from fingerprints.families import Size as Size
+from fingerprints.places import PLACES, Place
 
 
 class Command(NamedTuple):
@@ -18,52 +23,8 @@ class Command(NamedTuple):
     params: dict[str, Any]
 
 
-WINDOW_BARS = 87  # CSS pixels of Chrome's own tab strip and toolbar
-
-
-class Size(NamedTuple):
-    """CSS pixels."""
-
-    width: int
-    height: int
-
-
-class Screen(NamedTuple):
-    """CSS pixels. `top` and `bottom` are the heights of the desktop's bars."""
-
-    width: int
-    height: int
-    top: int
-    bottom: int
-
-    @property
-    def viewport(self) -> Size:
-        """The viewport of a page in a maximised window."""
-        return Size(self.width, self.height - self.top - self.bottom - WINDOW_BARS)
-
-
-class Family(NamedTuple):
-    """How Chrome describes itself on one operating system."""
-
-    user_agent_os: str
-    platform: str
-    hint_platform: str
-    hint_version: str
-    architecture: str
-    screen: Screen
-
-
-# The user agent has a fixed operating system version (User-Agent Reduction); client hints have the real one.
-FAMILIES: dict[OsFamily, Family] = {
-    "macos": Family(
-        "Macintosh; Intel Mac OS X 10_15_7", "MacIntel", "macOS", "15.6.1", "arm", Screen(1512, 982, 33, 0)
-    ),
-    "windows": Family("Windows NT 10.0; Win64; x64", "Win32", "Windows", "19.0.0", "x86", Screen(1920, 1080, 0, 48)),
-    "linux": Family("X11; Linux x86_64", "Linux x86_64", "Linux", "", "x86", Screen(1920, 1080, 27, 0)),
-}
 NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium reports without an override
 NATIVE_LOCALE = "en-US"  # with `--lang`
-DEFAULT_FAMILY: OsFamily = "macos"
 SHELL_SCREEN = FAMILIES[DEFAULT_FAMILY].screen  # set by the flags of the headless shells
 
 # Target types that run script and have an Emulation domain; the others inherit from their frame.
@@ -104,38 +65,6 @@ class Identity:
         language = self.place.locale.partition("-")[0]
         own = [self.place.locale, language]
         return ",".join(own if language == "en" else [*own, "en-US", "en"])
-
-
-# The `Sec-CH-UA` brand list, with the same GREASE as in Chromium.
-#
-# Source: Chromium, components/embedder_support/user_agent_utils.cc (`GetGreasedUserAgentBrandVersion`,
-# `ShuffleBrandList`). Order, punctuation and fake version depend only on the major version, so a site can recognize any
-# other list as forged.
-_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-_PUNCTUATION = (" ", "(", ":", "-", ".", "/", ")", ";", "=", "?", "_")
-_FAKE_VERSIONS = ("8", "99", "24")
-
-
-class Brand(NamedTuple):
-    brand: str
-    version: str
-
-
-def brand_list(version: str, *, full: bool = False) -> list[Brand]:
-    """Brands of Chrome `version` ("156.0.8078.79"), with major versions or, if `full`, complete ones."""
-    major = int(version.partition(".")[0])
-    fake = _FAKE_VERSIONS[major % len(_FAKE_VERSIONS)]
-    left, right = (_PUNCTUATION[(major + i) % len(_PUNCTUATION)] for i in (0, 1))
-    shown = version if full else str(major)
-    plain = (
-        Brand(f"Not{left}A{right}Brand", f"{fake}.0.0.0" if full else fake),
-        Brand("Chromium", shown),
-        Brand("Google Chrome", shown),
-    )
-    brands = list(plain)
-    for place, brand in zip(_ORDERS[major % len(_ORDERS)], plain, strict=True):
-        brands[place] = brand
-    return brands
 
 
 def user_agent_override(identity: Identity) -> Command:
