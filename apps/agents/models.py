@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from apps.accounts.models import Workspace
 from apps.billing.pricing import BurnerRate
-from apps.core.ids import new_agent_id
+from apps.core.ids import new_agent_id, profile_id_of
 
 
 class Agent(models.Model):
@@ -94,6 +94,10 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.status}"
+
+    @property
+    def profile_id(self) -> str:
+        return profile_id_of(self.id)
 
     @property
     def rate(self) -> BurnerRate:

@@ -11,6 +11,7 @@ from apps.agents.lifecycle import LIVE
 from apps.agents.models import Agent
 from apps.billing.hold_owners import WorkState
 from apps.core.errors import AgentNotRunning, NotFound
+from apps.core.ids import agent_id_of
 from apps.core.pagination import CursorPage, CursorQuery, paginate
 
 
@@ -33,8 +34,8 @@ def running_agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
 
 def agent_of_profile(*, workspace_id: uuid.UUID, profile_id: str) -> Agent:
     """The live agent with this `profile_id`. Raises NotFound."""
-    live = Agent.objects.filter(workspace_id=workspace_id, status__in=LIVE, profile=profile_id)
-    found = live.first() if profile_id else None
+    live = Agent.objects.filter(workspace_id=workspace_id, status__in=LIVE, id=agent_id_of(profile_id))
+    found = live.first()
     if found is None:
         raise NotFound("There is no running agent with this profile_id in this workspace.")
     return found

@@ -22,7 +22,7 @@ from apps.agents.identity import FAMILIES
 from apps.agents.models import Agent
 from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
-from apps.core.openapi import AGENT_ID_PATTERN
+from apps.core.openapi import AGENT_ID_PATTERN, PROFILE_ID_PATTERN
 from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339_or_none
 
@@ -85,7 +85,7 @@ class AgentSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="The base URL of /json/version and the other CDP HTTP endpoints."
     )
     live_url = serializers.CharField(allow_null=True, help_text="A page that shows its browser, view only.")
-    profile_id = serializers.CharField(allow_null=True)
+    profile_id = serializers.RegexField(PROFILE_ID_PATTERN, help_text="The same for the agent's whole life.")
     initial_url = serializers.CharField(allow_null=True)
     country = serializers.CharField()
     os_type = serializers.ChoiceField(choices=list(FAMILIES))
@@ -112,7 +112,7 @@ class AgentsSerializer(serializers.Serializer[Any]):
 class CdpUrlsSerializer(serializers.Serializer[Any]):
     cdp_url = serializers.CharField()
     cdp_http = serializers.CharField()
-    profile_id = serializers.CharField()
+    profile_id = serializers.RegexField(PROFILE_ID_PATTERN)
     expires_at = serializers.DateTimeField()
 
 
@@ -133,7 +133,7 @@ def agent_body(agent: Agent) -> dict[str, Any]:
         "cdp_url": cdp and cdp.cdp_url,
         "cdp_http": cdp and cdp.cdp_http,
         "live_url": cdp and agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
-        "profile_id": agent.profile or None,
+        "profile_id": agent.profile_id,
         "initial_url": agent.initial_url or None,
         "country": agent.country,
         "os_type": agent.os_type,

@@ -9,11 +9,22 @@ import uuid
 from apps.core.errors import InvalidId
 
 AGENT_PREFIX = "agt_"
+PROFILE_PREFIX = "prf_"
 EVENT_PREFIX = "evt_"
 
 
 def new_agent_id() -> str:
     return AGENT_PREFIX + secrets.token_hex(10)
+
+
+def profile_id_of(agent_id: str) -> str:
+    """The id of an agent's profile: the same for the agent's whole life, and no secret."""
+    return PROFILE_PREFIX + agent_id.removeprefix(AGENT_PREFIX)
+
+
+def agent_id_of(profile_id: str) -> str:
+    """The reverse of `profile_id_of`. No agent has the result when `profile_id` is not an id of a profile."""
+    return AGENT_PREFIX + profile_id.removeprefix(PROFILE_PREFIX) if profile_id.startswith(PROFILE_PREFIX) else ""
 
 
 def new_event_id() -> str:

@@ -16,9 +16,11 @@ from apps.core import errors, idempotency
 from apps.core.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 AGENT_ID_PATTERN = "^agt_[0-9a-f]{20}$"
+PROFILE_ID_PATTERN = "^prf_[0-9a-f]{20}$"
 EVENT_ID_PATTERN = "^evt_[0-9a-f]{32}$"
 UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
+PROFILE_ID: dict[str, Any] = {"type": "string", "pattern": PROFILE_ID_PATTERN}
 AGENT_ID: dict[str, Any] = {"type": "string", "pattern": AGENT_ID_PATTERN, "examples": ["agt_aabbccddeeff00112233"]}
 WEB_URL: dict[str, Any] = {"type": "string", "pattern": "^https?://", "maxLength": 2048}
 UUID: dict[str, Any] = {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}

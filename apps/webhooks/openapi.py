@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.core.openapi import AGENT_ID, EVENT_ID_PATTERN, UUID
+from apps.core.openapi import AGENT_ID, EVENT_ID_PATTERN, PROFILE_ID, UUID
 from apps.webhooks.models import EVENT_TYPES
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -27,7 +27,7 @@ _DATA: dict[str, dict[str, Any]] = {
     "agent.provisioned": {
         "agent_id": AGENT_ID,
         "mode": _ref("AgentMode"),
-        "profile_id": _TEXT,
+        "profile_id": PROFILE_ID,
         "trust_score": _COUNT,
         "expires_at": _MAYBE_TIME,
         "cost_credits": _COUNT,

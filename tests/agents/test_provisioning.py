@@ -28,7 +28,7 @@ def test_a_burner_is_running_when_the_call_returns(alice: Member, runner: FakeRu
     assert re.fullmatch(r"agt_[0-9a-f]{20}", agent["id"])
     assert agent["status"] == "running"
     assert agent["mode"] == "burner"
-    assert agent["profile_id"] == profile
+    assert agent["profile_id"] == agent["id"].replace("agt_", "prf_")
     assert agent["cdp_url"] == f"ws://127.0.0.1:8001/api/v1/cdp/{profile}/ws/page/{page}"
     assert agent["cdp_http"] == f"http://127.0.0.1:8001/api/v1/cdp/{profile}"
     assert agent["initial_url"] == "https://example.com/a?b=c"

@@ -47,7 +47,7 @@ def _event_data(agent: Agent, to: Status) -> dict[str, Any]:
         return {
             "agent_id": agent.id,
             "mode": agent.mode,
-            "profile_id": agent.profile,
+            "profile_id": agent.profile_id,
             "trust_score": agent.trust_score,
             "expires_at": _time(agent.expires_at),
             "cost_credits": agent.cost_credits,

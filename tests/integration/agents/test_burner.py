@@ -47,16 +47,16 @@ def test_the_answer_has_every_field_of_the_contract(member: Member, stack: Stack
     assert answer.status_code == 201
     assert answer.headers["Content-Type"] == "application/json"
     agent = answer.json()
-    profile, page = agent["profile_id"], agent["cdp_url"].rpartition("/")[2]
+    capability, page = agent["cdp_http"].rpartition("/")[2], agent["cdp_url"].rpartition("/")[2]
     host = f"127.0.0.1:{stack.port + 1}"
     assert agent == {
         "id": agent["id"],
         "status": "running",
         "mode": "burner",
-        "cdp_url": f"ws://{host}/api/v1/cdp/{profile}/ws/page/{page}",
-        "cdp_http": f"http://{host}/api/v1/cdp/{profile}",
+        "cdp_url": f"ws://{host}/api/v1/cdp/{capability}/ws/page/{page}",
+        "cdp_http": f"http://{host}/api/v1/cdp/{capability}",
         "live_url": agent["live_url"],
-        "profile_id": profile,
+        "profile_id": agent["id"].replace("agt_", "prf_"),
         "initial_url": site.url("/hello"),
         "country": "us",
         "os_type": "OS_TYPE_MACOS",
@@ -71,7 +71,7 @@ def test_the_answer_has_every_field_of_the_contract(member: Member, stack: Stack
         "error_message": None,
     }
     assert re.fullmatch(r"agt_[0-9a-f]{20}", agent["id"])
-    assert re.fullmatch(r"r1-[0-9a-f]{32,}", profile)
+    assert re.fullmatch(r"r1-[0-9a-f]{32,}", capability)
     assert re.fullmatch(r"[0-9A-F]{32}", page)
     assert re.fullmatch(re.escape(f"{stack.api_url}/live/") + r"r1-[0-9a-f]{48}", agent["live_url"])
     assert TIME.fullmatch(agent["created_at"]) and TIME.fullmatch(agent["expires_at"])

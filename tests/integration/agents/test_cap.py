@@ -26,7 +26,7 @@ def test_nine_at_once_against_a_cap_of_three(
         assert refused.headers["Retry-After"] == "30"
     agents = [answer.json() for answer in answers if answer.status_code == 201]
     ids = {agent["id"] for agent in agents}
-    assert len(ids) == len({agent["profile_id"] for agent in agents}) == 3
+    assert len(ids) == len({agent["cdp_http"] for agent in agents}) == 3
     assert leases(stack) >= ids
     assert Counter(line["kind"] for line in member.ledger()) == {"grant": 1, "hold": 3}
     assert adds_up(member.ledger()) == member.credits() == (100, 3)

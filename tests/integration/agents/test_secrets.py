@@ -32,7 +32,8 @@ def test_no_log_holds_a_secret(stack: Stack, member: Member, site: Site) -> None
     printed = manage(stack, "mint_key", member.workspace_id, "--name", "by hand").strip()
     with attach(agent["cdp_url"]) as cdp:
         command(cdp, "Runtime.evaluate", expression="document.cookie = 'session=s3cr3t-cookie'")
-    refused = agent["cdp_url"].replace(agent["profile_id"], agent["profile_id"][:-1] + "0")
+    capability = agent["cdp_http"].rpartition("/")[2]
+    refused = agent["cdp_url"].replace(capability, capability[:-1] + "0")
     visit(refused.replace("ws://", "http://"))
     visit(agent["cdp_http"] + "/json/version")
     visit(stack.api_url + "/v1/agents", headers={"X-API-Key": "agt_live_" + "a" * 31})
@@ -49,7 +50,7 @@ def test_no_log_holds_a_secret(stack: Stack, member: Member, site: Site) -> None
         "a client's key": member.key,
         "the first key": stack.api_key,
         "a key printed by hand": printed,
-        "a capability": agent["profile_id"].partition("-")[2],
+        "a capability": capability.partition("-")[2],
         "a link to watch": links["live_url"].rpartition("-")[2],
         "a link to steer": links["control_url"].rpartition("-")[2],
         "the runner's token": made["BROWSA_RUNNER_TOKEN"],
