@@ -142,6 +142,8 @@ class Control:
             raise ValueError("ttl_seconds or wait_seconds is out of range")
         if wanted.initial_url is not None and not isinstance(wanted.initial_url, str):
             raise ValueError("initial_url must be a string")
+        if not isinstance(wanted.seed, str) or not _is_text_map(wanted.overrides):
+            raise ValueError("seed must be a string, and overrides an object of strings")
 
     async def _page(self, request: web.Request) -> web.Response:
         try:
@@ -170,6 +172,10 @@ class Control:
     async def _release(self, request: web.Request) -> web.Response:
         self._leases.release(request.match_info["lease_id"])
         return web.Response(status=204)
+
+
+def _is_text_map(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
 
 def _refuse(status: int, code: RefusalCode, message: str) -> web.Response:

@@ -70,7 +70,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest(Message):
-    """A request for one browser. `lease_id` is the agent's id; `country` is ISO 3166-1 alpha-2 in lower case."""
+    """A request for one browser. `lease_id` is the agent's id; `country` is ISO 3166-1 alpha-2 in lower case.
+
+    `seed` draws the fingerprint; empty: any. `overrides` replaces drawn values by name, both as text. A request with a
+    seed or overrides gets a browser that is started for it, because a warm one has a fingerprint already.
+    """
 
     lease_id: str
     os_family: OsFamily
@@ -78,6 +82,8 @@ class LeaseRequest(Message):
     ttl_seconds: int
     initial_url: str | None = None
     wait_seconds: float = 30.0
+    seed: str = ""
+    overrides: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class LeaseGranted(Message):
     """A leased browser; times are Unix seconds.
 
     Capabilities: `profile` in its CDP URLs, `live_view` to watch it, `live_control` to watch and control it.
+    `fingerprint` is what this browser reports, measured in it before the lease; `seed` is what it was drawn from.
     """
 
     lease_id: str
@@ -96,6 +103,8 @@ class LeaseGranted(Message):
     live_control: str
     leased_at: float
     expires_at: float
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    seed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
