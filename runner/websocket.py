@@ -9,6 +9,7 @@ from typing import NamedTuple
 TEXT = 1
 # Opcodes from CLOSE up are control frames (RFC 6455, 5.5).
 CLOSE, PING, PONG = 8, 9, 10
+MAX_FRAME_HEAD = 14  # bytes
 
 Bytes = bytes | bytearray
 

@@ -75,8 +75,9 @@ def response(
     request_id: str,
     content_type: str = "application/json; charset=utf-8",
     headers: dict[str, str] | None = None,
+    to_head: bool = False,
 ) -> bytes:
-    """A complete response with `Connection: close`."""
+    """A complete response with `Connection: close`. The answer `to_head` has no body (RFC 9110, 9.3.2)."""
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         f"Content-Type: {content_type}",
@@ -86,12 +87,18 @@ def response(
         "Connection: close",
         *(f"{name}: {value}" for name, value in (headers or {}).items()),
     ]
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (b"" if to_head else body)
 
 
 def error_response(
-    status: int, code: str, message: str, *, request_id: str, headers: dict[str, str] | None = None
+    status: int,
+    code: str,
+    message: str,
+    *,
+    request_id: str,
+    headers: dict[str, str] | None = None,
+    to_head: bool = False,
 ) -> bytes:
     """An error response, with the error object that the API uses too."""
     body = json.dumps({"error": message, "code": code, "request_id": request_id}).encode()
-    return response(status, body, request_id=request_id, headers=headers)
+    return response(status, body, request_id=request_id, headers=headers, to_head=to_head)

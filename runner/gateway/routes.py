@@ -29,7 +29,7 @@ class SocketRoute:
 
 @dataclass(frozen=True, slots=True)
 class JsonRoute:
-    """A DevTools HTTP endpoint; `path` is the path in Chromium."""
+    """A DevTools HTTP endpoint; `path` is the path in Chromium, which takes the first of `methods`."""
 
     profile: str
     path: str
@@ -55,7 +55,7 @@ def match(path: str) -> SocketRoute | JsonRoute | LiveRoute | None:
         return SocketRoute(found["profile"], kind, found["target"])
     if found := _JSON.fullmatch(rest):
         # Chromium requires PUT for these three; older clients still send GET.
-        methods = ("PUT", "GET") if found["rest"].startswith(("/new", "/activate", "/close")) else ("GET",)
+        methods = ("PUT", "GET") if found["rest"].startswith(("/new", "/activate", "/close")) else ("GET", "HEAD")
         return JsonRoute(found["profile"], f"/json{found['rest']}", methods)
     return None
 

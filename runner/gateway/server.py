@@ -2,7 +2,7 @@
 
 After the WebSocket handshake the gateway reads the client's first message, which shows whether the client speaks to the
 browser or to a page. Then it connects to Chromium and splices bytes. It sends no CDP messages of its own, and a client
-that stops reading slows down only its own connection.
+that stops reading slows down only its own connection. It refuses a frame that Chromium would not take.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runner.chromium import ChromiumError
 from runner.gateway import http, routes, websocket
 from runner.live.hub import LiveViews
 from runner.splice import Half, notice_dead_peers
-from runner.websocket import CLOSE, PING, PONG, client_handshake
+from runner.websocket import CLOSE, MAX_FRAME_HEAD, PING, PONG, client_handshake
 
 log = logging.getLogger("browsa.runner.gateway")
 
@@ -33,8 +33,14 @@ ATTACHED_TARGET = re.compile(
 DETACHED_TARGET = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
 HOLD_SECONDS = 5.0  # the longest time that an event is held back from a client
 NO_BROWSER = "no such browser: it never existed, or its agent has ended"
+NO_PATH = "unknown path"
 LATE_IDENTITY = "a page did not get its identity in time: its browser does not answer"
 MAX_JSON = 32 * 2**20
+# Chromium's own limit for what a client sends: 100 MiB with the head of the frame. It just drops the connection then.
+# A message may be longer if it comes in several frames.
+MAX_FRAME = 100 * 2**20 - MAX_FRAME_HEAD
+TOO_LONG = f"a frame may have at most {MAX_FRAME} bytes"
+LINGER_SECONDS = 10.0  # how long a client that sent a longer one may take to read the reason
 
 FindBrowser = Callable[[str], Browser | None]
 
@@ -80,6 +86,8 @@ class ChromiumEnd(Half):
         self._browser = browser
         self._tail = b""
         self._held: bytes | None = None
+        self._frames = websocket.Frames()  # as far as the client has them
+        self._farewell: bytes | None = None  # the client gets it after the current frame, and then nothing more
         self.targets: set[str] = set()  # of all sessions that the client has had
         self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._head = b""
@@ -111,7 +119,23 @@ class ChromiumEnd(Half):
             self.transport.pause_reading()
             self._gateway.spawn(self._hold(), "hold-session")
         else:
-            super().data_received(data)
+            self.to_client(data)
+
+    def to_client(self, data: bytes) -> None:
+        end = self._frames.feed(data, one=self._farewell is not None)
+        super().data_received(data[:end])
+        if self._farewell is not None:
+            self.part(self._farewell)
+
+    def part(self, farewell: bytes) -> None:
+        """Close this connection, and end the client's with a frame of the gateway once the current one is complete."""
+        self._farewell = farewell
+        client = self.peer
+        if client is not None and client.transport is not None and self._frames.between:
+            self.peer = client.peer = None
+            client.transport.write(farewell)
+            client.transport.resume_reading()
+            self.close()
 
     async def _hold(self) -> None:
         """Hold back bytes from the event of a new session on, until its target has the identity."""
@@ -132,7 +156,7 @@ class ChromiumEnd(Half):
     def _release_held(self) -> None:
         held, self._held = self._held, None
         if held:
-            super().data_received(held)
+            self.to_client(held)
 
     def eof_received(self) -> bool:
         self._release_held()
@@ -166,6 +190,8 @@ class ClientEnd(Half):
         super().__init__()
         self._gateway = gateway
         self._buffer = b""
+        self._frames = websocket.Frames()
+        self._refused = False  # it sent a frame that is too long
         self._route: routes.SocketRoute | None = None
         self._work: asyncio.Task[None] | None = None
         self._browser_gone: asyncio.Future[int] | None = None
@@ -178,8 +204,8 @@ class ClientEnd(Half):
         self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.close)
 
     def data_received(self, data: bytes) -> None:
-        if self.peer is not None:
-            super().data_received(data)
+        if self.peer is not None or self._refused:
+            self._to_chromium(data)
             return
         self._buffer += data
         if self._work is not None:
@@ -209,9 +235,11 @@ class ClientEnd(Half):
             # A web page in a person's browser, not an agent: it must not be able to use a leaked URL.
             self._refuse(request, 403, "FORBIDDEN", "requests from web pages are not accepted")
         elif route is None or browser is None:
-            self._refuse(request, 404, "NOT_FOUND", NO_BROWSER)
+            self._refuse(request, 404, "NOT_FOUND", NO_PATH if route is None else NO_BROWSER)
         elif isinstance(route, routes.JsonRoute):
-            self._serve_json(request, route, browser)
+            if self._allows(request, route.methods):
+                work = self._json(request, route, browser)
+                self._work = asyncio.get_running_loop().create_task(work, name="gateway-json")
         elif self._accept(request):
             self._route = route
             self._browser_gone = browser.gone
@@ -232,6 +260,8 @@ class ClientEnd(Half):
 
     def _accept(self, request: http.Request) -> bool:
         """Complete the WebSocket handshake, or refuse it."""
+        if not self._allows(request, ("GET",)):
+            return False
         try:
             accept = websocket.accept_key(request)
         except websocket.HandshakeError as error:
@@ -302,18 +332,31 @@ class ClientEnd(Half):
             self.close()
             return
         self.join(end)
-        self._write(early)
-        end.transport.write(self._buffer)
+        end.to_client(early)
+        self._to_chromium(self._buffer)
         self._buffer = b""
         end.transport.resume_reading()
         self.transport.resume_reading()
 
-    def _serve_json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
-        if request.method not in route.methods:
-            allow = {"Allow": ", ".join(route.methods)}
-            self._refuse(request, 405, "METHOD_NOT_ALLOWED", f"{request.method} is not allowed here", headers=allow)
-            return
-        self._work = asyncio.get_running_loop().create_task(self._json(request, route, browser), name="gateway-json")
+    def _to_chromium(self, data: bytes) -> None:
+        self._frames.feed(data)
+        if self._refused:  # read the rest of the frame, or the client would not read the reason
+            if self._frames.opcode == CLOSE and self._frames.between:
+                self.close()
+        elif self._frames.longest <= MAX_FRAME:
+            super().data_received(data)
+        elif isinstance(self.peer, ChromiumEnd) and self.transport is not None:
+            self._refused = True
+            self._deadline = asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
+            self.peer.part(websocket.close_frame(1009, TOO_LONG))
+
+    def _allows(self, request: http.Request, methods: tuple[str, ...]) -> bool:
+        """Whether the request has one of these methods; if not, it is refused."""
+        if request.method in methods:
+            return True
+        allow = {"Allow": ", ".join(methods)}
+        self._refuse(request, 405, "METHOD_NOT_ALLOWED", f"{request.method} is not allowed here", headers=allow)
+        return False
 
     async def _json(self, request: http.Request, route: routes.JsonRoute, browser: Browser) -> None:
         try:
@@ -322,10 +365,23 @@ class ClientEnd(Half):
         except (ChromiumError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             self._refuse(request, 502, "UPSTREAM_UNAVAILABLE", f"the browser does not answer: {error}")
             return
+        if status != 200:
+            words = body.decode(errors="replace").strip() or "the browser refused the request"
+            refusal = (404, "NOT_FOUND") if status == 404 else (502, "UPSTREAM_UNAVAILABLE")
+            self._refuse(request, *refusal, words)
+            return
         if "json" in content_type and route.path != "/json/protocol":
             with suppress(ValueError):  # Chromium sends "Target is closing" as JSON too
                 body = routes.rewrite(body, profile=route.profile, public_url=self._gateway.public_url)
-        self._write(http.response(status, body, request_id=request.request_id, content_type=content_type))
+        self._write(
+            http.response(
+                status,
+                body,
+                request_id=request.request_id,
+                content_type=content_type,
+                to_head=request.method == "HEAD",
+            )
+        )
         self.close()
 
     def _refuse(
@@ -337,7 +393,16 @@ class ClientEnd(Half):
         *,
         headers: dict[str, str] | None = None,
     ) -> None:
-        self._write(http.error_response(status, code, message, request_id=request.request_id, headers=headers))
+        self._write(
+            http.error_response(
+                status,
+                code,
+                message,
+                request_id=request.request_id,
+                headers=headers,
+                to_head=request.method == "HEAD",
+            )
+        )
         self.close()
 
     def _close_websocket(self, code: int, reason: str) -> None:
@@ -368,7 +433,7 @@ async def _ask_chromium(browser: Browser, route: routes.JsonRoute, request: http
     reader, writer = await asyncio.open_connection(sock=await browser.dial(), limit=http.MAX_HEAD)
     try:
         target = f"{route.path}?{request.query}" if request.query else route.path
-        method = "PUT" if len(route.methods) > 1 else "GET"
+        method = route.methods[0]
         port = browser.chromium.port
         writer.write(f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode("latin-1", "replace"))
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

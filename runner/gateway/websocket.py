@@ -9,7 +9,7 @@ import re
 from typing import Literal
 
 from runner.gateway.http import Request
-from runner.websocket import CLOSE, frame_head
+from runner.websocket import CLOSE, MAX_FRAME_HEAD, frame_head
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _METHOD = re.compile(rb'"method"\s*:\s*"([A-Za-z]+)\.')
@@ -60,6 +60,45 @@ def close_frame(code: int, reason: str) -> bytes:
     """A server's close frame. `reason` is cut to 123 bytes of UTF-8."""
     shortened = reason.encode()[:123].decode(errors="ignore")
     return server_frame(CLOSE, code.to_bytes(2, "big") + shortened.encode())
+
+
+class Frames:
+    """Follows the frames of one direction through a stream of bytes, by their heads.
+
+    `longest` is the length of the longest payload so far; one counts from its head on, before it has arrived. `opcode`
+    is that of the latest frame.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self.opcode = 0
+        self._head = b""  # the start of a head that is not complete
+        self._rest = 0  # bytes of the payload to come
+
+    @property
+    def between(self) -> bool:
+        """Whether the stream is between two frames."""
+        return not self._rest and not self._head
+
+    def feed(self, data: bytes, *, one: bool = False) -> int:
+        """Follow `data`, with `one` to the end of the current frame only. Returns where that is."""
+        at = 0
+        while at < len(data):
+            if not self._rest:
+                known = self._head + data[at : at + MAX_FRAME_HEAD]
+                head = frame_head(known, 0)
+                if head is None:
+                    self._head = known
+                    break
+                at += head.start - len(self._head)
+                self._head, self._rest, self.opcode = b"", head.length, head.opcode
+                self.longest = max(self.longest, head.length)
+            taken = min(self._rest, len(data) - at)
+            self._rest -= taken
+            at += taken
+            if one and not self._rest:
+                return at
+        return len(data)
 
 
 def leading_control(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:

@@ -200,6 +200,7 @@
       return '';
     }
   };
+  const MAX_HREF = 16384;  // a link to `data:` may hold a whole file
   const links = root => {
     const out = parts();
     const seen = new Set();
@@ -207,7 +208,7 @@
       const name = element.localName;
       if ((name === 'a' || name === 'area') && (element.hasAttribute('href') || element.hasAttribute('xlink:href'))) {
         const href = hrefOf(element);
-        if (/^https?:/i.test(href) && !seen.has(href) && seen.size < wanted.maxLinks) {
+        if (href && href.length <= MAX_HREF && !seen.has(href) && seen.size < wanted.maxLinks) {
           seen.add(href);
           out.add(href);
         }

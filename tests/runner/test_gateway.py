@@ -14,6 +14,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
+from runner.websocket import CLOSE, TEXT, Messages, client_frame, client_handshake
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
 from tests.runner.endurance import carry
@@ -27,6 +28,7 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
+TOO_LONG = b"\x81\xff" + (101 * 2**20).to_bytes(8, "big") + b"mask"  # the head of a frame
 DEAD = "/api/v1/cdp/r1-" + "0" * 48
 
 
@@ -157,8 +159,38 @@ async def test_a_wrong_method_is_told_the_right_one(runner: RunnerProcess, share
 
     answer = await ask(runner, path, "DELETE")
 
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
     assert is_envelope(answer, "METHOD_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "HEAD"])
+async def test_a_websocket_address_takes_get_only(runner: RunnerProcess, shared: Lease, method: str) -> None:
+    answer = await ask(runner, shared.cdp_path, method, **UPGRADE)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.content == b"" if method == "HEAD" else is_envelope(answer, "METHOD_NOT_ALLOWED")
+
+
+async def test_head_is_answered_like_get_without_the_body(runner: RunnerProcess, shared: Lease) -> None:
+    path = shared.cdp_path.partition("/ws/")[0] + "/json/version"
+
+    plain, head = await ask(runner, path), await ask(runner, path, "HEAD")
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == plain.headers["content-length"] == str(len(plain.content))
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [("/json/unknown", "GET"), ("/json/close/", "PUT"), ("/json/close/NOSUCHPAGE", "PUT"), ("/json/activate/X", "GET")],
+)
+async def test_what_chromium_does_not_find_is_404_in_our_words(
+    runner: RunnerProcess, shared: Lease, path: str, method: str
+) -> None:
+    answer = await ask(runner, shared.cdp_path.partition("/ws/")[0] + path, method)
+
+    assert answer.status_code == 404
+    assert is_envelope(answer, "NOT_FOUND")
 
 
 async def test_a_clients_request_id_is_echoed(runner: RunnerProcess) -> None:
@@ -185,6 +217,43 @@ async def test_whoever_never_finishes_a_request_is_cut_off(runner: RunnerProcess
 
 async def test_ten_megabytes_pass_in_both_directions(shared: Lease) -> None:
     await carry(shared, 10_000_000)  # a hundred: tests/faults
+
+
+async def test_a_frame_that_chromium_would_not_take_is_refused_with_a_reason(shared: Lease) -> None:
+    async with Cdp(shared.cdp_url) as cdp:
+        assert await cdp.run("1") == 1
+        cdp.socket.transport.write(TOO_LONG)
+        await asyncio.wait_for(cdp.socket.wait_closed(), PATIENCE)
+
+        assert (cdp.socket.close_code, cdp.socket.close_reason) == (
+            1009,
+            "a frame may have at most 104857586 bytes",
+        )
+
+
+async def test_an_answer_on_its_way_is_finished_before_the_refusal(runner: RunnerProcess, shared: Lease) -> None:
+    wanted = {"id": 1, "method": "Runtime.evaluate", "params": {"expression": "'y'.repeat(2e7)", "returnByValue": True}}
+    reader, writer = await asyncio.open_connection("127.0.0.1", runner.port)
+    writer.write(client_handshake(shared.cdp_path, runner.port))
+    await reader.readuntil(b"\r\n\r\n")
+
+    writer.write(client_frame(TEXT, json.dumps(wanted).encode()))
+    begun = await asyncio.wait_for(reader.readexactly(100), PATIENCE)
+    writer.write(TOO_LONG + b"more of it")
+    received = begun + await asyncio.wait_for(read_to_the_end(reader), PATIENCE)
+    writer.close()
+
+    answer, farewell = Messages().feed(received)
+    assert len(json.loads(answer[1])["result"]["result"]["value"]) == 20_000_000
+    assert (farewell[0], farewell[1][:2]) == (CLOSE, (1009).to_bytes(2, "big"))
+
+
+async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    """All bytes up to the reason. The gateway hangs up only after our own close frame."""
+    received = bytearray()
+    while not received.endswith(b"bytes") and (more := await reader.read(2**20)):
+        received += more
+    return bytes(received)
 
 
 async def test_a_page_that_is_not_there_closes_the_connection_with_a_reason(shared: Lease) -> None:

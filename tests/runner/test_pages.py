@@ -50,7 +50,7 @@ async def test_a_page_comes_with_everything_that_was_asked_for(runner: RunnerPro
     assert (found.url, found.http_status, found.title) == (url, 200, "T")
     assert found.html is not None and found.html.startswith("<!DOCTYPE html>") and "Unseen" in found.html
     assert found.text is not None and "Seen" in found.text and "Unseen" not in found.text
-    assert found.links == [site.url("/x")]
+    assert found.links == [site.url("/x"), "mailto:a@b"]
     assert png_size(found.screenshot_png_b64) == (1512, 862)
 
 

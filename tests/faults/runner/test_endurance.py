@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import json
 
+import pytest
+from websockets import ConnectionClosed
+
+from runner.gateway.server import MAX_FRAME, TOO_LONG
+from tests.patience import PATIENCE
+from tests.runner.client import Cdp, CdpRefused
 from tests.runner.endurance import carry, come_and_go
-from tests.runner.harness import RunnerProcess
+from tests.runner.harness import RunnerProcess, status_of
+from tests.runner.peers.pair import direct_chromium
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -14,6 +22,33 @@ async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(privat
     await come_and_go(private, rounds=5)
 
 
-async def test_a_hundred_megabytes_pass_in_both_directions(private: RunnerProcess) -> None:
+async def test_frames_pass_up_to_the_length_that_chromium_takes(private: RunnerProcess) -> None:
+    async with private.lease() as lease, direct_chromium("x", "UTC") as direct:
+        for url in (lease.cdp_url, direct):
+            assert await end_of_a_frame(url, MAX_FRAME) is None
+        # Chromium says nothing when it hangs up.
+        assert (await end_of_a_frame(direct, MAX_FRAME + 1) or (0, ""))[1] == ""
+        for length in (MAX_FRAME + 1, 120_000_000):
+            assert await end_of_a_frame(lease.cdp_url, length) == (1009, TOO_LONG)
+
+        await carry(lease, 1000)  # the browser goes on
+
+
+async def end_of_a_frame(url: str, length: int) -> tuple[int | None, str | None] | None:
+    """Code and reason of a connection's end after one frame of `length` bytes; None when Chromium answers it."""
+    command = {"id": 1, "method": "Target.getTargets", "params": {"ignored": ""}}
+    ignored = "x" * (length - len(json.dumps(command)))
+    async with Cdp(url, close_timeout=PATIENCE) as cdp:
+        try:
+            await cdp.call("Target.getTargets", {"ignored": ignored})
+        except (ConnectionClosed, CdpRefused):
+            await asyncio.wait_for(cdp.socket.wait_closed(), PATIENCE)
+            return cdp.socket.close_code, cdp.socket.close_reason
+    return None
+
+
+async def test_a_hundred_megabytes_pass_in_both_directions_and_are_kept_nowhere(private: RunnerProcess) -> None:
     async with private.lease() as lease:
-        await carry(lease, 100_000_000)  # Chromium itself takes at most 100 MiB
+        await carry(lease, 100_000_000)
+
+    assert int(status_of(private.pid)["VmHWM"].split()[0]) < 250 * 1024  # kB

@@ -115,3 +115,11 @@ def test_an_error_is_the_products_envelope() -> None:
 
 def test_an_answer_is_never_cached() -> None:
     assert b"Cache-Control: no-store\r\n" in response(200, b"{}", request_id="r")
+
+
+def test_the_answer_to_head_has_the_headers_and_no_body() -> None:
+    plain = error_response(405, "METHOD_NOT_ALLOWED", "no", request_id="r1", headers={"Allow": "GET"})
+
+    to_head = error_response(405, "METHOD_NOT_ALLOWED", "no", request_id="r1", headers={"Allow": "GET"}, to_head=True)
+
+    assert to_head == plain.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"

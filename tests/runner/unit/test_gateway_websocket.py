@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from runner.gateway.http import Request
 from runner.gateway.websocket import (
     MAX_SNIFF,
+    Frames,
     HandshakeError,
     accept_key,
     close_frame,
@@ -201,3 +202,43 @@ def test_a_close_frame_fits_a_control_frame() -> None:
     assert len(made) <= 127
     assert made[2:4] == (1011).to_bytes(2, "big")
     made[4:].decode()  # RFC 6455, 5.5.1: the reason is UTF-8
+
+
+SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(SIZES), min_size=1, max_size=4), st.lists(st.integers(1, 9000), min_size=1, max_size=9))
+def test_frames_are_followed_however_their_bytes_arrive(sizes: list[int], chunks: list[int]) -> None:
+    stream = b"".join(frame(b"x" * size, mask=b"\0\0\0\0") for size in sizes)
+    ends = set(itertools.accumulate(len(frame(b"x" * size)) for size in sizes)) | {0}
+    frames, at = Frames(), 0
+
+    for size in itertools.cycle(chunks):
+        if at >= len(stream):
+            break
+        assert frames.between == (at in ends)
+        frames.feed(stream[at : at + size])
+        at += size
+
+    assert frames.between
+    assert frames.longest == max(sizes)
+
+
+def test_a_frame_counts_before_its_payload_has_arrived() -> None:
+    frames = Frames()
+
+    frames.feed(frame(b"x" * 70_000)[:14])
+
+    assert (frames.longest, frames.between) == (70_000, False)
+
+
+def test_one_frame_is_followed_to_its_end() -> None:
+    first, second = frame(b"x" * 300), frame(b"", opcode=8)
+    frames = Frames()
+    frames.feed(first[:100])
+
+    assert frames.feed(first[100:] + second, one=True) == len(first) - 100
+    assert frames.between
+    assert frames.feed(second + second, one=True) == len(second)
+    assert frames.opcode == 8
