@@ -221,6 +221,7 @@ def test_events_are_told_in_order_and_in_pages(alice: Member) -> None:
         (3, "page"),
         (4, "completed"),
     ]
+    assert events[0]["data"].keys() == {"progress_total", "request_id"}  # nothing that is not known yet
     assert events[2]["data"] == {"position": 0, "url": "http://site.test/0", "status": "completed", "credits": 1}
     assert b"a-host" not in reply.content
     first = alice.get(path(job, "/events?limit=3")).body

@@ -118,7 +118,7 @@ def end_abandoned(job: Job, *, now: datetime) -> Job:
 
 def _page_events(job: Job, page: PageRecord | None, agent_id: str) -> list[NewEvent]:
     """The events of the agent and of the page that are recorded together with the end of a locked job."""
-    events = [NewEvent("attached", {"agent_id": agent_id, "live_url": ""})] if agent_id else []
+    events = [NewEvent("attached", {"agent_id": agent_id})] if agent_id else []
     if page is not None and (stored := insert_page(job, page)) is not None:
         events.append(stored)
     return events

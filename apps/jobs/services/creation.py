@@ -60,7 +60,9 @@ def create_job(
     if sync:
         database.commit_asynchronously()
     job.hold_reference = _hold(job, hold, agent_id, now)
-    queued = {"progress_total": progress_total, "agent_id": agent_id, "request_id": tracing.request_id()}
+    queued: dict[str, Any] = {"progress_total": progress_total, "request_id": tracing.request_id()}
+    if agent_id:
+        queued["agent_id"] = agent_id
     started = [NewEvent("started", {"owner": this_process()})] if sync else []
     event_log.begin(job, NewEvent("queued", queued), *started, now=now)
     idempotency.bind("job", str(job.id))

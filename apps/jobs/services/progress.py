@@ -77,5 +77,5 @@ def progress(claim: Claim, *, done: int | None = None, total: int | None = None)
 @transaction.atomic
 def attach(claim: Claim, *, agent_id: str, live_url: str = "", credits: int = 0) -> None:
     """Records the agent in which the job runs, and its price if it has one of its own."""
-    price = {"credits": credits} if credits else {}
-    event_log.append(lock_claimed(claim), NewEvent("attached", {"agent_id": agent_id, "live_url": live_url, **price}))
+    more = {name: value for name, value in (("live_url", live_url), ("credits", credits)) if value}
+    event_log.append(lock_claimed(claim), NewEvent("attached", {"agent_id": agent_id, **more}))

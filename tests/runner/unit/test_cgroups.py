@@ -95,6 +95,10 @@ def test_a_runner_that_starts_in_that_child_uses_the_group_above(tmp_path: Path)
     assert (fake.base / "cgroup.subtree_control").read_text() == "memory pids cpu"
 
 
+def test_in_version_1_the_services_weigh_five_times_as_much_as_an_ordinary_jail() -> None:
+    assert Limits(memory=1, pids=1, cpu_weight=200).files(1, "cpu") == {"cpu.shares": 204}  # a service has 1024
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can set systemd's mark")
 def test_a_group_that_can_be_written_but_that_systemd_has_not_delegated_is_left_alone(tmp_path: Path) -> None:
     fake = Fake(tmp_path, path="/system.slice/ssh.service")
