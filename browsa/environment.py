@@ -73,7 +73,10 @@ class Environment:
             raise ImproperlyConfigured(f"{name} is not set: run `make up` first, or set {name}.")
         return value
 
-    def integer(self, name: str, default: int, *, least: int = 0, most: int = 1_000_000_000) -> int:
+    def integer(self, name: str, default: int, *, least: int = 0, most: int = 1_000_000_000, former: str = "") -> int:
+        """`former` is an older name of the setting. It is read where `name` is not set."""
+        if former and not self.text(name):
+            name = former
         text = self.text(name, str(default))
         if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
             raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {text!r}.")

@@ -73,7 +73,9 @@ LEASE_WAIT_SECONDS: int = env.integer("BROWSA_LEASE_WAIT_SECONDS", 30, least=1, 
 
 # A worker without a heartbeat loses its claim on a job after this time. After JOB_MAX_ATTEMPTS lost claims in a row
 # the job fails.
-JOB_LEASE_SECONDS: float = env.integer("BROWSA_JOB_LEASE_SECONDS", 15, least=1, most=3600)
+JOB_CLAIM_SECONDS: float = env.integer(
+    "BROWSA_JOB_CLAIM_SECONDS", 15, least=1, most=3600, former="BROWSA_JOB_LEASE_SECONDS"
+)
 JOB_MAX_ATTEMPTS: int = 5
 # How many batches and crawls of one workspace run at once.
 BULK_JOBS_PER_WORKSPACE: int = env.integer("BROWSA_BULK_JOBS_PER_WORKSPACE", 2, least=1, most=1000)

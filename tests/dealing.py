@@ -11,15 +11,17 @@ from collections.abc import Iterator
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-STACK, TASKS, RUNNER = "the shared stack", "the stack of tasks", "the shared runner"
+STACK, TASKS = "the shared stack", "the stack of tasks"
+RUNNER, PAGES = "the shared runner", "the runner of pages"
 PROVIDERS = "the providers' own clients"
 TOGETHER = {
     "tests/integration/tasks/": TASKS,
     "tests/integration/": STACK,
     "tests/runner/live/": RUNNER,
+    "tests/runner/pages/": PAGES,
     "tests/runner/test_": RUNNER,
     "tests/jobs/tasks/llm/test_transport.py": PROVIDERS,
-    "tests/test_scripted_model.py": PROVIDERS,
+    "tests/scripted_model/": PROVIDERS,
 }
 # The longest first, so that no process has much left when the others are done. What isn't named comes after them.
 FIRST = (
@@ -28,6 +30,7 @@ FIRST = (
     STACK,
     TASKS,
     RUNNER,
+    PAGES,
     "tests/jobs/waiting/test_streams.py",
     PROVIDERS,
 )

@@ -19,7 +19,7 @@ class Job(models.Model):
     """One piece of work. Its row is a projection of its events: only `services.event_log` writes the columns of
     `projection.State`.
 
-    `lease_until` and `enqueued_at` are not projected: until when the current claim is valid, and when a message was
+    `claim_until` and `enqueued_at` are not projected: until when the current claim is valid, and when a message was
     last sent to the workers.
     """
 
@@ -71,21 +71,21 @@ class Job(models.Model):
     completed_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
 
-    lease_until = models.DateTimeField(null=True)
+    claim_until = models.DateTimeField(null=True, db_column="lease_until")  # the previous version reads this column
     enqueued_at = models.DateTimeField(null=True, help_text="When a message was last sent for it.")
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(status="running", lease_until__isnull=False) & ~Q(owner="")
-                | ~Q(status="running") & Q(lease_until=None, owner=""),
+                condition=Q(status="running", claim_until__isnull=False) & ~Q(owner="")
+                | ~Q(status="running") & Q(claim_until=None, owner=""),
                 name="job_leased_while_running",
             ),
         ]
         indexes = [
             models.Index(fields=["workspace", "-created_at", "-id"], name="job_newest_first"),
             models.Index(fields=["enqueued_at"], condition=Q(status="queued"), name="job_queued_by_wait"),
-            models.Index(fields=["lease_until"], condition=Q(status="running"), name="job_running_by_lease"),
+            models.Index(fields=["claim_until"], condition=Q(status="running"), name="job_running_by_lease"),
             models.Index(fields=["workspace", "kind"], condition=Q(status="running"), name="job_running_by_workspace"),
             models.Index(fields=["kind"], condition=Q(status="input_required"), name="job_asking_by_kind"),
             BrinIndex(fields=["completed_at"], name="job_ended_by_time"),

@@ -109,7 +109,7 @@ def as_kind(text: str) -> Kind:
 
 def under_way(*, workspace_id: uuid.UUID, lane: Lane, now: datetime) -> int:
     """How many of the workspace's jobs of a lane run, or wait for a human while their browser is leased."""
-    busy = Q(status=Job.Status.RUNNING, lease_until__gte=now) | Q(status=Job.Status.INPUT_REQUIRED)
+    busy = Q(status=Job.Status.RUNNING, claim_until__gte=now) | Q(status=Job.Status.INPUT_REQUIRED)
     return Job.objects.filter(busy, workspace_id=workspace_id, kind__in=lane.kinds).count()
 
 
@@ -149,8 +149,8 @@ def not_enqueued(*, before: datetime, limit: int) -> list[uuid.UUID]:
 
 def abandoned(*, now: datetime, limit: int) -> list[uuid.UUID]:
     """Running jobs whose claim has expired."""
-    lost = Job.objects.filter(status=Job.Status.RUNNING, lease_until__lt=now)
-    return list(lost.order_by("lease_until").values_list("id", flat=True)[:limit])
+    lost = Job.objects.filter(status=Job.Status.RUNNING, claim_until__lt=now)
+    return list(lost.order_by("claim_until").values_list("id", flat=True)[:limit])
 
 
 def live_by_kind() -> dict[tuple[str, str], int]:

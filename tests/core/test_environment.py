@@ -37,6 +37,20 @@ def test_beside_a_stack_its_port_is_known(tmp_path: Path) -> None:
     assert Environment({**home, "BROWSA_PORT": "9100"}).integer("BROWSA_PORT", 8000) == 9100
 
 
+@pytest.mark.parametrize(
+    ("given", "value"), [({"OLD": "5"}, 5), ({"OLD": "5", "NEW": "6"}, 6), ({"NEW": "6"}, 6), ({}, 15)]
+)
+def test_a_setting_is_read_under_its_former_name_too(tmp_path: Path, given: dict[str, str], value: int) -> None:
+    env = Environment({"BROWSA_HOME": str(tmp_path), **given})
+
+    assert env.integer("NEW", 15, former="OLD") == value
+
+
+def test_a_wrong_value_names_the_variable_that_has_it(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match="OLD must be"):
+        Environment({"BROWSA_HOME": str(tmp_path), "OLD": "x"}).integer("NEW", 15, former="OLD")
+
+
 def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"DATABASE_URL is not set: run `make up`"):
         Environment({"BROWSA_HOME": str(tmp_path)}).required("DATABASE_URL")

@@ -60,13 +60,24 @@ def short_leases(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Non
     """Heartbeats every tenth of a second, none of which is too late, however long the machine stands still."""
     from apps.jobs.worker import claim_heartbeat
 
-    settings.JOB_LEASE_SECONDS = 0.3
+    settings.JOB_CLAIM_SECONDS = 0.3
     monkeypatch.setattr(claim_heartbeat, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.fixture
 def pages(runner: FakeRunner) -> FakePages:
     return runner.pages
+
+
+@pytest.fixture
+def books_add_up(transactional_db: None) -> Iterator[None]:
+    """Checks the ledger and the jobs' event logs after the test."""
+    from apps.billing import verification as ledger
+    from apps.jobs import verification as event_logs
+
+    yield
+    assert list(ledger.problems()) == []
+    assert list(event_logs.problems()) == []
 
 
 Work = Callable[[Any], None]

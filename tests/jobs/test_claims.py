@@ -112,7 +112,7 @@ def test_a_worker_that_stops_gives_its_job_back(alice: Member) -> None:
     claims.give_back(claim)
 
     row = reread(job)
-    assert (row.status, row.owner, row.lease_until, row.attempts, row.progress_done) == ("queued", "", None, 0, 1)
+    assert (row.status, row.owner, row.claim_until, row.attempts, row.progress_done) == ("queued", "", None, 0, 1)
     assert claimed(job, "b").fence == 2
 
 

@@ -83,7 +83,7 @@ def test_a_lost_job_goes_back_and_on_from_its_pages(messages: redis.Redis) -> No
     add_pages(claimed(job, "dead"), 0, 1)
     messages.delete("bulk")
 
-    assert sweeps.reap(now=reread(job).lease_until) == 0
+    assert sweeps.reap(now=reread(job).claim_until) == 0
     assert sum(at_once(4, lambda _: sweeps.reap(now=after_the_lease()))) == 1
 
     assert sent(messages, "bulk") == [[str(job.id)]]

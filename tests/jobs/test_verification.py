@@ -111,7 +111,7 @@ def test_every_crime_is_found_and_named(jobs: dict[str, Job], crime: Callable[[J
 def test_rows_are_rewritten_from_their_events(jobs: dict[str, Job]) -> None:
     before = list(Job.objects.order_by("id").values())
     Job.objects.update(
-        status="cancelled", progress_done=9, credits_charged=5, owner="", lease_until=None, result={"a": 1}, fence=7
+        status="cancelled", progress_done=9, credits_charged=5, owner="", claim_until=None, result={"a": 1}, fence=7
     )
 
     out = io.StringIO()
@@ -120,7 +120,7 @@ def test_rows_are_rewritten_from_their_events(jobs: dict[str, Job]) -> None:
     assert "4 job(s) were rewritten." in out.getvalue()
     assert list(problems()) == []
     for old, new in zip(before, Job.objects.order_by("id").values(), strict=True):
-        assert {**old, "lease_until": None} == {**new, "lease_until": None}
+        assert {**old, "claim_until": None} == {**new, "claim_until": None}
 
 
 def test_what_can_not_be_folded_is_left_alone(jobs: dict[str, Job]) -> None:

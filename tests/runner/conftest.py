@@ -1,4 +1,7 @@
-"""One runner for all tests that need a browser. What a test breaks, it breaks in a browser of its own."""
+"""One runner for all tests that need a browser. A test that breaks a browser leases one for itself.
+
+Tests in `pages` share another runner.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from playwright.async_api import Browser, Playwright, async_playwright
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
 from tests.patience import PATIENCE
-from tests.runner.harness import PAGE_PLACES, POOL_SIZE, Lease, RunnerProcess
+from tests.runner.harness import POOL_SIZE, Lease, RunnerProcess
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +35,6 @@ async def runner(site: Site, reports: ReportApi) -> AsyncIterator[RunnerProcess]
     process = RunnerProcess(
         BROWSA_POOL_SIZE=str(POOL_SIZE),
         BROWSA_MAX_BROWSERS="12",
-        BROWSA_PAGE_PLACES=str(PAGE_PLACES),
         BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}",
         BROWSA_REPORT_URL=reports.url,
         BROWSA_CDP_ORIGINS="http://trusted.example",

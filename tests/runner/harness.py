@@ -23,11 +23,13 @@ import websockets
 
 from runner import wire
 from runner.jail import MARKER, marker_of
+from stack.child import launched
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "rt_test"  # what the fake API hears
-POOL_SIZE, PAGE_PLACES = 3, 4  # of the runner that tests share
+POOL_SIZE = 3  # of the runner that tests share
+PAGE_PLACES = 4  # of the runner that the tests in `pages` share
 
 NOWHERE = {"url": "http://127.0.0.1:1/", "os_family": "macos", "country": "us", "formats": []}  # no port for browsers
 
@@ -98,6 +100,7 @@ class RunnerProcess:
         }
 
     def start(self, *, user: int | None = None) -> RunnerProcess:
+        """Call this from the main thread: the runner is killed when the thread that started it ends."""
         environ = {
             name: value
             for name, value in os.environ.items()
@@ -105,13 +108,12 @@ class RunnerProcess:
         }
         with self.output.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "runner"],
+                launched([sys.executable, "-m", "runner"], user=() if user is None else ("--setuid", f"{user}:{user}")),
                 cwd=ROOT,
                 env={**environ, **self.settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **({} if user is None else {"user": user, "group": user, "extra_groups": []}),
             )
         return self
 

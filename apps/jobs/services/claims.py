@@ -1,7 +1,7 @@
 """Claims: which process executes a job, and until when.
 
 Each claim increments the job's `fence`, the fencing token. A process with an older token than the row changes nothing.
-A claim expires at `lease_until` unless heartbeats extend it. Expiry is judged by the clocks of the machines that run
+A claim expires at `claim_until` unless heartbeats extend it. Expiry is judged by the clocks of the machines that run
 Browsa, which must agree within a few seconds.
 """
 
@@ -80,18 +80,18 @@ def claim(*, job_id: uuid.UUID, owner: str, now: datetime | None = None) -> Clai
         happened.insert(0, NewEvent("requeued", {"reason": "lease_expired"}))
     elif job.status != Job.Status.QUEUED:
         return None
-    event_log.append(job, *happened, now=now, lease_until=_expiry(now))
+    event_log.append(job, *happened, now=now, claim_until=_expiry(now))
     return Claim.of(job)
 
 
 def has_expired(job: Job, *, now: datetime) -> bool:
-    return job.status == Job.Status.RUNNING and job.lease_until is not None and job.lease_until < now
+    return job.status == Job.Status.RUNNING and job.claim_until is not None and job.claim_until < now
 
 
 def heartbeat(claim: Claim, *, now: datetime | None = None) -> None:
     """Extends the claim. Raises ClaimLost."""
     ours = Job.objects.filter(id=claim.job_id, fence=claim.fence, status=Job.Status.RUNNING, owner=claim.owner)
-    if ours.update(lease_until=_expiry(now or timezone.now())) != 1:
+    if ours.update(claim_until=_expiry(now or timezone.now())) != 1:
         raise ClaimLost(f"job {claim.job_id}, fence {claim.fence}")
 
 
@@ -101,7 +101,7 @@ def give_back(claim: Claim, *, now: datetime | None = None) -> None:
     now = now or timezone.now()
     job = lock_claimed(claim)
     requeued = NewEvent("requeued", {"reason": "worker_stopping"})
-    event_log.append(job, requeued, now=now, lease_until=None, enqueued_at=now)
+    event_log.append(job, requeued, now=now, claim_until=None, enqueued_at=now)
     enqueue_job(job_id=job.id, kind=selectors.as_kind(job.kind))
 
 
@@ -114,7 +114,7 @@ def lock_claimed(claim: Claim) -> Job:
 
 
 def _expiry(now: datetime) -> datetime:
-    return now + timedelta(seconds=settings.JOB_LEASE_SECONDS)
+    return now + timedelta(seconds=settings.JOB_CLAIM_SECONDS)
 
 
 def _lock_claims_of(workspace_id: uuid.UUID) -> None:

@@ -136,7 +136,7 @@ def _end(
     if used is None:
         used = job.credits_used + sum(new.data.get("credits", 0) for new in before)
     end = NewEvent(event, {"credits_charged": used, **data})
-    event_log.append(job, *before, end, now=now or timezone.now(), lease_until=None)
+    event_log.append(job, *before, end, now=now or timezone.now(), claim_until=None)
     billing.settle(
         workspace_id=job.workspace_id,
         reference=job.hold_reference,

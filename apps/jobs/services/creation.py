@@ -54,7 +54,7 @@ def create_job(
         metadata=metadata or {},
         sync=sync,
         page_credits=page_credits,
-        lease_until=now + timedelta(seconds=settings.JOB_LEASE_SECONDS) if sync else None,
+        claim_until=now + timedelta(seconds=settings.JOB_CLAIM_SECONDS) if sync else None,
         enqueued_at=None if sync else now,
     )
     if sync:

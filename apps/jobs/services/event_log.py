@@ -73,9 +73,9 @@ def rewrite(job: Job, state: State, *, now: datetime) -> bool:
     if state_of(job) == state:
         return False
     # Events do not say until when a claim is valid. An expired one lets the reaper decide.
-    lease = (job.lease_until or now) if state.status == "running" else None
+    claim_until = (job.claim_until or now) if state.status == "running" else None
     row = {name: getattr(state, name) for name in FIELDS}
-    Job.objects.filter(id=job.id).update(**row, lease_until=lease, enqueued_at=job.enqueued_at or now)
+    Job.objects.filter(id=job.id).update(**row, claim_until=claim_until, enqueued_at=job.enqueued_at or now)
     return True
 
 

@@ -17,11 +17,12 @@ from apps.core.prepared import Prepared
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.projection import FIELDS, Event
 
-_COLUMNS = tuple(field.attname for field in Job._meta.concrete_fields)
+_COLUMNS = {field.attname: field.column for field in Job._meta.concrete_fields if field.column}
 _JSON = frozenset({"params", "metadata", "result", "input_request"})
 _MARKS = ", ".join(["%s"] * len(_COLUMNS))
 _LOG = f"INSERT INTO {JobEvent._meta.db_table} (job_id, seq, type, data, fence, created_at)"
-_BEGIN = f"WITH log AS ({_LOG} VALUES {{events}}) INSERT INTO jobs_job ({', '.join(_COLUMNS)}) VALUES ({_MARKS})"  # noqa: S608  constants only
+_ROW = ", ".join(_COLUMNS.values())
+_BEGIN = f"WITH log AS ({_LOG} VALUES {{events}}) INSERT INTO jobs_job ({_ROW}) VALUES ({_MARKS})"  # noqa: S608  constants only
 _MOVE = f"""
     WITH moved AS (
         UPDATE jobs_job SET {{changes}} WHERE id = %s AND last_seq = %s AND fence = %s AND status = %s RETURNING id
@@ -30,9 +31,10 @@ _MOVE = f"""
 """  # noqa: S608
 _EVENT = "(%s::uuid, %s::integer, %s, %s::jsonb, %s::integer, %s::timestamptz)"
 # Without `params`, which may be large and which no caller of `lock` reads.
-_UNPROJECTED = ("id", "workspace_id", "kind", "sync", "hold_reference", "page_credits", "lease_until", "enqueued_at")
+_UNPROJECTED = ("id", "workspace_id", "kind", "sync", "hold_reference", "page_credits", "claim_until", "enqueued_at")
 _LOCKED = tuple(name for name in _COLUMNS if name in {*_UNPROJECTED, *FIELDS})  # in the order of `from_db`
-_LOCK = Prepared("lock_job", f"SELECT {', '.join(_LOCKED)} FROM jobs_job WHERE id = %s FOR UPDATE")  # noqa: S608
+_LOCKED_COLUMNS = ", ".join(_COLUMNS[name] for name in _LOCKED)
+_LOCK = Prepared("lock_job", f"SELECT {_LOCKED_COLUMNS} FROM jobs_job WHERE id = %s FOR UPDATE")  # noqa: S608
 # Statements for more events are not prepared: a batch writes any number of events at once, so plans would pile up.
 _FEW = 3
 
@@ -75,12 +77,12 @@ def _beginning(events: int) -> Prepared:
 
 
 @cache
-def _moving(columns: tuple[str, ...], events: int) -> Prepared:
-    return Prepared("move_job", _move(columns, events))
+def _moving(names: tuple[str, ...], events: int) -> Prepared:
+    return Prepared("move_job", _move(names, events))
 
 
-def _move(columns: tuple[str, ...], events: int) -> str:
-    changes = ", ".join(f"{name} = %s" for name in columns)
+def _move(names: tuple[str, ...], events: int) -> str:
+    changes = ", ".join(f"{_COLUMNS[name]} = %s" for name in names)
     return _MOVE.format(changes=changes, events=", ".join([_EVENT] * events))
 
 

@@ -63,7 +63,7 @@ def _reclaim(job_id: uuid.UUID, now: datetime) -> bool:
         completion.end_failed(job, code="INTERNAL_ERROR", message=message, used=used, now=now)
     else:
         requeued = NewEvent("requeued", {"reason": "lease_expired"})
-        event_log.append(job, requeued, now=now, lease_until=None, enqueued_at=now)
+        event_log.append(job, requeued, now=now, claim_until=None, enqueued_at=now)
         enqueue_job(job_id=job.id, kind=selectors.as_kind(job.kind))
     return True
 

@@ -163,7 +163,7 @@ def ask(claim: Claim, step: StepRecord, *, question: str, now: datetime | None =
     job = lock_claimed(claim)
     expires_at = now + timedelta(seconds=settings.INPUT_WAIT_SECONDS)
     request = {"question": question, "asked_at": rfc3339(now), "expires_at": rfc3339(expires_at)}
-    run = _record_step(job, step, NewEvent("input_requested", request), lease_until=None, enqueued_at=None)
+    run = _record_step(job, step, NewEvent("input_requested", request), claim_until=None, enqueued_at=None)
     assert run.deadline_at is not None
     run.seconds_left = max(0.0, (run.deadline_at - now).total_seconds())
     run.deadline_at = None

@@ -45,8 +45,8 @@ async def held(claim: Claim) -> AsyncIterator[HeldClaim]:
 
 async def _send_heartbeats(holding: HeldClaim) -> None:
     last_success = time.monotonic()
-    while time.monotonic() < last_success + settings.JOB_LEASE_SECONDS:
-        await asyncio.sleep(settings.JOB_LEASE_SECONDS / 3)
+    while time.monotonic() < last_success + settings.JOB_CLAIM_SECONDS:
+        await asyncio.sleep(settings.JOB_CLAIM_SECONDS / 3)
         sent = time.monotonic()
         try:
             await sync_to_async(claims.heartbeat)(holding.claim)
@@ -62,7 +62,7 @@ async def _send_heartbeats(holding: HeldClaim) -> None:
 async def _watch_job(holding: HeldClaim) -> None:
     async with job_notifications.subscribed(holding.claim.job_id) as subscription:
         while not holding.lost.is_set():
-            await subscription.changed(settings.JOB_LEASE_SECONDS)
+            await subscription.changed(settings.JOB_CLAIM_SECONDS)
             head = subscription.head
             if head is None:
                 continue

@@ -25,7 +25,7 @@ from tests.patience import PATIENCE, until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 SEED = 20261121
-LEASE_SECONDS = 2
+CLAIM_SECONDS = 2
 HURTS = 10
 TERMINAL = {"completed", "failed", "cancelled"}
 
@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Stac
         "BROWSA_POOL_SIZE": "1",
         "BROWSA_RATE_LIMITS": "off",
         "BROWSA_ALLOW_ADDRESSES": f"127.0.0.1:{site.port}",
-        "BROWSA_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
+        "BROWSA_JOB_CLAIM_SECONDS": str(CLAIM_SECONDS),
         "SIGNUP_CREDITS": "10000",
     }
     with running_stack(tmp_path_factory.mktemp("faults") / "home", env=env) as stack:
@@ -122,7 +122,7 @@ class Hurting(threading.Thread):
             else:
                 pid = self._stack.pids[name]
                 os.kill(pid, signal.SIGSTOP)
-                self._pause.wait(LEASE_SECONDS * 2.0)  # past the lease
+                self._pause.wait(CLAIM_SECONDS * 2.0)  # past the lease
                 os.kill(pid, signal.SIGCONT)
             return True
         return False

@@ -20,7 +20,7 @@ from tests.integration.driving import Member, join, plain_http
 from tests.integration.tasks.giving import Tasks, tasks_of
 from tests.template import running_stack
 
-LEASE_SECONDS = 4
+CLAIM_SECONDS = 4
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def stack(
     env = {
         "BROWSA_POOL_SIZE": "2",
         "BROWSA_RATE_LIMITS": "off",
-        "BROWSA_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
+        "BROWSA_JOB_CLAIM_SECONDS": str(CLAIM_SECONDS),
         "BROWSA_ALLOW_ADDRESSES": ",".join(f"127.0.0.1:{one.port}" for one in (site, model, shop)),
         "SIGNUP_CREDITS": str(SIGNUP),
         "TMPDIR": str(scratch),

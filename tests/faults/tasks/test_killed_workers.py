@@ -93,7 +93,7 @@ def test_another_worker_goes_on_within_thirty_seconds(
     gate = errands.Gate()
     model.play("paused", errands.paused(tasks.site, gate))
     with workers.no_tasks_for(), workers.no_tasks_for(another[0].name):
-        holder = workers.start(BROWSA_JOB_LEASE_SECONDS="15")
+        holder = workers.start(BROWSA_JOB_CLAIM_SECONDS="15")
         job_id = tasks.give("paused", task=errands.text("slow"))["id"]
         assert worker_of(database, job_id) == holder.pid
         gate.until_reached()

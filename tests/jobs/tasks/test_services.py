@@ -169,7 +169,7 @@ def test_a_question_stops_the_clock_and_frees_the_worker(alice: Member) -> None:
     services.ask(claim, step(1), question="Which?", now=began + timedelta(seconds=20))
 
     asking = reread(job)
-    assert (asking.status, asking.owner, asking.lease_until) == ("input_required", "", None)
+    assert (asking.status, asking.owner, asking.claim_until) == ("input_required", "", None)
     assert asking.input_request is not None and asking.input_request["question"] == "Which?"
     assert alice.events()[-1] == (
         "job.input_required",

@@ -264,7 +264,7 @@ def test_a_long_job_keeps_its_lease(carol: Member, hire: Hire, short_leases: Non
 
 def _lease_of(job: Job) -> Any:
     try:
-        return reread(job).lease_until
+        return reread(job).claim_until
     finally:
         connections.close_all()
 
