@@ -124,7 +124,7 @@ def admit(request: HttpRequest, view: object) -> Admission:
             if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
                 raise errors.BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
             scope = records.Scope(caller.workspace_id, request.method, request.path_info, key)
-            begun = records.begin(scope, request.body)
+            begun = records.begin(scope, request.body, query=request.META.get("QUERY_STRING", ""))
             if isinstance(begun, StoredResponse):
                 admission.response = _replay(begun)
                 admission.response[idempotency.REPLAY_HEADER] = "true"

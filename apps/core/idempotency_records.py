@@ -62,16 +62,22 @@ class Scope:
         return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def fingerprint(body: bytes) -> str:
-    """A keyed hash of a body, to compare bodies without storing them. A database dump can't confirm a guessed body."""
-    return salted_hmac("apps.core.idempotency", body, algorithm="sha256").hexdigest()
+def fingerprint(body: bytes, query: str = "") -> str:
+    """A keyed hash of a body and a query, to compare requests without storing them.
+
+    A database dump can't confirm a guessed body. The query counts: `?async=true` asks for another answer.
+    """
+    parts = query.encode("utf-8", "surrogatepass") + b"\n" + body if query else body
+    return salted_hmac("apps.core.idempotency", parts, algorithm="sha256").hexdigest()
 
 
-def begin(scope: Scope, body: bytes, *, now: datetime | None = None) -> KeyedExecution | StoredResponse:
+def begin(
+    scope: Scope, body: bytes, *, query: str = "", now: datetime | None = None
+) -> KeyedExecution | StoredResponse:
     """Claims the key, or returns the stored response. Raises IdempotencyInProgress and IdempotencyKeyReused."""
     now = now or timezone.now()
     execution = KeyedExecution(scope.digest, uuid.uuid4())
-    body_hash = fingerprint(body)
+    body_hash = fingerprint(body, query)
     for _ in range(_CLAIM_TRIES):
         if _claim(execution, scope, body_hash, now):
             return execution

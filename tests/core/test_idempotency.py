@@ -62,6 +62,14 @@ def test_another_body_is_422_and_changes_nothing(alice: Member, runner: FakeRunn
     assert Agent.objects.count() == 1
 
 
+def test_another_query_is_another_request(alice: Member) -> None:
+    """Or a repeat with `?async=true`, or with a query that is refused, would get the answer of another request."""
+    first = alice.post_once("/v1/keys?a=1", {"name": "x"}, KEY)
+
+    assert alice.post_once("/v1/keys?a=2", {"name": "x"}, KEY).code == "IDEMPOTENCY_KEY_REUSED"
+    assert alice.post_once("/v1/keys?a=1", {"name": "x"}, KEY).content == first.content
+
+
 def test_a_key_belongs_to_its_workspace_and_path(alice: Member, bob: Member, runner: FakeRunner) -> None:
     replies = [
         alice.post_once("/v1/agents", {"name": "x"}, KEY),
