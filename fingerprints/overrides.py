@@ -112,11 +112,12 @@ _NOT_GIVEN = {
     ("media_devices_mode", "real"): "the machine has no camera and no microphone to show",
     ("port_scan_protection", "real"): "pages never reach the machine's own ports, as with masked",
     ("screen_resolution", "mobile-iphone"): (
-        "an iPhone runs WebKit: the engine, its TLS handshake and its APIs are a desktop Chromium's,"
-        " whatever the user agent says"
+        "an iPhone runs WebKit; the engine, its TLS handshake and its APIs stay a desktop Chromium's,"
+        " whose window is at least 500 pixels wide"
     ),
     ("screen_resolution", "mobile-android-pixel"): (
-        "the phone's user agent, screen and touch replace those of os_type; the rest is a desktop Chromium's"
+        "the phone's user agent, screen and touch replace those of os_type; the rest stays a desktop Chromium's,"
+        " whose window is at least 500 pixels wide"
     ),
 }
 
