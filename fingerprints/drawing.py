@@ -60,7 +60,7 @@ def draw(
         geolocation=_geolocation(key, place, asked),
         webrtc=cast(WebRtcMode, asked.get("webrtc_mode", "masked")),
         media_devices=cast(MediaDevicesMode, asked.get("media_devices_mode", "masked")),
-        warnings=tuple(chosen.warnings(asked, place)),
+        warnings=tuple(chosen.warnings(asked, country)),
     )
     phone = PHONES.get(asked.get("screen_resolution", ""))
     return computer if phone is None else _as_phone(computer, phone)

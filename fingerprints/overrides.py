@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fingerprints.distributions import PHONES
 from fingerprints.families import Size
-from fingerprints.places import Place
+from fingerprints.places import PLACES, Place
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "webrtc_mode": ("masked", "real", "disabled"),
@@ -92,16 +92,16 @@ def check(overrides: Mapping[str, str]) -> None:
             raise ValueError(f"{name}: {error}") from error
 
 
-def warnings(overrides: Mapping[str, str], place: Place) -> list[str]:
-    """What of valid overrides is not as asked, each as "field: reason"."""
+def warnings(overrides: Mapping[str, str], country: str) -> list[str]:
+    """What of valid overrides is not as asked, each as "field: reason". Raises KeyError for an unknown country."""
     found = [f"{name}: {_NOT_GIVEN[name, value]}" for name, value in overrides.items() if (name, value) in _NOT_GIVEN]
     if overrides.get("ja3_profile"):
         found.append("ja3_profile: is not applied; the TLS handshake is always this Chromium's own")
     if data := overrides.get("geolocation_data"):
         if overrides.get("geolocation_mode") == "block":
             found.append('geolocation_data: has no effect with geolocation_mode "block"')
-        elif _kilometres(position(data), Position(place.latitude, place.longitude)) > FARTHEST_KILOMETRES:
-            found.append(f"geolocation_data: is far from the country, whose time zone is {place.timezone}")
+        elif _kilometres(position(data), PLACES[country]) > FARTHEST_KILOMETRES:
+            found.append(f"geolocation_data: is far from the country, whose time zone is {PLACES[country].timezone}")
     found += _screen_warnings(overrides.get("screen_resolution"))
     return found
 
@@ -112,11 +112,12 @@ _NOT_GIVEN = {
     ("media_devices_mode", "real"): "the machine has no camera and no microphone to show",
     ("port_scan_protection", "real"): "pages never reach the machine's own ports, as with masked",
     ("screen_resolution", "mobile-iphone"): (
-        "an iPhone runs WebKit: the engine, its TLS handshake and its APIs are a desktop Chromium's,"
-        " whatever the user agent says"
+        "an iPhone runs WebKit; the engine, its TLS handshake and its APIs stay a desktop Chromium's,"
+        " whose window is at least 500 pixels wide"
     ),
     ("screen_resolution", "mobile-android-pixel"): (
-        "the phone's user agent, screen and touch replace those of os_type; the rest is a desktop Chromium's"
+        "the phone's user agent, screen and touch replace those of os_type; the rest stays a desktop Chromium's,"
+        " whose window is at least 500 pixels wide"
     ),
 }
 
@@ -136,8 +137,9 @@ def too_large(size: Size) -> bool:
     return size.width * size.height > MAX_PIXELS
 
 
-def _kilometres(one: Position, other: Position) -> float:
+def _kilometres(one: Position, other: Place) -> float:
     """The great circle between two positions (haversine)."""
-    (lat1, lng1), (lat2, lng2) = (tuple(map(math.radians, at)) for at in (one, other))
+    lat1, lng1 = math.radians(one.latitude), math.radians(one.longitude)
+    lat2, lng2 = math.radians(other.latitude), math.radians(other.longitude)
     half = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lng2 - lng1) / 2) ** 2
     return 2 * 6371 * math.asin(math.sqrt(half))

@@ -13,6 +13,11 @@ from apps.agents import identity
 from apps.core import openapi
 from apps.core.fields import StrictCharField, StrictChoiceField, StrictIntegerField, checked_by
 from apps.core.outgoing.urls import browser_url, web_url
+from fingerprints import overrides
+
+WEBRTC_MODES = list(overrides.CHOICES["webrtc_mode"])
+GEOLOCATION_MODES = list(overrides.CHOICES["geolocation_mode"])
+MASKINGS = list(overrides.CHOICES["media_devices_mode"])
 
 MIN_TTL_SECONDS = 300
 MAX_TTL_SECONDS = 3600
@@ -96,3 +101,57 @@ def check_ttl(seconds: int) -> int:
     if not MIN_TTL_SECONDS <= seconds <= MAX_TTL_SECONDS:
         raise ValueError(f"must be from {MIN_TTL_SECONDS} seconds (5m) to {MAX_TTL_SECONDS} seconds (1h)")
     return seconds
+
+
+class OverridesSerializer(serializers.Serializer[Any]):
+    """What a caller may choose of the fingerprint. Empty: as drawn. `overrides_of` collects what was chosen."""
+
+    screen_resolution = StrictCharField(
+        required=False,
+        allow_blank=True,
+        help_text="`WIDTHxHEIGHT` in CSS pixels, like `1920x1080`; or `mobile-iphone`, `mobile-android-pixel`.",
+    )
+    webrtc_mode = StrictChoiceField(
+        choices=[*WEBRTC_MODES, ""], required=False, help_text="Default: `masked`. No mode shows an address."
+    )
+    geolocation_mode = StrictChoiceField(
+        choices=[*GEOLOCATION_MODES, ""],
+        required=False,
+        help_text="What happens when a page asks for the position. Default: `prompt`.",
+    )
+    geolocation_data = StrictCharField(
+        required=False, allow_blank=True, help_text="The position, as `latitude,longitude`. Default: in the country."
+    )
+    media_devices_mode = StrictChoiceField(
+        choices=[*MASKINGS, ""],
+        required=False,
+        help_text="Default: `masked`, a camera, a microphone and a speaker as most computers have them.",
+    )
+    port_scan_protection = StrictChoiceField(
+        choices=[*MASKINGS, ""],
+        required=False,
+        help_text="Default: `masked`. Pages never reach ports of the server.",
+    )
+    ja3_profile = StrictCharField(
+        required=False,
+        allow_blank=True,
+        max_length=overrides.MAX_PROFILE,
+        help_text="Not applied: the TLS handshake is always Chromium's own. Gives a warning.",
+    )
+
+    def validate_screen_resolution(self, value: str) -> str:
+        return _well_formed("screen_resolution", value)
+
+    def validate_geolocation_data(self, value: str) -> str:
+        return _well_formed("geolocation_data", value)
+
+
+def _well_formed(name: str, value: str) -> str:
+    if value:
+        checked_by(overrides.CHECKS[name], value)
+    return value
+
+
+def overrides_of(values: dict[str, Any]) -> dict[str, str]:
+    """What of a validated body was chosen."""
+    return {name: values[name] for name in overrides.CHECKS if values.get(name)}

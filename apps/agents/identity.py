@@ -1,8 +1,10 @@
-"""The OS types of agents, and their trust scores. Pure."""
+"""The OS types of agents, and how browsers of a country leave."""
 
 from __future__ import annotations
 
-from runner.wire import OsFamily
+from django.conf import settings
+
+from fingerprints.families import OsFamily
 
 DEFAULT_OS_TYPE = "OS_TYPE_MACOS"
 
@@ -12,10 +14,7 @@ FAMILIES: dict[str, OsFamily] = {
     "OS_TYPE_LINUX": "linux",
 }
 
-# Scores are not measured yet. Each family has a constant in the specification's "Undetected" band (850 and more).
-# Desktop Linux is rare, so detectors suspect it more.
-TRUST_SCORES: dict[OsFamily, int] = {"macos": 920, "windows": 905, "linux": 870}
 
-
-def trust_score(os_type: str) -> int:
-    return TRUST_SCORES[FAMILIES[os_type]]
+def proxied(country: str) -> bool:
+    """Whether browsers of the country leave through an upstream proxy. False for one that is no longer configured."""
+    return bool(settings.EGRESS_COUNTRIES.get(country, "direct") != "direct")

@@ -39,7 +39,14 @@ class Agent(models.Model):
     warmup_recipe = models.CharField(max_length=20, blank=True, default="", db_default="")
     ttl_seconds = models.PositiveIntegerField()
     job_id = models.UUIDField(null=True, help_text="The task whose browser it is: it ends with the task.")
-    trust_score = models.PositiveSmallIntegerField()
+    trust_score = models.PositiveSmallIntegerField(help_text="The sum of its trust inputs.")
+    fingerprint_seed = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="What its fingerprint is drawn from."
+    )
+    overrides = models.JSONField(
+        blank=True, default=dict, db_default={}, help_text="What the caller chose of the fingerprint."
+    )
+    warnings = models.JSONField(blank=True, default=list, db_default=[], help_text="What of it is not as asked.")
 
     period_credits = models.PositiveIntegerField(help_text="Price of each ten minutes, as it was at the start.")
     surcharge_credits = models.PositiveIntegerField(help_text="Price of the country, as it was at the start.")
@@ -102,3 +109,15 @@ class Agent(models.Model):
     @property
     def rate(self) -> BurnerRate:
         return BurnerRate(per_period=self.period_credits, surcharge=self.surcharge_credits)
+
+
+class AgentFingerprint(models.Model):
+    """What an agent's browser showed when it was measured, before its lease, and the inputs of its trust score then."""
+
+    agent = models.OneToOneField(Agent, on_delete=models.CASCADE, primary_key=True, related_name="fingerprint")
+    document = models.JSONField(help_text="As the runner measured it. Empty: not measured.")
+    trust_inputs = models.JSONField()
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"fingerprint of {self.agent_id}"

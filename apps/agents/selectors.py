@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Count, Q
 
+from apps.agents import identity, trust
 from apps.agents.lifecycle import LIVE
-from apps.agents.models import Agent
+from apps.agents.models import Agent, AgentFingerprint
 from apps.billing.hold_owners import WorkState
 from apps.core.errors import AgentNotRunning, NotFound
 from apps.core.ids import agent_id_of
@@ -39,6 +41,31 @@ def agent_of_profile(*, workspace_id: uuid.UUID, profile_id: str) -> Agent:
     if found is None:
         raise NotFound("There is no running agent with this profile_id in this workspace.")
     return found
+
+
+def fingerprint(*, workspace_id: uuid.UUID, agent_id: str) -> AgentFingerprint:
+    """What the agent's browser showed when it was measured. Raises NotFound, or AgentNotRunning while it has none."""
+    owner = agent(workspace_id=workspace_id, agent_id=agent_id)
+    if owner.status == Agent.Status.QUEUED:
+        raise AgentNotRunning("The agent has no browser yet.")
+    found = AgentFingerprint.objects.filter(agent_id=owner.id).exclude(document={}).first()
+    if found is None:
+        raise NotFound("The browser of this agent was not measured.")
+    found.agent = owner
+    return found
+
+
+def trust_inputs(owner: Agent) -> list[dict[str, Any]]:
+    """The inputs of the agent's trust score; they sum to it."""
+    stored = AgentFingerprint.objects.filter(agent_id=owner.id).values_list("trust_inputs", flat=True).first()
+    if stored is not None:
+        inputs: list[dict[str, Any]] = stored
+        return inputs
+    proxied = identity.proxied(owner.country)
+    facts = trust.TrustFacts(proxied=proxied, warnings=tuple(owner.warnings))
+    if owner.quick:
+        facts = trust.quick_facts(proxied=proxied)
+    return [one.to_dict() for one in trust.assess(facts).inputs]
 
 
 def trust_score(*, agent_id: str) -> int:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from django.conf import settings
 from rest_framework import serializers
 
-from apps.agents import agent_urls
+from apps.agents import agent_urls, trust
 from apps.agents.fields import (
     DEFAULT_TTL_SECONDS,
     CountryField,
     OsTypeField,
+    OverridesSerializer,
     TtlField,
     TtlSecondsField,
     WebUrlField,
     check_ttl,
+    overrides_of,
     parse_ttl,
 )
 from apps.agents.identity import FAMILIES
-from apps.agents.models import Agent
+from apps.agents.models import Agent, AgentFingerprint
 from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
 from apps.core.openapi import AGENT_ID_PATTERN, PROFILE_ID_PATTERN
@@ -27,9 +29,11 @@ from apps.core.pagination import CursorPage
 from apps.core.times import rfc3339_or_none
 
 WARMUP_RECIPES = ["amazon", "google", "social"]
+MAX_SEED = 64
+TRUST_BANDS = list(get_args(trust.Band))
 
 
-class CreateAgentSerializer(serializers.Serializer[Any]):
+class CreateAgentSerializer(OverridesSerializer):
     """Every field is optional."""
 
     ttl = TtlField(required=False, help_text='The time to live: `"5m"` to `"1h"`. Default: 5 minutes.')
@@ -40,6 +44,13 @@ class CreateAgentSerializer(serializers.Serializer[Any]):
     os_type = OsTypeField()
     persona = StrictCharField(required=False, allow_blank=True, max_length=200, help_text="Any label. Persistent mode.")
     warmup_recipe = StrictChoiceField(choices=[*WARMUP_RECIPES, ""], required=False, help_text="Persistent mode.")
+    fingerprint_seed = StrictCharField(
+        required=False,
+        allow_blank=True,
+        max_length=MAX_SEED,
+        trim_whitespace=False,
+        help_text="The same seed, OS and country draw the same fingerprint again. Default: a random one.",
+    )
 
     def validate_ttl(self, value: str) -> int:
         return checked_by(parse_ttl, value)
@@ -73,6 +84,8 @@ def provision_request(values: dict[str, Any]) -> ProvisionRequest:
         initial_url=values.get("initial_url", ""),
         persona=values.get("persona", ""),
         warmup_recipe=values.get("warmup_recipe", ""),
+        fingerprint_seed=values.get("fingerprint_seed", ""),
+        overrides=overrides_of(values),
     )
 
 
@@ -95,10 +108,13 @@ class AgentSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
     destroyed_at = serializers.DateTimeField(allow_null=True)
     trust_score = serializers.IntegerField(
-        min_value=0, max_value=1000, help_text="Currently a constant for each OS family."
+        min_value=0, max_value=1000, help_text="The sum of the inputs at `/v1/agents/{agent_id}/trust`."
     )
     cost_credits = serializers.IntegerField(
         help_text="The maximum cost while the agent is live; its actual cost after its end."
+    )
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What was chosen of the fingerprint and is not as asked."
     )
     error_code = serializers.CharField(allow_null=True)
     error_message = serializers.CharField(allow_null=True)
@@ -120,6 +136,60 @@ class LiveUrlsSerializer(serializers.Serializer[Any]):
     live_url = serializers.CharField(help_text="Shows its browser.")
     control_url = serializers.CharField(help_text="The same, with mouse, keyboard and clipboard input. Keep it secret.")
     expires_at = serializers.DateTimeField(help_text="When the agent ends. Both links end with it.")
+
+
+class KnobSerializer(serializers.Serializer[Any]):
+    field = serializers.CharField(help_text="The field of the request to change for the next agent.")
+    value = serializers.CharField()
+    points = serializers.IntegerField(help_text="By how much the score changes.")
+
+
+class TrustInputSerializer(serializers.Serializer[Any]):
+    name = serializers.ChoiceField(choices=list(trust.INPUTS))
+    label = serializers.CharField()  # type: ignore[assignment]  # DRF fields have a label too
+    points = serializers.IntegerField()
+    knob = KnobSerializer(allow_null=True)
+
+
+class TrustSerializer(serializers.Serializer[Any]):
+    trust_score = serializers.IntegerField(min_value=0, max_value=1000)
+    band = serializers.ChoiceField(choices=TRUST_BANDS)
+    inputs = TrustInputSerializer(many=True, help_text="Their points sum to the score.")
+
+
+class ContradictionSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    realm = serializers.CharField(help_text="Where it was seen: a page, a frame, a worker, a header.")
+    expected = serializers.JSONField(help_text="Any value.")
+    seen = serializers.JSONField(help_text="Any value.")
+
+
+class CoherenceSerializer(serializers.Serializer[Any]):
+    contradictions = ContradictionSerializer(many=True)
+
+
+class FingerprintSerializer(serializers.Serializer[Any]):
+    """The document as the runner measured it. It may have more fields than these."""
+
+    navigator = serializers.DictField()
+    screen = serializers.DictField()
+    webgl = serializers.DictField()
+    timezone = serializers.CharField()
+    locale = serializers.CharField()
+    canvas = serializers.DictField()
+    audio = serializers.DictField()
+    tls = serializers.DictField()
+    warnings = serializers.ListField(child=serializers.CharField())
+    coherence = CoherenceSerializer()
+
+
+def trust_body(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    score = sum(one["points"] for one in inputs)
+    return {"trust_score": score, "band": trust.band(score), "inputs": inputs}
+
+
+def fingerprint_body(found: AgentFingerprint) -> dict[str, Any]:
+    return {**found.document, "warnings": found.agent.warnings}
 
 
 def agent_body(agent: Agent) -> dict[str, Any]:
@@ -144,6 +214,7 @@ def agent_body(agent: Agent) -> dict[str, Any]:
         "destroyed_at": rfc3339_or_none(agent.destroyed_at),
         "trust_score": agent.trust_score,
         "cost_credits": agent.cost_credits,
+        "warnings": agent.warnings,
         "error_code": agent.error_code or None,
         "error_message": agent.error_message or None,
     }

@@ -8,6 +8,8 @@ urlpatterns = [
     path("v1/agents/<str:agent_id>", views.AgentView.as_view()),
     path("v1/agents/<str:agent_id>/cdp", views.CdpView.as_view()),
     path("v1/agents/<str:agent_id>/live", views.LiveView.as_view()),
+    path("v1/agents/<str:agent_id>/trust", views.TrustView.as_view()),
+    path("v1/agents/<str:agent_id>/fingerprint", views.FingerprintView.as_view()),
     path("v1/agents/<str:agent_id>/sessions", views.SessionsView.as_view()),
     path("live/<path:capability>", live.page),
     path(REPORT_PATH.removeprefix("/"), views.runner_report),

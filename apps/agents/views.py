@@ -145,6 +145,35 @@ class LiveView(ApiView):
         return Response(serializers.live_body(agent))
 
 
+class TrustView(ApiView):
+    @extend_schema(
+        operation_id="get_agent_trust",
+        summary="Get the trust score's breakdown",
+        description="The inputs of the score, when the agent was provisioned. `knob` says what raises the next one's.",
+        tags=_TAG,
+        responses={200: serializers.TrustSerializer, **openapi.failures(*_MISSING)},
+    )
+    def get(self, request: Request, agent_id: str) -> Response:
+        agent = selectors.agent(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
+        return Response(serializers.trust_body(selectors.trust_inputs(agent)))
+
+
+class FingerprintView(ApiView):
+    @extend_schema(
+        operation_id="get_agent_fingerprint",
+        summary="Get the measured fingerprint",
+        description="What this very browser showed to a page of ours before its lease. Also after the agent's end.",
+        tags=_TAG,
+        responses={
+            200: serializers.FingerprintSerializer,
+            **openapi.failures(*_MISSING, errors.AgentNotRunning),
+        },
+    )
+    def get(self, request: Request, agent_id: str) -> Response:
+        found = selectors.fingerprint(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
+        return Response(serializers.fingerprint_body(found))
+
+
 @takes_key(atomic=True)
 class SessionsView(ApiView):
     @extend_schema(

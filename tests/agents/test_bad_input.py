@@ -62,6 +62,14 @@ ROWS: list[tuple[str, Any]] = [
     *[("os_type", value) for value in [*NOT_STRINGS, "macos", "os_type_macos", "OS_TYPE_ANDROID"]],
     *[("persona", value) for value in [*NOT_STRINGS, "x" * 201]],
     *[("warmup_recipe", value) for value in [*NOT_STRINGS, "Amazon", "ebay"]],
+    *[("fingerprint_seed", value) for value in [*NOT_STRINGS, "x" * 65]],
+    *[("screen_resolution", value) for value in [*NOT_STRINGS, "large", "1920", "0x0", "mobile", "1920 x 1080"]],
+    *[("webrtc_mode", value) for value in [*NOT_STRINGS, "on", "Masked"]],
+    *[("geolocation_mode", value) for value in [*NOT_STRINGS, "ask"]],
+    *[("geolocation_data", value) for value in [*NOT_STRINGS, "52.5", "91,0", "0,181", "nan,0", "a,b"]],
+    *[("media_devices_mode", value) for value in [*NOT_STRINGS, "disabled"]],
+    *[("port_scan_protection", value) for value in [*NOT_STRINGS, "off"]],
+    *[("ja3_profile", value) for value in [*NOT_STRINGS, "x" * 101]],
 ]
 
 
@@ -131,6 +139,8 @@ def test_persistent_mode_is_not_there_yet(alice: Member, runner: FakeRunner, bod
         {"initial_url": "http://[2606:4700:4700::1111]:8080/"},
         {"initial_url": "HTTP://EXAMPLE.COM."},
         {"ttl": "60m"},
+        {"screen_resolution": "", "webrtc_mode": "", "geolocation_data": "", "ja3_profile": "", "fingerprint_seed": ""},
+        {"screen_resolution": "99999x99999", "fingerprint_seed": "s" * 64},
     ],
 )
 def test_what_is_allowed_is_allowed(alice: Member, runner: FakeRunner, body: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ def test_a_burner_is_running_when_the_call_returns(alice: Member, runner: FakeRu
     assert agent["cdp_url"] == f"ws://127.0.0.1:8001/api/v1/cdp/{profile}/ws/page/{page}"
     assert agent["cdp_http"] == f"http://127.0.0.1:8001/api/v1/cdp/{profile}"
     assert agent["initial_url"] == "https://example.com/a?b=c"
-    assert agent["trust_score"] == 920
+    assert agent["trust_score"] == 840
+    assert agent["warnings"] == []
     assert agent["cost_credits"] == 1
     assert agent["destroyed_at"] is agent["error_code"] is None
     assert re.fullmatch(r"http://127\.0\.0\.1:8000/live/r1-[0-9a-f]{32,}", agent["live_url"])
@@ -79,7 +80,7 @@ def test_provisioning_is_an_event(alice: Member, runner: FakeRunner) -> None:
                 "agent_id": agent["id"],
                 "mode": "burner",
                 "profile_id": agent["profile_id"],
-                "trust_score": 920,
+                "trust_score": 840,
                 "expires_at": agent["expires_at"],
                 "cost_credits": 1,
                 "cdp_url": agent["cdp_url"],

@@ -25,6 +25,20 @@ from runner import wire
 from tests.fakes.pages import FakePages, Freed, Script
 from tests.patience import PATIENCE
 
+# What a browser without a contradiction shows. A real one shows more of each.
+MEASURED: dict[str, Any] = {
+    "navigator": {"userAgent": "Mozilla/5.0 (fake)", "platform": "MacIntel", "hardwareConcurrency": 8},
+    "screen": {"width": 1512, "height": 982, "devicePixelRatio": 2},
+    "webgl": {"vendor": "Google Inc. (Apple)", "renderer": "ANGLE (Apple)", "hash": "aa"},
+    "timezone": "America/New_York",
+    "locale": "en-US",
+    "canvas": {"hash": "bb"},
+    "audio": {"hash": "cc"},
+    "tls": {"ja3": "dd", "ja4": "ee"},
+    "coherence": {"contradictions": []},
+    "warnings": [],
+}
+
 Behaviour = Literal["lease", "no_browser", "draining", "garbage", "error", "hang_up"]
 
 
@@ -48,6 +62,7 @@ class FakeRunner:
         self.before_lease: Callable[[wire.LeaseRequest], object] = lambda request: None
         self.warm = 4
         self.jail = wire.JailStatus()
+        self.fingerprint: dict[str, Any] = MEASURED
         self.pages = FakePages()
         self._lock = threading.Lock()
 
@@ -75,6 +90,7 @@ class FakeRunner:
         self.before_lease = lambda request: None
         self.warm = 4
         self.jail = wire.JailStatus()
+        self.fingerprint = MEASURED
         self.reboot()
         self.requests.clear()
         self.released.clear()
@@ -100,6 +116,8 @@ class FakeRunner:
             live_control=f"{self.runner_id}-{secrets.token_hex(16)}",
             leased_at=now,
             expires_at=now + request.ttl_seconds,
+            fingerprint=self.fingerprint,
+            seed=request.seed or secrets.token_hex(8),
         )
         with self._lock:
             return self.leases.setdefault(request.lease_id, granted)

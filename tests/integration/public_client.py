@@ -23,6 +23,21 @@ gave["get_cdp_url"] = client.get_cdp_url(agent["id"])
 gave["connect"] = client.connect(agent["id"])["cdp_http"]
 gave["list_identities"] = [one["id"] for one in client.list_identities()]
 client.destroy_agent(agent["id"])
+overrides = {
+    "screen_resolution": "1366x768",
+    "webrtc_mode": "masked",
+    "geolocation_mode": "allow",
+    "geolocation_data": "40.71,-74.01",
+    "media_devices_mode": "masked",
+    "port_scan_protection": "masked",
+}
+gave["create_chosen"] = client.create_agent(
+    ttl="5m", country="us", os_type="OS_TYPE_WINDOWS", ja3_profile="firefox_120", **overrides
+)
+chosen_id = gave["create_chosen"]["id"]
+gave["fingerprint"] = client.fingerprint(chosen_id)
+gave["trust_breakdown"] = client.trust_breakdown(chosen_id)
+client.destroy_agent(chosen_id)
 gave["destroyed"] = client.get_agent(agent["id"])["status"]
 
 gave["scrape"] = client.scrape(page, formats=["text"])
@@ -39,7 +54,7 @@ gave["crawl"] = client.wait_for_job(crawl["job_id"], poll=0).raw["result"]["comp
 gave["auto"] = client.auto(f"Go to {page} and return the text.")["routed_via"]
 
 model = {"llm": "anthropic:claude-greet", "llm_api_key": "sk-test-0123456789abcdef", "llm_base_url": MODEL}
-done = client.run_task(task="Say hello.", **model)
+done = client.run_task(task="Say hello.", **model, **overrides)
 gave["run_task"] = [done.succeeded, done.final_result, done.framework]
 asking = client.create_task(task="Ask me.", **{**model, "llm": "anthropic:claude-ask"})
 while (asked := client.get_job(asking.id, wait=30)).status != "input_required":

@@ -1,4 +1,4 @@
-"""The public Python client `browsa` 0.1.3, unchanged, against a stack: all calls but those that need identities."""
+"""The public Python client `browsa` 0.1.3, unchanged, against a stack: all calls but those of persistent identities."""
 
 from __future__ import annotations
 
@@ -51,6 +51,15 @@ def test_every_call_gives_what_the_client_reads(gave: dict[str, Any], member: Me
     assert gave["credits"]["balance"] == 100
     agent = gave["create_agent"]
     assert (gave["get_agent"], gave["destroyed"], gave["list_identities"]) == ("running", "destroyed", [agent["id"]])
+    assert agent["warnings"] == []
+    chosen = gave["create_chosen"]
+    assert [text.partition(":")[0] for text in chosen["warnings"]] == ["ja3_profile"]
+    shown = gave["fingerprint"]
+    assert {"navigator", "screen", "webgl", "timezone", "locale", "canvas", "audio", "tls"} <= set(shown)
+    assert (shown["screen"]["width"], shown["screen"]["height"]) == (1366, 768)
+    assert (shown["warnings"], shown["timezone"]) == (chosen["warnings"], "America/New_York")
+    trust = gave["trust_breakdown"]
+    assert sum(one["points"] for one in trust["inputs"]) == trust["trust_score"] == chosen["trust_score"]
     assert gave["get_cdp_url"] == agent["cdp_url"] and gave["connect"] == agent["cdp_http"]
 
     assert gave["scrape"]["url"] == site.url("/hello") and gave["scrape"]["text"]

@@ -74,18 +74,21 @@ def test_agents(judge: Judge) -> None:
         "POST", "/v1/agents", {"ttl": "5m", "persona": "p", "initial_url": "https://site.test/"}, expect=201
     )
     path = f"/v1/agents/{agent['id']}"
-    for part in ("", "/cdp", "/live"):
+    for part in ("", "/cdp", "/live", "/trust", "/fingerprint"):
         judge.ask("GET", path + part, expect=200)
     judge.ask("POST", f"{path}/sessions", expect=400)
     judge.ask("GET", "/v1/agents?limit=1&include=quick", expect=200)
     judge.ask("DELETE", path, expect=204)
     judge.ask("GET", path, expect=200)
     judge.ask("GET", f"{path}/cdp", expect=409)
+    judge.ask("GET", f"{path}/fingerprint", expect=200)
+    judge.ask("GET", f"/v1/agents/agt_{0:020x}/fingerprint", expect=404)
     judge.ask("GET", f"/v1/agents/agt_{0:020x}", expect=404)
     judge.ask("GET", "/v1/agents/nonsense", expect=400)
     judge.ask("POST", "/v1/agents", {"ttl": 5, "mode": "persistent"}, expect=400)
     assert judge.answered == {
-        *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent")
+        *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
+        *("get_agent_trust", "get_agent_fingerprint"),
     }
 
 
@@ -275,6 +278,7 @@ def test_no_operation_is_left_out() -> None:
     """The sets of the tests above, together."""
     played = {
         *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
+        *("get_agent_trust", "get_agent_fingerprint"),
         *("get_credits", "list_ledger_entries", "get_offers", "start_checkout", "get_checkout"),
         *("mint_key", "revoke_key", "list_keys", "list_team_members"),
         *("register_webhook", "ping_webhook", "test_webhook", "list_webhook_deliveries", "redeliver_webhook_delivery"),

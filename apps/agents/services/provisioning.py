@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +13,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.accounts import selectors as accounts
-from apps.agents import identity, metrics, selectors
+from apps.agents import identity, metrics, selectors, trust
 from apps.agents.control_client import RunnerClient
-from apps.agents.models import Agent
+from apps.agents.models import Agent, AgentFingerprint
 from apps.agents.services import termination, transitions
 from apps.billing import selectors as billing_selectors
 from apps.billing import services as billing
@@ -24,6 +24,7 @@ from apps.core import idempotency
 from apps.core.errors import AgentNotRunning, ApiError, TooManyRequests
 from apps.core.ids import new_agent_id
 from apps.core.times import from_unix
+from fingerprints import overrides as fingerprint_overrides
 from runner.wire import LeaseGranted, LeaseRequest
 
 CAP_RETRY_SECONDS = 30
@@ -41,6 +42,8 @@ class ProvisionRequest:
     initial_url: str = ""
     persona: str = ""
     warmup_recipe: str = ""
+    fingerprint_seed: str = ""
+    overrides: dict[str, str] = field(default_factory=dict)
 
 
 def provision(*, workspace_id: uuid.UUID, request: ProvisionRequest, runner: RunnerClient) -> Agent:
@@ -91,7 +94,9 @@ def _admit(workspace_id: uuid.UUID, request: ProvisionRequest) -> Agent:
 def create(
     agent_id: str, workspace_id: uuid.UUID, request: ProvisionRequest, *, rate: BurnerRate, **more: Any
 ) -> Agent:
-    """Creates the row of a queued burner."""
+    """Creates the row of a queued burner. Its score is that of a browser that was not measured yet."""
+    warnings = fingerprint_overrides.warnings(request.overrides, request.country)
+    facts = trust.TrustFacts(proxied=identity.proxied(request.country), warnings=tuple(warnings))
     return Agent.objects.create(
         id=agent_id,
         workspace_id=workspace_id,
@@ -102,7 +107,10 @@ def create(
         persona=request.persona,
         warmup_recipe=request.warmup_recipe,
         ttl_seconds=request.ttl_seconds,
-        trust_score=identity.trust_score(request.os_type),
+        fingerprint_seed=request.fingerprint_seed,
+        overrides=request.overrides,
+        warnings=warnings,
+        trust_score=trust.assess(facts).score,
         period_credits=rate.per_period,
         surcharge_credits=rate.surcharge,
         created_at=timezone.now(),
@@ -118,15 +126,33 @@ def lease_request(agent: Agent) -> LeaseRequest:
         ttl_seconds=agent.ttl_seconds,
         initial_url=agent.initial_url or None,
         wait_seconds=settings.LEASE_WAIT_SECONDS,
+        seed=agent.fingerprint_seed,
+        overrides=agent.overrides,
     )
 
 
 @transaction.atomic
 def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
-    """Records the lease of a queued agent. False if its status has changed: then the caller releases the lease."""
-    return transitions.move(
+    """Records the lease of a queued agent, with what its browser shows.
+
+    False if its status has changed: then the caller releases the lease.
+    """
+    measured = trust.read_document(granted.fingerprint)
+    warnings = list(dict.fromkeys([*agent.warnings, *granted.fingerprint.get("warnings", ())]))
+    facts = trust.TrustFacts(
+        persistent=agent.mode == Agent.Mode.PERSISTENT,
+        proxied=identity.proxied(agent.country),
+        contradictions=measured.contradictions,
+        software_graphics=measured.software_graphics,
+        warnings=tuple(warnings),
+    )
+    trusted = trust.assess(facts)
+    moved = transitions.move(
         agent,
         to="running",
+        fingerprint_seed=granted.seed or agent.fingerprint_seed,
+        warnings=warnings,
+        trust_score=trusted.score,
         runner_id=granted.runner_id,
         boot_id=granted.boot_id,
         profile=granted.profile,
@@ -136,3 +162,11 @@ def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
         started_at=from_unix(granted.leased_at),
         expires_at=from_unix(granted.expires_at),
     )
+    if moved:
+        AgentFingerprint.objects.create(
+            agent=agent,
+            document=granted.fingerprint,
+            trust_inputs=[one.to_dict() for one in trusted.inputs],
+            created_at=timezone.now(),
+        )
+    return moved

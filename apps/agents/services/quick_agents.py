@@ -16,7 +16,7 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from apps.agents import identity
+from apps.agents import identity, trust
 from apps.core.ids import AGENT_PREFIX
 from apps.core.prepared import Prepared
 
@@ -47,7 +47,7 @@ class QuickAgent:
 
     @property
     def trust_score(self) -> int:
-        return identity.trust_score(self.os_type)
+        return trust.assess(trust.quick_facts(proxied=identity.proxied(self.country))).score
 
 
 def agent_id(job_id: uuid.UUID, position: int) -> str:

@@ -108,7 +108,12 @@ class TaskBrowser:
             if ended and ended[0] is earlier[0] and (acted or len(ended) > 1):
                 raise BrowserGone(ended[0])
             left = max(self._deadline - timezone.now(), timedelta()) + MARGIN
-            request = ProvisionRequest(int(left.total_seconds()), params["country"], params["os_type"])
+            request = ProvisionRequest(
+                int(left.total_seconds()),
+                params["country"],
+                params["os_type"],
+                overrides=params.get("overrides", {}),
+            )
             agent = await sync_to_async(task_browsers.admit)(workspace_id=workspace_id, job_id=job_id, request=request)
             if agent.status == Agent.Status.RUNNING:
                 return agent

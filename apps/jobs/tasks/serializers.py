@@ -9,7 +9,14 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.agents.fields import AgentIdField, CountryField, OsTypeField, WebUrlField
+from apps.agents.fields import (
+    AgentIdField,
+    CountryField,
+    OsTypeField,
+    OverridesSerializer,
+    WebUrlField,
+    overrides_of,
+)
 from apps.core.fields import (
     StrictBooleanField,
     StrictCharField,
@@ -25,6 +32,7 @@ from apps.jobs.tasks.allowed_domains import MAX_DOMAINS, AllowedDomains, check_p
 from apps.jobs.tasks.llm import names, prices
 from apps.jobs.tasks.llm.names import ModelName
 from apps.webhooks.serializers import ReceiverUrlField
+from fingerprints import overrides
 
 MAX_TASK_CHARS = 20_000
 DEFAULT_STEPS, MAX_STEPS = 20, 100
@@ -40,7 +48,7 @@ class MetadataField(serializers.JSONField):
     """The caller's own object."""
 
 
-class TaskSerializer(serializers.Serializer[Any]):
+class TaskSerializer(OverridesSerializer):
     task = StrictCharField(max_length=MAX_TASK_CHARS, help_text="The goal, in plain English.")
     llm = StrictCharField(
         default=names.DEFAULT,
@@ -133,7 +141,10 @@ class TaskSerializer(serializers.Serializer[Any]):
                 f"can't be kept: the price of {model} is not known; the operator can add it to BROWSA_MODEL_PRICES"
             )
             raise serializers.ValidationError({"max_cost_usd": [unknown]})
-        return {**attrs, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
+        chosen = overrides_of(attrs)
+        others = {name: value for name, value in attrs.items() if name not in overrides.CHECKS}
+        more = {"overrides": chosen} if chosen else {}
+        return {**others, **more, "country": CountryField.of(attrs), "os_type": OsTypeField.of(attrs)}
 
 
 class RespondSerializer(serializers.Serializer[Any]):

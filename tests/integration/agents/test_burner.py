@@ -65,8 +65,9 @@ def test_the_answer_has_every_field_of_the_contract(member: Member, stack: Stack
         "created_at": agent["created_at"],
         "expires_at": agent["expires_at"],
         "destroyed_at": None,
-        "trust_score": 920,
+        "trust_score": agent["trust_score"],
         "cost_credits": 1,
+        "warnings": [],
         "error_code": None,
         "error_message": None,
     }
@@ -90,7 +91,8 @@ def test_a_life_in_full(member: Member, outsider: Member, stack: Stack, site: Si
     assert listed["agents"][1] == member.agent(first["id"]) == first
     assert member.get("/v1/agents?mode=persistent").json()["agents"] == []
     assert outsider.get("/v1/agents").json()["agents"] == []
-    for refused in (outsider.get(path), outsider.get(path + "/cdp"), outsider.delete(path)):
+    parts = ("", "/cdp", "/trust", "/fingerprint")
+    for refused in (*(outsider.get(path + part) for part in parts), outsider.delete(path)):
         assert (refused.status_code, refused.json()["code"]) == (404, "NOT_FOUND")
     cdp = member.get(path + "/cdp")
     assert cdp.status_code == 200

@@ -37,7 +37,7 @@ def test_a_task_is_done_step_by_step_with_either_provider(tasks: Tasks, member: 
 
     assert (job["status"], job["framework"], job["kind"]) == ("completed", "browser-use", "task")
     assert job["result"]["final_result"] == "Ada is here."
-    assert job["result"]["trust_score"] == 920
+    assert job["result"]["trust_score"] == member.agent(job["agent_id"])["trust_score"] > 0
     assert job["metadata"] == {"mine": 1}
     steps = tasks.steps(job["id"])
     assert job["result"]["steps_taken"] == job["step_count"] == job["progress_done"] == len(steps)

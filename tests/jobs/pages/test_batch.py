@@ -75,7 +75,7 @@ def test_rows_come_in_order_and_a_failed_page_fails_nothing_else(
         "title": f"Title of {url(0)}",
         "text": f"Text of {url(0)}",
         "links": [],
-        "trust_score": 920,
+        "trust_score": 640,
         "cost_credits": 1,
         "duration_ms": 7,
     }

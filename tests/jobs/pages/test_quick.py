@@ -36,7 +36,7 @@ def test_a_scrape_answers_with_the_page(api: ServedApi, carol: Member, pages: Fa
         "title": "Home",
         "html": "<p>Hello",
         "agent_id": agent_id,
-        "trust_score": 920,
+        "trust_score": 640,
         "cost_credits": 1,
         "duration_ms": 7,
     }
@@ -134,7 +134,7 @@ def test_its_agent_can_be_looked_at_and_is_not_listed(api: ServedApi, carol: Mem
 
     agent = carol.get(f"/v1/agents/{body['agent_id']}").body
     assert (agent["status"], agent["mode"], agent["initial_url"]) == ("destroyed", "burner", URL)
-    assert (agent["trust_score"], agent["cost_credits"]) == (905, 1) == (body["trust_score"], body["cost_credits"])
+    assert (agent["trust_score"], agent["cost_credits"]) == (640, 1) == (body["trust_score"], body["cost_credits"])
     assert agent["cdp_url"] is None and agent["destroyed_at"] is not None
     assert carol.get("/v1/agents").body["agents"] == []
     assert [a["id"] for a in carol.get("/v1/agents?include=quick").body["agents"]] == [agent["id"]]
