@@ -35,6 +35,8 @@ def test_every_public_call_is_in_it_and_nothing_else(document: Any) -> None:
         "DELETE /v1/agents/{agent_id}",
         "GET /v1/agents/{agent_id}/cdp",
         "GET /v1/agents/{agent_id}/live",
+        "GET /v1/agents/{agent_id}/downloads",
+        "GET /v1/agents/{agent_id}/downloads/{name}",
         "POST /v1/agents/{agent_id}/sessions",
         "GET /v1/jobs",
         "GET /v1/jobs/{job_id}",
