@@ -215,6 +215,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "JobKind": "apps.jobs.models.Job.Kind",
         "AgentMode": "apps.agents.models.Agent.Mode",
         "BatchMode": "apps.jobs.pages.serializers.MODES",
+        "DownloadState": "apps.agents.serializers.DOWNLOAD_STATES",
         "CheckoutStatus": "apps.billing.models.Checkout.Status",
         "BlockableResource": "apps.jobs.pages.serializers.BLOCKABLE",
         "Framework": "apps.jobs.tasks.serializers.FRAMEWORKS",

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from runner.cdp import CdpError
 from runner.chromium import Chromium, ChromiumError
+from runner.downloads import Downloads
 from runner.egress import socks
 from runner.egress.dial import Dialer
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
@@ -29,6 +30,7 @@ class Browser:
         self._route: str | None = None
         self._emulator = Emulator(chromium, Identity.of(DEFAULT_FAMILY, country, chromium.version))
         self._egress: asyncio.Server | None = None
+        self.downloads = Downloads(chromium)
 
     @classmethod
     async def start(cls, launcher: Launcher, dialer: Dialer, *, country: str) -> Browser:
@@ -39,6 +41,7 @@ class Browser:
             assert chromium.listener is not None
             browser._egress = await socks.serve(chromium.listener, dialer, lambda: browser._route)
             await browser._emulator.start()
+            await browser.downloads.start()
         except (CdpError, OSError) as error:
             browser.kill()
             await browser.closed()
@@ -115,4 +118,5 @@ class Browser:
         if self._egress is not None:
             self._egress.close()
         await self._emulator.close()
+        await self.downloads.close()
         return status

@@ -35,6 +35,7 @@ class Chromium:
     namespace: int | None = None  # descriptor of the jail's network namespace; None without a jail
     profile: Path | None = None  # a folder to remove; None in a jail, whose files are on tmpfs
     cgroup: Cgroup | None = None  # of the jail; None without cgroups
+    folders: dict[str, int] = field(default_factory=dict)  # descriptors of the folders that it writes, by their paths
     port: int = 0
     path: str = ""  # of the browser-level DevTools WebSocket
     version: str = ""
@@ -113,5 +114,8 @@ class Chromium:
         if self.namespace is not None:
             os.close(self.namespace)
             self.namespace = None
+        for folder in self.folders.values():
+            os.close(folder)
+        self.folders.clear()
         if self.profile is not None:
             shutil.rmtree(self.profile, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import get_args
 from aiohttp import web
 
 from runner.chromium import ChromiumError
+from runner.downloads import CHUNK, NoDownload
 from runner.leases import Leases
 from runner.pages.service import PageService
 from runner.pages.slots import NoPlace
@@ -17,6 +19,7 @@ from runner.pool import NoBrowser, Pool, PoolClosed
 from runner.wire import (
     OS_FAMILIES,
     Blockable,
+    Downloads,
     JailStatus,
     LeaseExtension,
     LeaseRequest,
@@ -67,6 +70,8 @@ class Control:
                 web.post("/leases", self._grant),
                 web.patch("/leases/{lease_id}", self._extend),
                 web.delete("/leases/{lease_id}", self._release),
+                web.get("/leases/{lease_id}/downloads", self._downloads),
+                web.get("/leases/{lease_id}/downloads/{download_id}", self._download),
                 web.post("/pages", self._page),
             ]
         )
@@ -172,6 +177,36 @@ class Control:
     async def _release(self, request: web.Request) -> web.Response:
         self._leases.release(request.match_info["lease_id"])
         return web.Response(status=204)
+
+    async def _downloads(self, request: web.Request) -> web.Response:
+        browser = self._leases.browser_of(request.match_info["lease_id"])
+        if browser is None:
+            return _refuse(404, "no_lease", "there is no such lease")
+        listed = Downloads(browser.downloads.newest_first())
+        return web.Response(body=listed.to_json(), content_type="application/json")
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        browser = self._leases.browser_of(request.match_info["lease_id"])
+        if browser is None:
+            return _refuse(404, "no_lease", "there is no such lease")
+        try:
+            file, size = browser.downloads.open(request.match_info["download_id"])
+        except NoDownload as error:
+            return _refuse(404, "no_download", str(error))
+        try:
+            answer = web.StreamResponse(headers={"Content-Length": str(size)})
+            answer.force_close()  # the end of a shorter file than promised must not look like its whole
+            await answer.prepare(request)
+            sent = 0
+            while sent < size and not browser.gone.done():
+                chunk = await asyncio.to_thread(os.pread, file, min(CHUNK, size - sent), sent)
+                if not chunk:
+                    break  # it is shorter now
+                await answer.write(chunk)
+                sent += len(chunk)
+            return answer
+        finally:
+            os.close(file)
 
 
 def _is_text_map(value: object) -> bool:

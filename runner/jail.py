@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOME = "/home/agent"
+TEMPORARY = "/tmp"  # noqa: S108 (in the jail)
+MAC_TEMPORARY = "/var/folders"  # clients tell a browser to download into a temporary folder of their own machine
 PROXY_PORT = 3128
 # Where Chromium, Chrome and Chrome for Testing (which Playwright installs) read managed policies.
 POLICY_PATHS = tuple(
@@ -38,7 +40,7 @@ POLICY = Path(__file__).with_name("chromium_policy.json")
 # What a jailed program can write: folder, bytes, inodes. An inode costs about 1 KiB of kernel memory.
 WRITABLE = (
     ("/dev/shm", 512 * 2**20, 16_384),  # noqa: S108 (in the jail)
-    ("/tmp", 128 * 2**20, 8_192),  # noqa: S108
+    (TEMPORARY, 128 * 2**20, 8_192),
     (HOME, 512 * 2**20, 32_768),
 )
 WRITABLE_BYTES = sum(size + 1024 * inodes for _folder, size, inodes in WRITABLE)
@@ -121,6 +123,7 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
         "--proc", "/proc", "--dev", "/dev",
         *_proc_arguments(root),
         *(argument for folder, size, _inodes in WRITABLE for argument in ("--size", str(size), "--tmpfs", folder)),
+        "--symlink", TEMPORARY, MAC_TEMPORARY,
         *(argument for folder in ("/usr/local", "/usr/src", "/dev", "/") for argument in ("--remount-ro", folder)),
         "--chdir", HOME,
         "--setenv", "HOME", HOME, "--setenv", "PATH", "/usr/bin", "--setenv", "LANG", "en_US.UTF-8",

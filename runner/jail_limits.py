@@ -22,6 +22,7 @@ log = logging.getLogger("browsa.runner.jail_limits")
 
 LAST_PROCESSES_SECONDS = 2.0
 REMOVE_AGAIN_SECONDS = 0.05
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_DESCRIPTORS = 8192  # the number that Chromium sets itself
 
 
@@ -53,6 +54,9 @@ class JailLimiter:
             _kill_when_out_of_memory(browser, browser.cgroup)
             # In a thread: on a busy machine the kernel takes some milliseconds.
             await asyncio.get_running_loop().run_in_executor(None, browser.cgroup.add, first)
+        for folder in (jail.HOME, jail.TEMPORARY):
+            browser.folders[folder] = os.open(f"/proc/{first}/root{folder}", FOLDER)
+        browser.folders[jail.MAC_TEMPORARY] = os.dup(browser.folders[jail.TEMPORARY])
         browser.namespace = os.open(f"/proc/{first}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         mounts = os.open(f"/proc/{first}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:

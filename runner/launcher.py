@@ -23,7 +23,7 @@ from runner.cgroups import DEFAULT_LIMITS, Cgroups, Limits
 from runner.chromium import Chromium, ChromiumError
 from runner.chromium_flags import Flags, full_flags
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
-from runner.jail_limits import JailLimiter
+from runner.jail_limits import FOLDER, JailLimiter
 from runner.netns import NamespaceError, SocketFactory
 from runner.uids import Uids
 
@@ -131,6 +131,8 @@ class Launcher:
             listener=started.listener,
             profile=started.profile,
         )
+        if started.profile is not None:
+            browser.folders[str(started.profile)] = os.open(started.profile, FOLDER)
         browser.gone.add_done_callback(lambda _gone: self._release(browser, uid))
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -83,6 +83,11 @@ class Leases:
         """The same for a capability of a live view."""
         return self._by_live.get(capability)
 
+    def browser_of(self, lease_id: str) -> Browser | None:
+        """The browser of a lease; None when there is no such lease."""
+        lease = self._by_id.get(lease_id)
+        return lease.browser if lease is not None else None
+
     async def grant(self, request: LeaseRequest) -> LeaseGranted:
         """Lease a browser, or return the lease of `request.lease_id`. Raises NoBrowser or pool.PoolClosed."""
         if (lease := self._by_id.get(request.lease_id)) is not None:

@@ -7,6 +7,8 @@ The API calls the runner's control API (HTTP on a Unix socket):
     POST   /leases   LeaseRequest -> 200 LeaseGranted | 400 | 503 draining | 504 no browser in time
     PATCH  /leases/{lease_id} LeaseExtension -> 200 LeaseGranted | 400 | 404 no such lease
     DELETE /leases/{lease_id}     -> 204, also when there is no such lease
+    GET    /leases/{lease_id}/downloads -> 200 Downloads | 404 no such lease
+    GET    /leases/{lease_id}/downloads/{id} -> 200 the file's bytes | 404 no such lease or file
     POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no slot in time
 
 A refusal's body is `{"code": "...", "message": "..."}` with one of the `RefusalCode` codes.
@@ -37,7 +39,7 @@ RunnerState = Literal["starting", "ready", "draining"]
 # Why a lease ended: its TTL expired; the client sent `Browser.close`; Chromium crashed; the runner was stopped.
 EndReason = Literal["expired", "closed", "crashed", "shutdown"]
 
-RefusalCode = Literal["bad_request", "draining", "no_browser", "no_lease"]
+RefusalCode = Literal["bad_request", "draining", "no_browser", "no_lease", "no_download"]
 
 REPORT_PATH = "/internal/runner/report"
 
@@ -112,6 +114,38 @@ class LeaseExtension(Message):
     """A later deadline for a lease, in seconds from now. An earlier one changes nothing."""
 
     ttl_seconds: int
+
+
+DownloadState = Literal["in_progress", "completed", "canceled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Download(Message):
+    """A file that a leased browser downloads. `size` is in bytes, so far; `created_at` in Unix seconds.
+
+    `name` is the file name that the page or the server suggests; two downloads may have the same.
+    """
+
+    id: str
+    name: str
+    url: str
+    size: int
+    state: DownloadState
+    created_at: float
+
+
+@dataclass(frozen=True)  # no slots: they create a new class, and `super()` would fail
+class Downloads(Message):
+    """Newest first."""
+
+    downloads: list[Download]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        downloads = data.get("downloads")
+        if not isinstance(downloads, list) or not all(isinstance(item, dict) for item in downloads):
+            raise ValueError("Downloads: downloads must be a list of objects")
+        return cls([Download.from_dict(item) for item in downloads])
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,13 @@ class RunnerClient:
         except NotThere:
             return None
 
+    def downloads(self, lease_id: str) -> list[wire.Download] | None:
+        """What its browser has downloaded, newest first. None when there is no such lease."""
+        try:
+            return self._ask("GET", f"/leases/{lease_id}/downloads", wire.Downloads.from_json).downloads
+        except NotThere:
+            return None
+
     def release(self, lease_id: str) -> None:
         """Ends the lease; nothing happens when there is none."""
         self._ask("DELETE", f"/leases/{lease_id}", bytes)

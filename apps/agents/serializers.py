@@ -26,8 +26,10 @@ from apps.agents.services.provisioning import ProvisionRequest
 from apps.core.fields import StrictCharField, StrictChoiceField, checked_by
 from apps.core.openapi import AGENT_ID_PATTERN, PROFILE_ID_PATTERN
 from apps.core.pagination import CursorPage
-from apps.core.times import rfc3339_or_none
+from apps.core.times import from_unix, rfc3339, rfc3339_or_none
+from runner.wire import Download, DownloadState
 
+DOWNLOAD_STATES = list(get_args(DownloadState))
 WARMUP_RECIPES = ["amazon", "google", "social"]
 MAX_SEED = 64
 TRUST_BANDS = list(get_args(trust.Band))
@@ -192,6 +194,19 @@ def fingerprint_body(found: AgentFingerprint) -> dict[str, Any]:
     return {**found.document, "warnings": found.agent.warnings}
 
 
+class DownloadSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text="Names the file where its name is not unique, or cannot be a part of a path.")
+    name = serializers.CharField(help_text="As the page or the server suggests.")
+    size = serializers.IntegerField(min_value=0, help_text="Bytes, so far.")
+    state = serializers.ChoiceField(choices=DOWNLOAD_STATES)
+    url = serializers.CharField(help_text="Where it came from, at most 2,048 characters.")
+    created_at = serializers.DateTimeField()
+
+
+class DownloadsSerializer(serializers.Serializer[Any]):
+    downloads = DownloadSerializer(many=True)
+
+
 def agent_body(agent: Agent) -> dict[str, Any]:
     cdp = None
     if agent.status == Agent.Status.RUNNING:
@@ -235,4 +250,20 @@ def live_body(agent: Agent) -> dict[str, Any]:
         "live_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_view),
         "control_url": agent_urls.live_url(settings.PUBLIC_URL, agent.live_control),
         "expires_at": rfc3339_or_none(agent.expires_at),
+    }
+
+
+def downloads_body(downloads: list[Download]) -> dict[str, Any]:
+    return {
+        "downloads": [
+            {
+                "id": one.id,
+                "name": one.name,
+                "size": one.size,
+                "state": one.state,
+                "url": one.url,
+                "created_at": rfc3339(from_unix(one.created_at)),
+            }
+            for one in downloads
+        ]
     }

@@ -7,6 +7,8 @@ urlpatterns = [
     path("v1/agents", views.AgentsView.as_view()),
     path("v1/agents/<str:agent_id>", views.AgentView.as_view()),
     path("v1/agents/<str:agent_id>/cdp", views.CdpView.as_view()),
+    path("v1/agents/<str:agent_id>/downloads", views.DownloadsView.as_view()),
+    path("v1/agents/<str:agent_id>/downloads/<str:name>", views.DownloadView.as_view()),
     path("v1/agents/<str:agent_id>/live", views.LiveView.as_view()),
     path("v1/agents/<str:agent_id>/trust", views.TrustView.as_view()),
     path("v1/agents/<str:agent_id>/fingerprint", views.FingerprintView.as_view()),

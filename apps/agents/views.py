@@ -5,25 +5,30 @@ from __future__ import annotations
 import hmac
 from http import HTTPStatus
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.authentication import workspace_of
-from apps.agents import selectors, serializers
+from apps.agents import downloads, selectors, serializers
 from apps.agents.control_client import runner_client
 from apps.agents.models import Agent
 from apps.agents.services import provisioning, sweeps, termination
 from apps.core import errors, openapi
-from apps.core.api import ApiView
+from apps.core.api import ApiView, AsyncApiView
 from apps.core.fields import checked
 from apps.core.idempotency import takes_key
 from apps.core.ids import check_agent_id
 from apps.core.pagination import CursorQuery
+from runner.wire import Download
 
 _TAG = ["Agents"]
 _MISSING = (errors.InvalidId, errors.NotFound)
@@ -172,6 +177,65 @@ class FingerprintView(ApiView):
     def get(self, request: Request, agent_id: str) -> Response:
         found = selectors.fingerprint(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
         return Response(serializers.fingerprint_body(found))
+
+
+class DownloadsView(ApiView):
+    waiting_methods = frozenset({"GET"})
+
+    @extend_schema(
+        operation_id="list_agent_downloads",
+        summary="List downloads",
+        description="The files that the agent's browser has downloaded, newest first, at most the last 1,000. They are"
+        " deleted with the agent.",
+        tags=_TAG,
+        responses={
+            200: serializers.DownloadsSerializer,
+            **openapi.failures(*_MISSING, errors.AgentNotRunning, errors.UpstreamUnavailable),
+        },
+    )
+    def get(self, request: Request, agent_id: str) -> Response:
+        agent = selectors.running_agent(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
+        return Response(serializers.downloads_body(_downloads(agent)))
+
+
+class DownloadView(AsyncApiView):
+    @extend_schema(
+        operation_id="get_agent_download",
+        summary="Get a downloaded file",
+        description="The bytes of a file, by the `id` or the `name` of its download; of several with one name those of"
+        " the newest complete one. 409 `CONFLICT` while it is not complete.",
+        tags=_TAG,
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            **openapi.failures(*_MISSING, errors.AgentNotRunning, errors.Conflict, errors.UpstreamUnavailable),
+        },
+    )
+    async def get(self, request: Request, agent_id: str, name: str) -> HttpResponseBase:
+        agent, download = await sync_to_async(self._find)(request, check_agent_id(agent_id), name)
+        content = await downloads.Content.open(agent.id, download)
+        return StreamingHttpResponse(
+            content,
+            content_type="application/octet-stream",
+            headers={
+                "Content-Length": str(content.size),
+                "Content-Disposition": content_disposition_header(True, downloads.file_name(download)),
+                "Content-Security-Policy": "sandbox; default-src 'none'",
+                "X-Content-Type-Options": "nosniff",
+                "Cache-Control": "no-store",
+            },
+        )
+
+    def _find(self, request: Request, agent_id: str, name: str) -> tuple[Agent, Download]:
+        agent = selectors.running_agent(workspace_id=workspace_of(request), agent_id=agent_id)
+        return agent, downloads.pick(_downloads(agent), name)
+
+
+def _downloads(agent: Agent) -> list[Download]:
+    """Raises AgentNotRunning when its browser has just ended."""
+    found = runner_client().downloads(agent.id)
+    if found is None:
+        raise errors.AgentNotRunning("The agent is not running: its downloads are gone.")
+    return found
 
 
 @takes_key(atomic=True)

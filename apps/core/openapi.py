@@ -87,6 +87,7 @@ _PATH_PARAMETERS = {
     parameter.name: parameter
     for parameter in (
         _in_path("agent_id", AGENT_ID, "The agent's `id`."),
+        _in_path("name", {"type": "string", "pattern": "^[^/]+$"}, "The download's `id` or `name`, percent-encoded."),
         _in_path("job_id", UUID, "The job's `id`."),
         _in_path("webhook_id", UUID, "The webhook's `id`."),
         _in_path("delivery_id", UUID, "The delivery's `id`."),

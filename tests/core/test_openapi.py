@@ -37,6 +37,8 @@ def test_every_public_call_is_in_it_and_nothing_else(document: Any) -> None:
         "GET /v1/agents/{agent_id}/live",
         "GET /v1/agents/{agent_id}/trust",
         "GET /v1/agents/{agent_id}/fingerprint",
+        "GET /v1/agents/{agent_id}/downloads",
+        "GET /v1/agents/{agent_id}/downloads/{name}",
         "POST /v1/agents/{agent_id}/sessions",
         "GET /v1/jobs",
         "GET /v1/jobs/{job_id}",

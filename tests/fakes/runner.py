@@ -59,6 +59,7 @@ class FakeRunner:
         self.leases: dict[str, wire.LeaseGranted] = {}
         self.requests: list[wire.LeaseRequest] = []
         self.released: list[str] = []
+        self.downloads: dict[str, list[tuple[wire.Download, bytes | None]]] = {}  # by lease; None: the file is gone
         self.before_lease: Callable[[wire.LeaseRequest], object] = lambda request: None
         self.warm = 4
         self.jail = wire.JailStatus()
@@ -94,6 +95,7 @@ class FakeRunner:
         self.reboot()
         self.requests.clear()
         self.released.clear()
+        self.downloads.clear()
         self.pages.reset()
 
     def reboot(self) -> None:
@@ -134,6 +136,17 @@ class FakeRunner:
         with self._lock:
             self.released.append(lease_id)
             self.leases.pop(lease_id, None)
+
+    def download(self, path: str) -> _Answer:
+        """The answer to `GET /leases/<lease>/downloads[/<id>]`."""
+        lease_id, _, wanted = path.removeprefix("/leases/").partition("/downloads")
+        if lease_id not in self.leases:
+            return _refuse(404, "no_lease")
+        kept = self.downloads.get(lease_id, [])
+        if not wanted:
+            return _Answer(200, wire.Downloads([download for download, _content in kept]).to_json())
+        content = next((content for download, content in kept if f"/{download.id}" == wanted), None)
+        return _refuse(404, "no_download") if content is None else _Answer(200, content)
 
     def status(self) -> wire.RunnerStatus:
         return wire.RunnerStatus(
@@ -193,6 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(_Answer(200, fake.status().to_json()))
         elif self.path == "/leases":
             self._send(_Answer(200, json.dumps({"leases": list(fake.leases)}).encode()))
+        elif "/downloads" in self.path:
+            self._send(fake.download(self.path))
         else:
             self._send(_Answer(404))
 
