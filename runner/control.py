@@ -19,7 +19,7 @@ from runner.pool import NoBrowser, Pool, PoolClosed
 from runner.wire import (
     OS_FAMILIES,
     Blockable,
-    Downloads,
+    DownloadList,
     JailStatus,
     LeaseExtension,
     LeaseRequest,
@@ -182,7 +182,7 @@ class Control:
         browser = self._leases.browser_of(request.match_info["lease_id"])
         if browser is None:
             return _refuse(404, "no_lease", "there is no such lease")
-        listed = Downloads(browser.downloads.newest_first())
+        listed = DownloadList(browser.downloads.newest_first())
         return web.Response(body=listed.to_json(), content_type="application/json")
 
     async def _download(self, request: web.Request) -> web.StreamResponse:

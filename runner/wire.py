@@ -7,7 +7,7 @@ The API calls the runner's control API (HTTP on a Unix socket):
     POST   /leases   LeaseRequest -> 200 LeaseGranted | 400 | 503 draining | 504 no browser in time
     PATCH  /leases/{lease_id} LeaseExtension -> 200 LeaseGranted | 400 | 404 no such lease
     DELETE /leases/{lease_id}     -> 204, also when there is no such lease
-    GET    /leases/{lease_id}/downloads -> 200 Downloads | 404 no such lease
+    GET    /leases/{lease_id}/downloads -> 200 DownloadList | 404 no such lease
     GET    /leases/{lease_id}/downloads/{id} -> 200 the file's bytes | 404 no such lease or file
     POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no slot in time
 
@@ -135,7 +135,7 @@ class Download(Message):
 
 
 @dataclass(frozen=True)  # no slots: they create a new class, and `super()` would fail
-class Downloads(Message):
+class DownloadList(Message):
     """Newest first."""
 
     downloads: list[Download]
@@ -144,7 +144,7 @@ class Downloads(Message):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         downloads = data.get("downloads")
         if not isinstance(downloads, list) or not all(isinstance(item, dict) for item in downloads):
-            raise ValueError("Downloads: downloads must be a list of objects")
+            raise ValueError("DownloadList: downloads must be a list of objects")
         return cls([Download.from_dict(item) for item in downloads])
 
 

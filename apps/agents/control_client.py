@@ -177,7 +177,7 @@ class RunnerClient:
     def downloads(self, lease_id: str) -> list[wire.Download] | None:
         """What its browser has downloaded, newest first. None when there is no such lease."""
         try:
-            return self._ask("GET", f"/leases/{lease_id}/downloads", wire.Downloads.from_json).downloads
+            return self._ask("GET", f"/leases/{lease_id}/downloads", wire.DownloadList.from_json).downloads
         except NotThere:
             return None
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Playwright
 
 from runner.jail import HOME, TEMPORARY
-from runner.wire import Download, Downloads
+from runner.wire import Download, DownloadList
 from tests.fakes.site import Site
 from tests.runner.client import Cdp
 from tests.runner.conftest import attached
@@ -20,7 +20,7 @@ LOOT = b"loot" * 64
 async def listed(lease: Lease) -> list[Download]:
     answer = await lease.runner.request("GET", f"/leases/{lease.id}/downloads")
     assert answer.status_code == 200
-    return Downloads.from_json(answer.content).downloads
+    return DownloadList.from_json(answer.content).downloads
 
 
 async def complete(lease: Lease, count: int) -> list[Download]:
