@@ -144,7 +144,7 @@ class FakeRunner:
             return _refuse(404, "no_lease")
         kept = self.downloads.get(lease_id, [])
         if not wanted:
-            return _Answer(200, wire.Downloads([download for download, _content in kept]).to_json())
+            return _Answer(200, wire.DownloadList([download for download, _content in kept]).to_json())
         content = next((content for download, content in kept if f"/{download.id}" == wanted), None)
         return _refuse(404, "no_download") if content is None else _Answer(200, content)
 
