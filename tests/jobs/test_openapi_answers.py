@@ -18,7 +18,7 @@ from apps.jobs.tasks import services as tasks
 from apps.webhooks import openapi as events
 from apps.webhooks import signing
 from apps.webhooks.models import EVENT_TYPES, Attempt, Delivery, OutboxEvent
-from runner.wire import PageFailure
+from runner.wire import Download, PageFailure
 from tests.billing.conftest import stripe
 from tests.cast import Member, Reply
 from tests.fakes.pages import FakePages
@@ -69,12 +69,14 @@ def judge(api: ServedApi, carol: Member, runner: FakeRunner) -> Iterator[Judge]:
     assert judge.problems == []
 
 
-def test_agents(judge: Judge) -> None:
+def test_agents(judge: Judge, runner: FakeRunner) -> None:
     agent = judge.ask(
         "POST", "/v1/agents", {"ttl": "5m", "persona": "p", "initial_url": "https://site.test/"}, expect=201
     )
     path = f"/v1/agents/{agent['id']}"
-    for part in ("", "/cdp", "/live", "/trust", "/fingerprint"):
+    download = Download("0" * 8 + "-0000-4000-8000-" + "0" * 12, "a.txt", "https://x.test/a", 4, "completed", 1.0)
+    runner.downloads[agent["id"]] = [(download, b"text")]
+    for part in ("", "/cdp", "/live", "/trust", "/fingerprint", "/downloads", "/downloads/a.txt"):
         judge.ask("GET", path + part, expect=200)
     judge.ask("POST", f"{path}/sessions", expect=400)
     judge.ask("GET", "/v1/agents?limit=1&include=quick", expect=200)
@@ -88,7 +90,7 @@ def test_agents(judge: Judge) -> None:
     judge.ask("POST", "/v1/agents", {"ttl": 5, "mode": "persistent"}, expect=400)
     assert judge.answered == {
         *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
-        *("get_agent_trust", "get_agent_fingerprint"),
+        *("get_agent_trust", "get_agent_fingerprint", "list_agent_downloads", "get_agent_download"),
     }
 
 
@@ -278,7 +280,7 @@ def test_no_operation_is_left_out() -> None:
     """The sets of the tests above, together."""
     played = {
         *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
-        *("get_agent_trust", "get_agent_fingerprint"),
+        *("get_agent_trust", "get_agent_fingerprint", "list_agent_downloads", "get_agent_download"),
         *("get_credits", "list_ledger_entries", "get_offers", "start_checkout", "get_checkout"),
         *("mint_key", "revoke_key", "list_keys", "list_team_members"),
         *("register_webhook", "ping_webhook", "test_webhook", "list_webhook_deliveries", "redeliver_webhook_delivery"),
