@@ -25,11 +25,12 @@ from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, ResolverMatch, resolve, set_urlconf
+from django.urls import Resolver404, ResolverMatch, resolve
 
 from apps.accounts.admission import AdmissionMiddleware
 from apps.core.database_threads import DatabaseThreads
 from apps.core.middleware import BODY_TOO_LARGE, EnvelopeMiddleware
+from apps.core.views import healthz
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,6 +41,8 @@ _MAX_DRAINED_BYTES = 16 * 1024 * 1024
 # Pages for people, with sessions, and static files.
 _PAGES = ("/admin", "/docs", "/live", "/static")
 _STATUSES_WITHOUT_BODY = (204, 304)
+# Synchronous views that wait for nothing: they run on the event loop, because a change of threads takes longer.
+_IMMEDIATE = frozenset({healthz})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,12 @@ class Application:
         waits = scope["method"] in getattr(getattr(view, "cls", None), "waiting_methods", ())
         threads = self._waiting_threads if waits else self._threads
         views = self._pages if scope["path"].startswith(_PAGES) else self._api_views
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(threads, context.run, views.respond, request)
+        if view in _IMMEDIATE:
+            response = views.respond(request)
+        else:
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            response = await loop.run_in_executor(threads, context.run, views.respond, request)
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.content})
 
@@ -125,7 +131,6 @@ class SyncViews(RoutedHandler):
         self.load_middleware(is_async=False)
 
     def respond(self, request: ASGIRequest) -> RenderedResponse:
-        set_urlconf(None)
         response: Any = self.get_response(request)
         try:
             # A streaming response here is a static file: small enough to send at once.

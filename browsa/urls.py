@@ -9,12 +9,12 @@ from apps.core import views
 handler500 = "apps.core.views.server_error"
 
 urlpatterns = [
+    path("healthz", views.healthz),  # first, because probes ask often
     path("", include("apps.jobs.urls")),
     path("", include("apps.agents.urls")),
     path("", include("apps.billing.urls")),
     path("", include("apps.webhooks.urls")),
     path("", include("apps.accounts.urls")),
-    path("healthz", views.healthz),
     path("readyz", views.readyz),
     path("metrics", views.prometheus),
     path("openapi.yaml", views.openapi_yaml, name="openapi"),

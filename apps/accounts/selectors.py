@@ -6,7 +6,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import Q
 
@@ -59,12 +58,6 @@ def find_workspace(text: str) -> Workspace | None:
     if exact:
         return exact[0]
     return found[0] if len(found) == 1 else None
-
-
-def burner_cap(*, workspace_id: uuid.UUID) -> int:
-    """How many burners the workspace may run at once."""
-    own: int | None = Workspace.objects.values_list("max_burners", flat=True).get(id=workspace_id)
-    return settings.MAX_BURNERS if own is None else own
 
 
 def memberships(*, workspace_id: uuid.UUID) -> list[Membership]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+from django.db import connection
 from django.db.models import Count, Q
 
 from apps.agents import identity, trust
@@ -15,15 +18,29 @@ from apps.billing.hold_owners import WorkState
 from apps.core.errors import AgentNotRunning, NotFound
 from apps.core.ids import agent_id_of
 from apps.core.pagination import CursorPage, CursorQuery, paginate
+from apps.core.prepared import Prepared, PreparedRow
+
+_AGENT = PreparedRow(Agent, "id = %s AND workspace_id = %s")
+# The condition is that of the index `agent_live_by_workspace`. Tasks' burners do not count against the cap; the number
+# of tasks has its own limit.
+_BURNERS = Prepared(
+    "count_burners",
+    """
+    SELECT max_burners, (
+        SELECT count(*) FROM agents_agent
+        WHERE workspace_id = workspace.id AND mode = 'burner' AND status IN ('queued', 'running') AND job_id IS NULL
+    )
+    FROM accounts_workspace workspace WHERE id = %s
+""",
+)
 
 
 def agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
     """Raises NotFound, also for another workspace's agent."""
-    # The most frequent read of the API. Raw SQL takes 0.25 ms. The ORM compiles the query each time and takes 1 ms.
-    query = "SELECT * FROM agents_agent WHERE id = %s AND workspace_id = %s"
-    for found in Agent.objects.raw(query, [agent_id, workspace_id]):
-        return found
-    raise NotFound("There is no such agent in this workspace.")
+    found = _AGENT.first([agent_id, workspace_id])
+    if found is None:
+        raise NotFound("There is no such agent in this workspace.")
+    return found
 
 
 def running_agent(*, workspace_id: uuid.UUID, agent_id: str) -> Agent:
@@ -92,10 +109,19 @@ def agents(
     return paginate(rows, page, by=("created_at", "id"))
 
 
-def live_burners(*, workspace_id: uuid.UUID) -> int:
-    """How many agents count against the burner cap. Tasks' burners do not; the number of tasks has its own limit."""
-    live = Agent.objects.filter(workspace_id=workspace_id, mode=Agent.Mode.BURNER, status__in=LIVE)
-    return live.filter(job_id=None).count()
+@dataclass(frozen=True, slots=True)
+class BurnerCount:
+    """The live burners of a workspace, and how many it may have at once."""
+
+    live: int
+    cap: int
+
+
+def burner_count(*, workspace_id: uuid.UUID) -> BurnerCount:
+    with connection.cursor() as cursor:
+        _BURNERS.execute(cursor, [workspace_id])
+        own_cap, live = cursor.fetchone()
+    return BurnerCount(live, settings.MAX_BURNERS if own_cap is None else own_cap)
 
 
 def expired(*, before: datetime) -> list[Agent]:

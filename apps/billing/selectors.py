@@ -10,18 +10,21 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count, F, Q, Sum
 
-from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry, Price
+from apps.billing.models import Checkout, CreditAccount, Hold, LedgerEntry
 from apps.billing.pricing import DEFAULT_PRICES
 from apps.core.errors import NotFound
 from apps.core.pagination import CursorPage, CursorQuery, paginate
 from apps.core.prepared import Prepared
 
+_PRICES = Prepared("read_prices", "SELECT key, credits FROM billing_price")
 _PRICE = Prepared("read_price", "SELECT credits FROM billing_price WHERE key = %s")
 
 
 def prices() -> dict[str, int]:
     """Every price in credits: the operator's rows over the defaults."""
-    rows = dict(Price.objects.values_list("key", "credits"))
+    with connection.cursor() as cursor:
+        _PRICES.execute(cursor, [])
+        rows = dict(cursor.fetchall())
     return {"signup": settings.SIGNUP_CREDITS, **DEFAULT_PRICES, **rows}
 
 

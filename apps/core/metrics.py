@@ -6,6 +6,7 @@ whole installation: every process returns the same values. Apps register their o
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,8 +67,15 @@ def count_request(request: HttpRequest, status: int, seconds: float) -> None:
             match = resolve(request.path_info)
     route = "unknown" if match is None else f"/{match.route}"
     method = request.method if request.method in _METHODS else "other"
-    _requests.labels(method, route, status).inc()
-    _duration.labels(method, route).observe(seconds)
+    requests, duration = _series(method, route, status)
+    requests.inc()
+    duration.observe(seconds)
+
+
+@functools.cache
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Found once for each combination: prometheus_client takes a lock for every look-up of labels."""
+    return _requests.labels(method, route, status), _duration.labels(method, route)
 
 
 def histogram(name: str, help: str, labels: Iterable[str] = (), buckets: tuple[float, ...] = _SECONDS) -> Histogram:

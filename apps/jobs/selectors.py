@@ -14,14 +14,13 @@ from django.db.models import Count, Min, Q, Sum
 from apps.billing.hold_owners import WorkState
 from apps.core.errors import NotFound
 from apps.core.pagination import CursorPage, CursorQuery, paginate
+from apps.core.prepared import PreparedRow
 from apps.jobs.kinds import Kind, Lane
 from apps.jobs.lifecycle import TERMINAL
 from apps.jobs.models import Job, JobEvent, JobPage
-from apps.jobs.projection import FIELDS
 
 # Without `params`, which may be large and are not shown.
-_COLUMNS = ("id", "workspace_id", "kind", "framework", "metadata", "sync", "hold_reference", "page_credits", *FIELDS)
-_ONE = f"SELECT {', '.join(_COLUMNS)} FROM jobs_job WHERE id = %s AND workspace_id = %s"  # noqa: S608  constants only
+_JOB = PreparedRow(Job, "id = %s AND workspace_id = %s", without=("params", "lease_until", "enqueued_at"))
 
 _HEADS = """
     SELECT id, last_seq, status, fence, cancel_requested_at IS NOT NULL FROM jobs_job WHERE id = ANY(%s::uuid[])
@@ -57,9 +56,10 @@ class Known:
 
 def job(*, workspace_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     """Raises NotFound, also for another workspace's job."""
-    for found in Job.objects.raw(_ONE, [job_id, workspace_id]):
-        return found
-    raise NotFound("There is no such job in this workspace.")
+    found = _JOB.first([job_id, workspace_id])
+    if found is None:
+        raise NotFound("There is no such job in this workspace.")
+    return found
 
 
 def jobs(*, workspace_id: uuid.UUID, status: str | None, kind: str | None, page: CursorQuery) -> CursorPage[Job]:

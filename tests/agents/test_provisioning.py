@@ -7,6 +7,8 @@ import re
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import Workspace
 from apps.agents.models import Agent
@@ -185,3 +187,32 @@ def test_an_agent_destroyed_while_its_lease_is_made_never_runs(runner: FakeRunne
     assert not runner.leases
     assert alice.credits() == (100, 0)
     assert [kind for kind, _ in alice.events()] == ["agent.destroyed"]
+
+
+def test_only_the_second_commit_waits_for_the_disk(alice: Member, runner: FakeRunner) -> None:
+    """The first is on the disk when the second is, and before that there is no answer."""
+    with CaptureQueriesContext(connection) as captured:
+        alice.burner()
+
+    asynchronous = [n for n, query in enumerate(captured) if "synchronous_commit TO off" in query["sql"]]
+    inserted = [n for n, query in enumerate(captured) if "insert_agents_agent" in query["sql"]]
+    assert len(asynchronous) == 1
+    assert asynchronous[0] < inserted[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_agent_that_the_database_has_lost_is_not_given_out(runner: FakeRunner) -> None:
+    """A database server that dies before the first transaction is on the disk leaves no agent and no hold."""
+    alice = join("alice")
+
+    def lose(request: LeaseRequest) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM agents_agent WHERE id = %s", [request.lease_id])
+        connection.close()
+
+    runner.before_lease = lose
+
+    reply = alice.post("/v1/agents", {})
+
+    assert (reply.status, reply.code) == (409, "AGENT_NOT_RUNNING")
+    assert runner.released == [request.lease_id for request in runner.requests]

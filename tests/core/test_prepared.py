@@ -11,7 +11,8 @@ from django.conf import LazySettings
 from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.core.prepared import Prepared, execute_both
+from apps.accounts.models import ApiKey, Workspace
+from apps.core.prepared import Prepared, PreparedInsert, PreparedRow, execute_both
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,3 +91,43 @@ def test_without_preparing_nothing_is_kept(double: Prepared, settings: LazySetti
     settings.PREPARED_STATEMENTS = False
 
     assert asked(lambda: ask(double, 1, "")) == ["SELECT"]
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_row_is_what_the_orm_reads() -> None:
+    saved = Workspace.objects.create(name="W", slug="w", rate_limits={"read": {"burst": 7}, "create": "off"})
+    row = PreparedRow(Workspace, "slug = %s AND id = %s")
+
+    found = row.first(["w", saved.id])
+
+    expected = Workspace.objects.get(id=saved.id)
+    assert found is not None
+    assert [getattr(found, f.attname) for f in Workspace._meta.concrete_fields] == [
+        getattr(expected, f.attname) for f in Workspace._meta.concrete_fields
+    ]
+    assert row.first(["w", uuid.uuid4()]) is None
+
+
+def test_columns_that_are_left_out_are_read_on_demand() -> None:
+    saved = Workspace.objects.create(name="W", slug="w", rate_limits={"read": "off"})
+
+    found = PreparedRow(Workspace, "id = %s", without=("name", "rate_limits")).first([saved.id])
+
+    assert found is not None
+    assert found.get_deferred_fields() == {"name", "rate_limits"}
+    assert (found.slug, found.name, found.rate_limits) == ("w", "W", {"read": "off"})
+
+
+@pytest.mark.usefixtures("either_way")
+def test_an_inserted_row_is_as_a_saved_one() -> None:
+    workspace = Workspace(name="it's 100 %", slug="w", rate_limits={"read": {"burst": 7}})
+    key = ApiKey(workspace=workspace, name="k", prefix="agt_live_0", digest="d")
+
+    PreparedInsert(Workspace).execute(workspace)
+    PreparedInsert(ApiKey).execute(key)
+
+    assert not workspace._state.adding
+    assert Workspace.objects.get(id=workspace.id).rate_limits == {"read": {"burst": 7}}
+    found = ApiKey.objects.select_related("workspace").get(id=key.id)
+    assert (found.workspace.name, found.digest, found.last_used_at) == ("it's 100 %", "d", None)
+    assert found.created_at == key.created_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -168,6 +169,28 @@ async def test_waiting_clients_hold_no_threads(fresh: Application, settings: Laz
     assert {(status, body["workspaces"]) for status, _, body in answers} == {(200, 0)}
     assert all("x-request-id" in headers for _, headers, _ in answers)
     assert len(await asyncio.to_thread(_sessions) - before) <= 16
+
+
+async def test_liveness_needs_no_free_thread(fresh: Application, settings: LazySettings) -> None:
+    """A process whose threads all wait for a slow database is alive."""
+    release, busy = threading.Event(), threading.Barrier(settings.API_THREADS + 1)
+
+    def wait() -> None:
+        busy.wait(PATIENCE)
+        release.wait(PATIENCE)
+
+    waiting = [fresh._threads.submit(wait) for _ in range(settings.API_THREADS)]
+    await asyncio.to_thread(busy.wait, PATIENCE)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            status, headers, body = await ask(fresh, "GET", "/healthz")
+    finally:
+        release.set()
+
+    assert (status, body) == (200, {"status": "ok"})
+    assert headers["x-request-id"]
+    for one in waiting:
+        one.result(PATIENCE)
 
 
 async def test_a_view_is_cancelled_when_its_client_goes_away(application: Application, settings: LazySettings) -> None:

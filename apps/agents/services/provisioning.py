@@ -12,7 +12,6 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from apps.accounts import selectors as accounts
 from apps.agents import identity, metrics, selectors, trust
 from apps.agents.control_client import RunnerClient
 from apps.agents.models import Agent, AgentFingerprint
@@ -20,9 +19,10 @@ from apps.agents.services import termination, transitions
 from apps.billing import selectors as billing_selectors
 from apps.billing import services as billing
 from apps.billing.pricing import BurnerRate, burner_maximum
-from apps.core import idempotency
+from apps.core import database, idempotency
 from apps.core.errors import AgentNotRunning, ApiError, TooManyRequests
 from apps.core.ids import new_agent_id
+from apps.core.prepared import PreparedInsert
 from apps.core.times import from_unix
 from fingerprints import overrides as fingerprint_overrides
 from runner.wire import LeaseGranted, LeaseRequest
@@ -30,6 +30,8 @@ from runner.wire import LeaseGranted, LeaseRequest
 CAP_RETRY_SECONDS = 30
 # A hold must outlast its agent. The sweeps end each agent soon after its TTL, even if its runner has crashed.
 HOLD_GRACE = timedelta(minutes=30)
+
+_INSERT = PreparedInsert(Agent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +72,24 @@ def provision(*, workspace_id: uuid.UUID, request: ProvisionRequest, runner: Run
 
 @transaction.atomic
 def _admit(workspace_id: uuid.UUID, request: ProvisionRequest) -> Agent:
-    """Creates the queued agent and its hold, under the lock of the credit account."""
-    billing.lock_account(workspace_id=workspace_id)
-    cap = accounts.burner_cap(workspace_id=workspace_id)
-    if selectors.live_burners(workspace_id=workspace_id) >= cap:
-        raise TooManyRequests(f"This workspace already has {cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS)
+    """Creates the queued agent and its hold, under the lock of the credit account.
+
+    The commit does not wait for the disk: that of `mark_running` does, and the caller has no answer before that. A
+    database server that dies in between leaves no agent and no hold, and the runner's lease is released as unknown.
+    """
+    database.commit_asynchronously()
+    account = billing.lock_account(workspace_id=workspace_id)
+    burners = selectors.burner_count(workspace_id=workspace_id)
+    if burners.live >= burners.cap:
+        raise TooManyRequests(
+            f"This workspace already has {burners.cap} concurrent burners.", retry_after=CAP_RETRY_SECONDS
+        )
     agent_id = new_agent_id()
     prices = billing_selectors.prices()
     surcharge = prices["country_surcharge"] if request.country != settings.DEFAULT_COUNTRY else 0
     rate = BurnerRate(per_period=prices["burner_per_10_min"], surcharge=surcharge)
-    held = billing.hold(
-        workspace_id=workspace_id,
+    held = billing.hold_locked(
+        account,
         amount=burner_maximum(rate, ttl=timedelta(seconds=request.ttl_seconds)),
         reference=f"agent:{agent_id}",
         source=billing.Source(description="Burner", agent_id=agent_id),
@@ -97,7 +106,7 @@ def create(
     """Creates the row of a queued burner. Its score is that of a browser that was not measured yet."""
     warnings = fingerprint_overrides.warnings(request.overrides, request.country)
     facts = trust.TrustFacts(proxied=identity.proxied(request.country), warnings=tuple(warnings))
-    return Agent.objects.create(
+    agent = Agent(
         id=agent_id,
         workspace_id=workspace_id,
         mode=Agent.Mode.BURNER,
@@ -116,6 +125,8 @@ def create(
         created_at=timezone.now(),
         **more,
     )
+    _INSERT.execute(agent)
+    return agent
 
 
 def lease_request(agent: Agent) -> LeaseRequest:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection
 
 from apps.agents import agent_urls
 from apps.agents.lifecycle import Status, may_follow
 from apps.agents.models import Agent
+from apps.core.prepared import Prepared
 from apps.core.times import rfc3339
 from apps.webhooks.services import record_event
+
+_FIELDS = {field.column: field for field in Agent._meta.concrete_fields}
 
 
 def move(agent: Agent, *, to: Status, **changes: Any) -> bool:
@@ -23,14 +27,24 @@ def move(agent: Agent, *, to: Status, **changes: Any) -> bool:
     current: Status = agent.status  # type: ignore[assignment]  # the column has the Literal's values
     if not may_follow(current, to):
         raise ValueError(f"an agent can't change from {current} to {to}")
-    if not transaction.get_connection().in_atomic_block:
+    if not connection.in_atomic_block:
         raise RuntimeError("a status change needs a transaction, together with its event and its charge")
-    if Agent.objects.filter(id=agent.id, status=current).update(status=to, **changes) != 1:
-        return False
-    for name, value in {"status": to, **changes}.items():
+    changes = {"status": to, **changes}
+    values = [_FIELDS[name].get_db_prep_save(value, connection) for name, value in changes.items()]
+    with connection.cursor() as cursor:
+        _update(tuple(changes)).execute(cursor, [*values, agent.id, current])
+        if cursor.rowcount != 1:
+            return False
+    for name, value in changes.items():
         setattr(agent, name, value)
     record_event(workspace_id=agent.workspace_id, type=_EVENT_TYPES[to], data=_event_data(agent, to))
     return True
+
+
+@cache
+def _update(columns: tuple[str, ...]) -> Prepared:
+    changes = ", ".join(f"{column} = %s" for column in columns)
+    return Prepared("move_agent", f"UPDATE agents_agent SET {changes} WHERE id = %s AND status = %s")  # noqa: S608
 
 
 _EVENT_TYPES: dict[Status, str] = {

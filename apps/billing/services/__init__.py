@@ -5,7 +5,19 @@ together with the work they pay for.
 """
 
 from apps.billing.services.credits import adjust, grant, open_account, refund, renew, top_up
-from apps.billing.services.holds import hold, settle
+from apps.billing.services.holds import hold, hold_locked, settle
 from apps.billing.services.ledger import Source, lock_account
 
-__all__ = ["Source", "adjust", "grant", "hold", "lock_account", "open_account", "refund", "renew", "settle", "top_up"]
+__all__ = [
+    "Source",
+    "adjust",
+    "grant",
+    "hold",
+    "hold_locked",
+    "lock_account",
+    "open_account",
+    "refund",
+    "renew",
+    "settle",
+    "top_up",
+]

@@ -68,27 +68,34 @@ def hold(
         account, first = lock_with_hold(workspace_id=workspace_id, reference=reference)
         if first is not None:
             return first
-        if amount < 0:
-            raise ValueError("the amount of a hold must not be negative")
-        available = account.head().available
-        if available < amount:
-            raise InsufficientCredit(f"insufficient credit: {amount} needed, {available} available")
-        now = timezone.now()
-        made = _as_saved(
-            Hold(
-                workspace_id=workspace_id,
-                reference=reference,
-                amount=amount,
-                agent_id=source.agent_id,
-                job_id=source.job_id,
-                created_at=now,
-                expires_at=expires_at or now + USUAL_LIFE,
-            )
+        return hold_locked(account, amount=amount, reference=reference, source=source, expires_at=expires_at)
+
+
+def hold_locked(
+    account: CreditAccount, *, amount: int, reference: str, source: Source, expires_at: datetime | None = None
+) -> Hold:
+    """`hold` under the account's lock, for a reference that no hold has yet."""
+    if amount < 0:
+        raise ValueError("the amount of a hold must not be negative")
+    available = account.head().available
+    if available < amount:
+        raise InsufficientCredit(f"insufficient credit: {amount} needed, {available} available")
+    now = timezone.now()
+    made = _as_saved(
+        Hold(
+            workspace_id=account.workspace_id,
+            reference=reference,
+            amount=amount,
+            agent_id=source.agent_id,
+            job_id=source.job_id,
+            created_at=now,
+            expires_at=expires_at or now + USUAL_LIFE,
         )
-        values = [made.id, workspace_id, reference, amount, made.agent_id, made.job_id, now, made.expires_at]
-        change = Change(Kind.HOLD, 0, amount, f"{reference}:hold", source)
-        append(account, change, now=now, companion=CompanionWrite(_INSERT, values))
-        return made
+    )
+    values = [made.id, account.workspace_id, reference, amount, made.agent_id, made.job_id, now, made.expires_at]
+    change = Change(Kind.HOLD, 0, amount, f"{reference}:hold", source)
+    append(account, change, now=now, companion=CompanionWrite(_INSERT, values))
+    return made
 
 
 def settle(*, workspace_id: uuid.UUID, reference: str, used: int, description: str = "") -> Hold:

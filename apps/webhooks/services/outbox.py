@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.core.hints import publish_on_commit
 from apps.core.ids import new_event_id
+from apps.core.prepared import Prepared
 from apps.webhooks.models import TEST_EVENT, Endpoint, OutboxEvent
 
 HINT_CHANNEL = "browsa:webhooks"
@@ -24,20 +25,20 @@ EndpointRef = tuple[uuid.UUID, uuid.UUID]
 # Every call that starts or ends an agent runs this: one round trip, and one index lookup when there is no endpoint.
 _RECORD = """
 WITH event AS (
-    INSERT INTO webhooks_outboxevent (id, type, workspace_id, data, created_at)
-    VALUES (%(id)s, %(type)s, %(workspace)s, %(data)s, %(now)s)
+    INSERT INTO webhooks_outboxevent (id, type, workspace_id, data, created_at) VALUES (%s, %s, %s, %s, %s)
+    RETURNING id, type, workspace_id, created_at
 )
 INSERT INTO webhooks_delivery
     (id, event_id, endpoint_id, status, attempts, round_began, due_at, claim, created_at)
-SELECT gen_random_uuid(), %(id)s, id, 'pending', 0, 0, %(now)s, NULL, %(now)s FROM webhooks_endpoint
-WHERE workspace_id = %(workspace)s AND status = 'active' AND {wants}
+SELECT gen_random_uuid(), event.id, endpoint.id, 'pending', 0, 0, event.created_at, NULL, event.created_at
+FROM event JOIN webhooks_endpoint endpoint ON endpoint.workspace_id = event.workspace_id
+WHERE endpoint.status = 'active' AND {wants}
 RETURNING endpoint_id, id
 """
-_RECORD_FOR_ALL = _RECORD.format(wants="job_id IS NULL AND (events = '{}' OR %(type)s = ANY(events))")
-_RECORD_END_OF_JOB = _RECORD.format(
-    wants="(job_id = %(job)s OR job_id IS NULL AND (events = '{}' OR %(type)s = ANY(events)))"
-)
-_RECORD_FOR_ONE = _RECORD.format(wants="id = %(only)s")
+_SUBSCRIBED = "job_id IS NULL AND (events = '{}' OR event.type = ANY(events))"
+_RECORD_FOR_ALL = Prepared("record_event", _RECORD.format(wants=_SUBSCRIBED))
+_RECORD_END_OF_JOB = Prepared("record_end_of_job", _RECORD.format(wants=f"(job_id = %s OR {_SUBSCRIBED})"))
+_RECORD_FOR_ONE = Prepared("record_test_event", _RECORD.format(wants="endpoint.id = %s"))
 
 
 def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) -> OutboxEvent:
@@ -48,33 +49,26 @@ def record_event(*, workspace_id: uuid.UUID, type: str, data: dict[str, Any]) ->
 
 def record_end_of_job(*, workspace_id: uuid.UUID, job_id: uuid.UUID, type: str, data: dict[str, Any]) -> OutboxEvent:
     """Appends the last event of a job, also for the job's `webhook_url`. Raises RuntimeError as `record_event` does."""
-    event, _ = _record(_RECORD_END_OF_JOB, workspace_id, type, data, job=job_id)
+    event, _ = _record(_RECORD_END_OF_JOB, workspace_id, type, data, job_id)
     return event
 
 
 def record_test_event(endpoint: Endpoint) -> tuple[OutboxEvent, uuid.UUID | None]:
     """Appends `webhook.test` for this endpoint alone. Returns it with the delivery's id; None if it is not active."""
     data = {"message": "This is a test event. Your webhook works if you can verify its signature."}
-    event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, TEST_EVENT, data, only=endpoint.id)
+    event, deliveries = _record(_RECORD_FOR_ONE, endpoint.workspace_id, TEST_EVENT, data, endpoint.id)
     return event, deliveries.get(endpoint.id)
 
 
 def _record(
-    statement: str, workspace_id: uuid.UUID, type: str, data: dict[str, Any], **more: Any
+    statement: Prepared, workspace_id: uuid.UUID, type: str, data: dict[str, Any], *more: uuid.UUID
 ) -> tuple[OutboxEvent, dict[uuid.UUID, uuid.UUID]]:
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an event belongs to the transaction that causes it")
     event = OutboxEvent(id=new_event_id(), type=type, workspace_id=workspace_id, data=data, created_at=timezone.now())
-    values = {
-        "id": event.id,
-        "type": type,
-        "workspace": workspace_id,
-        "data": json.dumps(data, cls=DjangoJSONEncoder),
-        "now": event.created_at,
-        **more,
-    }
+    values = [event.id, type, workspace_id, json.dumps(data, cls=DjangoJSONEncoder), event.created_at, *more]
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        statement.execute(cursor, values)
         deliveries = dict(cursor.fetchall())
     notify_deliverers(workspace_id, deliveries)
     return event, deliveries

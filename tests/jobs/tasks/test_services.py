@@ -10,7 +10,7 @@ import pytest
 from django.conf import LazySettings
 
 from apps.agents.models import Agent
-from apps.agents.selectors import live_burners
+from apps.agents.selectors import burner_count
 from apps.agents.services import task_browsers as agents
 from apps.agents.services.provisioning import ProvisionRequest
 from apps.billing import services as billing
@@ -261,7 +261,7 @@ def test_a_task_has_one_browser_which_ends_with_it_and_is_in_nobodys_way(alice: 
     agent = admitted(alice, job)
     assert admitted(alice, job) == agent
     Agent.objects.filter(id=agent.id).update(status="running", started_at=now(), expires_at=now() + MINUTE)
-    assert live_burners(workspace_id=alice.workspace.id) == 0
+    assert burner_count(workspace_id=alice.workspace.id).live == 0
 
     completion.complete(claim, used=0, result={})
 
