@@ -25,7 +25,7 @@ from runner import wire
 from tests.fakes.pages import FakePages, Freed, Script
 from tests.patience import PATIENCE
 
-Behaviour = Literal["lease", "no_browser", "draining", "garbage", "error", "hang_up"]
+Behaviour = Literal["lease", "no_browser", "no_egress", "draining", "garbage", "error", "hang_up"]
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -48,6 +48,8 @@ class FakeRunner:
         self.before_lease: Callable[[wire.LeaseRequest], object] = lambda request: None
         self.warm = 4
         self.jail = wire.JailStatus()
+        self.egress: list[wire.CountryEgress] = []
+        self.checks: list[wire.ExitCheck] = []
         self.pages = FakePages()
         self._lock = threading.Lock()
 
@@ -75,6 +77,7 @@ class FakeRunner:
         self.before_lease = lambda request: None
         self.warm = 4
         self.jail = wire.JailStatus()
+        self.egress, self.checks = [], []
         self.reboot()
         self.requests.clear()
         self.released.clear()
@@ -129,6 +132,7 @@ class FakeRunner:
             waiting=0,
             limit=16,
             jail=self.jail,
+            egress=self.egress,
         )
 
 
@@ -183,12 +187,17 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/pages":
             self._page(wire.PageRequest.from_json(raw))
             return
+        if self.path == "/egress/check":
+            self._send(_Answer(200, wire.EgressReport(self.server.fake.checks).to_json()))
+            return
         request = wire.LeaseRequest.from_json(raw)
         match self.server.fake.behaviour:
             case "lease":
                 self._send(_Answer(200, self.server.fake.lease(request).to_json()))
             case "no_browser":
                 self._send(_refuse(504, "no_browser"))
+            case "no_egress":
+                self._send(_no_egress(request.country))
             case "draining":
                 self._send(_refuse(503, "draining"))
             case "garbage":
@@ -208,6 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case "draining":
                 self._send(_refuse(503, "draining"))
+            case "no_egress":
+                self._send(_no_egress(request.country))
             case "no_place":
                 self._send(_refuse(504, "no_browser"))
             case "garbage":
@@ -236,3 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _refuse(status: int, code: wire.RefusalCode) -> _Answer:
     return _Answer(status, json.dumps({"code": code, "message": code}).encode())
+
+
+def _no_egress(country: str) -> _Answer:
+    message = f"no upstream proxy of country {country} works"
+    return _Answer(502, json.dumps({"code": "no_egress", "message": message}).encode())
