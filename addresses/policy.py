@@ -7,6 +7,7 @@ read 2026-11. It contains every range that is not "Globally Reachable: True", an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -54,6 +55,12 @@ _V4_MAPPED = IPv6Network("::ffff:0:0/96")  # RFC 4291
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _SIX_TO_FOUR = IPv6Network("2002::/16")  # RFC 3056
 _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214: interface identifiers that end in an IPv4 address
+
+
+# Names that never belong to a public site: RFC 6761, 6762 (with its appendix G) and 8375, and ICANN's `internal`.
+LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa"})
+_HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,19 @@ def parse_address(host: str) -> Address | None:
         return ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return None
+
+
+def is_host_name(host: str) -> bool:
+    """True for a host name in ASCII that is not an IPv4 address in another notation (WHATWG URL, 3.5)."""
+    if len(host) > 253 or not _HOST_NAME.fullmatch(host.lower()):
+        return False
+    return not _NUMBER.fullmatch(host.lower().rstrip(".").rpartition(".")[2])
+
+
+def is_public_name(host: str) -> bool:
+    """True for a host name that can be of a public site: it has a dot and is not below one of `LOCAL_DOMAINS`."""
+    labels = host.lower().rstrip(".").split(".")
+    return len(labels) > 1 and labels[-1] not in LOCAL_DOMAINS and ".".join(labels[-2:]) not in LOCAL_DOMAINS
 
 
 def _low_32_bits(address: IPv6Address) -> IPv4Address:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from addresses.egress import parse_countries
+from addresses.egress import Countries, parse_countries
 from addresses.policy import AllowRule, parse_allow_list
 from apps.billing import offers
 from apps.core import ratelimits
@@ -97,7 +97,7 @@ class Environment:
         return text
 
 
-def egress_countries(text: str) -> dict[str, str]:
+def egress_countries(text: str) -> Countries:
     try:
         return parse_countries(text)
     except ValueError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import dj_database_url
 import django_stubs_ext
 
+from addresses.egress import Countries
 from addresses.policy import AllowRule
 from apps.billing.offers import Offer
 from apps.core import ratelimits
@@ -59,7 +60,7 @@ CREDIT_PRICE: Decimal = credit_price(env.text("CREDIT_PRICE", "1"))
 CREDIT_PACKS: Mapping[str, Offer] = credit_packs(env.text("CREDIT_PACKS", "{}"))
 # How long an identity keeps running when its month can't be paid; the renewal is retried in this time.
 RENEWAL_GRACE_DAYS: int = env.integer("RENEWAL_GRACE_DAYS", 3, most=365)
-EGRESS_COUNTRIES: dict[str, str] = egress_countries(env.text("EGRESS_COUNTRIES", '{"us": "direct"}'))
+EGRESS_COUNTRIES: Countries = egress_countries(env.text("EGRESS_COUNTRIES", '{"us": "direct"}'))
 DEFAULT_COUNTRY: str = next(iter(EGRESS_COUNTRIES))
 ALLOW_ADDRESSES: tuple[AllowRule, ...] = allowed_addresses(env.text("BROWSA_ALLOW_ADDRESSES"))
 

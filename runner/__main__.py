@@ -22,7 +22,9 @@ from runner.cgroups import Cgroups, NoCgroups
 from runner.chromium_flags import shell_flags
 from runner.config import ConfigError, RunnerConfig
 from runner.control import Control
+from runner.egress.check import check_egress
 from runner.egress.dial import Dialer
+from runner.egress.upstreams import Upstreams
 from runner.gateway.server import Gateway
 from runner.identity.places import PLACES
 from runner.jail import JailError, marker_of
@@ -63,13 +65,14 @@ class Runner:
         paging = launcher(config.headless_shell, limits=config.shell_limits, flags=shell_flags)
         self._launchers = [leasing, paging]
         dialer = Dialer(config.allow)
+        self._upstreams = Upstreams(config.countries)
         self._pool = Pool(
             lambda: Browser.start(leasing, dialer, country=country),
             target=config.pool_size,
             limit=config.limit(files_count=self._cgroups is not None),
         )
         self._pages = PageService(
-            lambda refused: Shell.start(paging, dialer, countries=config.countries, on_refused=refused),
+            lambda refused: Shell.start(paging, dialer, upstreams=self._upstreams, on_refused=refused),
             places=config.page_places,
             country=country,
         )
@@ -78,7 +81,7 @@ class Runner:
             self._pool,
             runner_id=config.runner_id,
             boot_id=boot_id,
-            countries=config.countries,
+            upstreams=self._upstreams,
             on_end=self._reporter.add,
         )
         live = LiveViews(self._leases.find_live, origins=config.origins | {config.page_origin})
@@ -90,7 +93,8 @@ class Runner:
             runner_id=config.runner_id,
             boot_id=boot_id,
             chromium=str(config.chromium),
-            countries=config.countries,
+            upstreams=self._upstreams,
+            check_egress=partial(check_egress, self._upstreams, dialer, echo_url=config.echo_url),
         )
 
     async def serve(self) -> None:
@@ -107,6 +111,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.put_nowait, True)
         loop.add_signal_handler(signal.SIGINT, stop.put_nowait, False)
+        self._upstreams.start()
         self._pool.open()
         self._pages.open()
         self._reporter.start()
@@ -123,6 +128,7 @@ class Runner:
     async def _end(self) -> None:
         for lease_id in self._leases.ids():
             self._leases.end(lease_id, "shutdown")
+        self._upstreams.close()
         self._pool.close()
         self._pages.close()
         await self._pool.emptied()

@@ -12,6 +12,7 @@ from runner.chromium import Chromium, ChromiumError
 from runner.downloads import Downloads
 from runner.egress import socks
 from runner.egress.dial import Dialer
+from runner.egress.upstreams import Route
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.identity.emulator import Emulator
 from runner.launcher import Launcher
@@ -27,7 +28,7 @@ class Browser:
 
     def __init__(self, chromium: Chromium, country: str) -> None:
         self.chromium = chromium
-        self._route: str | None = None
+        self._route: Route | None = None
         self._emulator = Emulator(chromium, Identity.of(DEFAULT_FAMILY, country, chromium.version))
         self._egress: asyncio.Server | None = None
         self.downloads = Downloads(chromium)
@@ -60,7 +61,7 @@ class Browser:
     def page_id(self) -> str:
         return self.chromium.page_id
 
-    async def configure(self, os_family: OsFamily, country: str, *, route: str) -> None:
+    async def configure(self, os_family: OsFamily, country: str, *, route: Route) -> None:
         """Set a lease's identity and open the egress. Raises CdpError or TimeoutError: the browser does not answer."""
         async with asyncio.timeout(5):
             await self._emulator.set_identity(Identity.of(os_family, country, self.chromium.version))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from addresses.egress import parse_countries
+from addresses.egress import Countries, parse_countries
 from addresses.policy import AllowRule, parse_allow_list
 from runner.browsers import find_chromium, find_headless_shell
 from runner.cgroups import DEFAULT_LIMITS, Limits
@@ -60,7 +60,8 @@ class RunnerConfig:
     browser_limits: Limits
     drain_seconds: float
     allow: tuple[AllowRule, ...]
-    countries: dict[str, str]
+    countries: Countries
+    echo_url: str | None
     origins: frozenset[str]
     page_origin: str
 
@@ -107,6 +108,7 @@ class RunnerConfig:
             drain_seconds=float(_integer(env, "BROWSA_DRAIN_SECONDS", 20, least=0)),
             allow=_allow(env.get("BROWSA_ALLOW_ADDRESSES", "")),
             countries=_countries(env.get("EGRESS_COUNTRIES") or '{"us": "direct"}'),
+            echo_url=_echo_url(env.get("EGRESS_ECHO_URL", "")),
             origins=frozenset(filter(None, env.get("BROWSA_CDP_ORIGINS", "").split(","))),
             page_origin=_origin(env.get("BROWSA_PUBLIC_URL") or f"http://127.0.0.1:{api_port}"),
         )
@@ -164,7 +166,18 @@ def _allow(raw: str) -> tuple[AllowRule, ...]:
         raise ConfigError(f"BROWSA_ALLOW_ADDRESSES: {error}") from error
 
 
-def _countries(raw: str) -> dict[str, str]:
+def _echo_url(raw: str) -> str | None:
+    try:
+        parts = urlsplit(raw)
+        valid = not raw or (parts.scheme in DEFAULT_PORTS and parts.hostname and parts.port != 0 and raw.isascii())
+    except ValueError:  # an invalid port or bracket
+        valid = False
+    if not valid:
+        raise ConfigError("EGRESS_ECHO_URL must be an http or https URL that answers with the address of its client")
+    return raw or None
+
+
+def _countries(raw: str) -> Countries:
     try:
         countries = parse_countries(raw)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from runner.chromium import ChromiumError
 from runner.downloads import CHUNK, NoDownload
+from runner.egress.upstreams import NoUpstream, Upstreams
 from runner.leases import Leases
 from runner.pages.service import PageService
 from runner.pages.slots import NoPlace
@@ -20,6 +22,7 @@ from runner.wire import (
     OS_FAMILIES,
     Blockable,
     DownloadList,
+    EgressReport,
     JailStatus,
     LeaseExtension,
     LeaseRequest,
@@ -47,7 +50,8 @@ class Control:
         runner_id: str,
         boot_id: str,
         chromium: str,
-        countries: dict[str, str],
+        upstreams: Upstreams,
+        check_egress: Callable[[], Awaitable[EgressReport]],
     ) -> None:
         self.state: RunnerState = "starting"
         self.jail = JailStatus()
@@ -57,7 +61,8 @@ class Control:
         self._runner_id = runner_id
         self._boot_id = boot_id
         self._chromium = chromium
-        self._countries = countries
+        self._upstreams = upstreams
+        self._check_egress = check_egress
         self._runner: web.AppRunner | None = None
 
     async def start(self, path: Path) -> None:
@@ -73,6 +78,7 @@ class Control:
                 web.get("/leases/{lease_id}/downloads", self._downloads),
                 web.get("/leases/{lease_id}/downloads/{download_id}", self._download),
                 web.post("/pages", self._page),
+                web.post("/egress/check", self._egress),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
@@ -102,6 +108,7 @@ class Control:
             waiting=pool.waiting,
             limit=pool.limit,
             jail=self.jail,
+            egress=self._upstreams.states(),
         )
         return web.Response(body=status.to_json(), content_type="application/json")
 
@@ -118,6 +125,8 @@ class Control:
             return _refuse(503, "draining", "this runner takes no new leases")
         try:
             granted = await self._leases.grant(wanted)
+        except NoUpstream as error:
+            return _refuse(502, "no_egress", str(error))
         except NoBrowser as error:
             return _refuse(504, "no_browser", str(error))
         except PoolClosed:
@@ -141,7 +150,7 @@ class Control:
             raise ValueError("lease_id must be a string")
         if wanted.os_family not in OS_FAMILIES:
             raise ValueError(f"os_family must be one of {', '.join(OS_FAMILIES)}")
-        if wanted.country not in self._countries:
+        if wanted.country not in self._upstreams.countries:
             raise ValueError(f"no egress in country {wanted.country!r}")
         if not 0 < wanted.ttl_seconds <= MAX_TTL_SECONDS or not 0 <= wanted.wait_seconds <= MAX_WAIT_SECONDS:
             raise ValueError("ttl_seconds or wait_seconds is out of range")
@@ -154,6 +163,9 @@ class Control:
         try:
             wanted = PageRequest.from_json(await request.read())
             self._check_page(wanted)
+            self._upstreams.require(wanted.country)
+        except NoUpstream as error:
+            return _refuse(502, "no_egress", str(error))
         except (ValueError, TypeError) as error:
             return _refuse(400, "bad_request", str(error))
         if self.state == "draining":
@@ -167,12 +179,16 @@ class Control:
     def _check_page(self, wanted: PageRequest) -> None:
         if not isinstance(wanted.url, str) or not wanted.url.lower().startswith(("http://", "https://")):
             raise ValueError("url must be an http or https address")
-        if wanted.os_family not in OS_FAMILIES or wanted.country not in self._countries:
+        if wanted.os_family not in OS_FAMILIES or wanted.country not in self._upstreams.countries:
             raise ValueError("unknown os_family, or no egress in that country")
         if not set(wanted.block_resources) <= set(get_args(Blockable)) or wanted.wait_until not in get_args(WaitUntil):
             raise ValueError("block_resources or wait_until has an unknown value")
         if not 0 < wanted.timeout_ms <= MAX_PAGE_MS or wanted.max_chars < 0:
             raise ValueError("timeout_ms or max_chars is out of range")
+
+    async def _egress(self, request: web.Request) -> web.Response:
+        report = await self._check_egress()
+        return web.Response(body=report.to_json(), content_type="application/json")
 
     async def _release(self, request: web.Request) -> web.Response:
         self._leases.release(request.match_info["lease_id"])

@@ -16,6 +16,7 @@ from typing import Literal
 
 from runner.browser import Browser
 from runner.cdp import CdpError
+from runner.egress.upstreams import Upstreams
 from runner.pool import NoBrowser, Pool
 from runner.wire import EndReason, LeaseEnded, LeaseGranted, LeaseRequest
 
@@ -54,13 +55,13 @@ class Leases:
         *,
         runner_id: str,
         boot_id: str,
-        countries: dict[str, str],
+        upstreams: Upstreams,
         on_end: Callable[[LeaseEnded], None],
     ) -> None:
         self._pool = pool
         self._runner_id = runner_id
         self._boot_id = boot_id
-        self._countries = countries
+        self._upstreams = upstreams
         self._on_end = on_end
         self._by_id: dict[str, Lease] = {}
         self._by_profile: dict[str, Lease] = {}
@@ -89,7 +90,10 @@ class Leases:
         return lease.browser if lease is not None else None
 
     async def grant(self, request: LeaseRequest) -> LeaseGranted:
-        """Lease a browser, or return the lease of `request.lease_id`. Raises NoBrowser or pool.PoolClosed."""
+        """Lease a browser, or return the lease of `request.lease_id`.
+
+        Raises NoBrowser, pool.PoolClosed, and NoUpstream when no upstream proxy of the country works.
+        """
         if (lease := self._by_id.get(request.lease_id)) is not None:
             return lease.granted
         if (pending := self._pending.get(request.lease_id)) is not None:
@@ -109,10 +113,11 @@ class Leases:
     async def _grant(self, request: LeaseRequest) -> LeaseGranted:
         loop = asyncio.get_running_loop()
         until = loop.time() + request.wait_seconds
+        self._upstreams.require(request.country)
+        route = self._upstreams.route(request.country, token=request.lease_id)
         while True:
             browser = await self._pool.take(wait=max(0.0, until - loop.time()))
             try:
-                route = self._countries[request.country]
                 await browser.configure(request.os_family, request.country, route=route)
             except (CdpError, TimeoutError) as error:
                 log.warning("a warm browser did not answer and is replaced: %s", error)

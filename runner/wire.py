@@ -4,13 +4,15 @@ The API calls the runner's control API (HTTP on a Unix socket):
 
     GET    /status                -> RunnerStatus
     GET    /leases                -> {"leases": [lease_id, ...]}
-    POST   /leases   LeaseRequest -> 200 LeaseGranted | 400 | 503 draining | 504 no browser in time
+    POST   /leases   LeaseRequest -> 200 LeaseGranted | 400 | 502 no egress | 503 draining | 504 no browser in time
     PATCH  /leases/{lease_id} LeaseExtension -> 200 LeaseGranted | 400 | 404 no such lease
     DELETE /leases/{lease_id}     -> 204, also when there is no such lease
     GET    /leases/{lease_id}/downloads -> 200 DownloadList | 404 no such lease
     GET    /leases/{lease_id}/downloads/{id} -> 200 the file's bytes | 404 no such lease or file
-    POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 503 draining | 504 no slot in time
+    POST   /pages    PageRequest  -> 200 PageResult | 200 PageFailure | 400 | 502 | 503 draining | 504 no slot in time
+    POST   /egress/check          -> 200 EgressReport; it takes as long as the slowest proxy
 
+502 says that no upstream proxy of the requested country works.
 A refusal's body is `{"code": "...", "message": "..."}` with one of the `RefusalCode` codes.
 `POST /leases` is idempotent: the same `lease_id` gets the same browser back. Closing the connection of
 `POST /pages` frees the page at once.
@@ -39,7 +41,7 @@ RunnerState = Literal["starting", "ready", "draining"]
 # Why a lease ended: its TTL expired; the client sent `Browser.close`; Chromium crashed; the runner was stopped.
 EndReason = Literal["expired", "closed", "crashed", "shutdown"]
 
-RefusalCode = Literal["bad_request", "draining", "no_browser", "no_lease", "no_download"]
+RefusalCode = Literal["bad_request", "draining", "no_browser", "no_egress", "no_lease", "no_download"]
 
 REPORT_PATH = "/internal/runner/report"
 
@@ -181,9 +183,46 @@ class JailStatus(Message):
     limits: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class CountryEgress(Message):
+    """The upstream proxies of one country. `faults` says for each one that rests what is wrong, without credentials."""
+
+    country: str
+    upstreams: int
+    healthy: int
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ExitCheck(Message):
+    """One way out of a country: "direct" or an upstream proxy, without credentials. `problem` is empty when it works.
+
+    `milliseconds` is the time until the proxy, or the site behind it, was reached. `address` is what the echo service
+    saw.
+    """
+
+    country: str
+    way: str
+    problem: str = ""
+    milliseconds: int | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True)  # no slots: they create a new class, and `super()` would fail
+class EgressReport(Message):
+    checks: list[ExitCheck]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        checks = data.get("checks")
+        if not isinstance(checks, list) or not all(isinstance(item, dict) for item in checks):
+            raise ValueError("EgressReport: checks must be a list of objects")
+        return super().from_dict({"checks": [ExitCheck.from_dict(item) for item in checks]})
+
+
 @dataclass(frozen=True)  # no slots: they create a new class, and `super()` would fail
 class RunnerStatus(Message):
-    """`limit` is the most browsers that this runner runs at once."""
+    """`limit` is the most browsers that this runner runs at once. `egress` has the countries with upstream proxies."""
 
     runner_id: str
     boot_id: str
@@ -195,13 +234,17 @@ class RunnerStatus(Message):
     waiting: int
     limit: int
     jail: JailStatus = field(default_factory=JailStatus)
+    egress: list[CountryEgress] = field(default_factory=list)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        jail = data.get("jail", {})
+        jail, egress = data.get("jail", {}), data.get("egress", [])
         if not isinstance(jail, dict):
             raise ValueError("RunnerStatus: jail must be an object")
-        return super().from_dict({**data, "jail": JailStatus.from_dict(jail)})
+        if not isinstance(egress, list) or not all(isinstance(item, dict) for item in egress):
+            raise ValueError("RunnerStatus: egress must be a list of objects")
+        countries = [CountryEgress.from_dict(item) for item in egress]
+        return super().from_dict({**data, "jail": JailStatus.from_dict(jail), "egress": countries})
 
 
 # `flat` is HTML of what is shown, made for conversion: shadow roots and frames in their places, absolute addresses, no

@@ -1,8 +1,9 @@
 """Speaks to the runner: `runner.wire` over HTTP on a Unix socket. One transport for coroutines and for threads.
 
     UpstreamUnavailable
-    └── RunnerAway      it can't be reached, is silent, refuses, or answers what can't be read
-        └── NotThere    it answered 404
+    ├── RunnerAway      it can't be reached, is silent, refuses, or answers what can't be read
+    │   └── NotThere    it answered 404
+    └── NoEgress        no upstream proxy of the country works
     UpstreamTimeout
     └── RunnerBusy      it had no browser or no slot in time
 
@@ -37,6 +38,7 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 # The runner itself stops waiting for a browser after `wait_seconds`; this is for its answer to arrive.
 LEASE_GRACE_SECONDS = 3.0
+EGRESS_CHECK_SECONDS = 90.0  # more than the slowest proxy may take for a connection, a tunnel and the echo
 KEEPALIVE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 
@@ -47,6 +49,10 @@ class RunnerAway(UpstreamUnavailable):
 
 class NotThere(RunnerAway):
     __doc__ = RunnerAway.__doc__
+
+
+class NoEgress(UpstreamUnavailable):
+    """No upstream proxy of the country works. It is safe to try again."""
 
 
 class RunnerBusy(UpstreamTimeout):
@@ -62,7 +68,7 @@ async def ask(
     content: bytes | None = None,
     seconds: float,
 ) -> T:
-    """What `read` makes of the answer. Raises RunnerAway and RunnerBusy.
+    """What `read` makes of the answer. Raises RunnerAway, NoEgress and RunnerBusy.
 
     `seconds` are for the whole answer. `read` raises ValueError for what it can't read.
     """
@@ -80,6 +86,9 @@ async def ask(
         raise NotThere
     if status == HTTPStatus.GATEWAY_TIMEOUT:
         raise RunnerBusy
+    if status == HTTPStatus.BAD_GATEWAY:
+        log.warning("the runner has no egress", extra={"answer": body[:500].decode(errors="replace")})
+        raise NoEgress(_message_of_refusal(body))
     if status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
         log.warning("the runner refused", extra={"status": status, "answer": body[:500].decode(errors="replace")})
         raise RunnerAway
@@ -160,11 +169,14 @@ class RunnerClient:
         return self._ask("GET", "/leases", _lease_ids)
 
     def lease(self, wanted: wire.LeaseRequest) -> wire.LeaseGranted:
-        """Raises RunnerBusy when there was no browser in `wait_seconds`."""
+        """Raises RunnerBusy when there was no browser in `wait_seconds`, NoEgress when its country has no way out."""
         patience = wanted.wait_seconds + LEASE_GRACE_SECONDS
         return self._ask(
             "POST", "/leases", wire.LeaseGranted.from_json, content=wanted.to_json(), answer_seconds=patience
         )
+
+    def check_egress(self) -> wire.EgressReport:
+        return self._ask("POST", "/egress/check", wire.EgressReport.from_json, answer_seconds=EGRESS_CHECK_SECONDS)
 
     def extend(self, lease_id: str, *, seconds: int) -> wire.LeaseGranted | None:
         """Moves a lease's deadline to so long from now, never to an earlier time. None when there is no such lease."""
@@ -207,6 +219,15 @@ class RunnerClient:
 
     async def _opened(self, address: str, token: str) -> aiohttp.ClientSession:
         return _open(address, token)
+
+
+def _message_of_refusal(body: bytes) -> str:
+    """For the API's caller, from the runner's refusal, which names the country."""
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return f"{message[:1].upper()}{message[1:]}. It is safe to try again."
 
 
 def _lease_ids(body: bytes) -> set[str]:

@@ -19,6 +19,12 @@ def read_runner() -> Iterator[Metric]:
     yield gauge("browsa_pool_browsers", "Browsers of the runner.", [((k,), v) for k, v in browsers.items()], ["state"])
     yield gauge("browsa_pool_limit", "Browsers that the runner runs at most.", [((), status.limit)])
     yield gauge("browsa_pool_waiting", "Calls that wait for a browser.", [((), status.waiting)])
+    upstreams = [
+        ((country.country, state), count)
+        for country in status.egress
+        for state, count in (("healthy", country.healthy), ("resting", country.upstreams - country.healthy))
+    ]
+    yield gauge("browsa_egress_upstreams", "Upstream proxies of each country.", upstreams, ["country", "state"])
 
 
 def read_agents() -> Iterator[Metric]:

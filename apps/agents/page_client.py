@@ -39,7 +39,9 @@ class PageWish:
 
 
 async def fetch(wish: PageWish) -> PageResult:
-    """The page. Raises RunnerAway and RunnerBusy when none was loaded; what `error_of` names when it gave nothing."""
+    """The page. Raises RunnerAway, NoEgress and RunnerBusy when none was loaded; what `error_of` names when it gave
+    nothing.
+    """
     seconds = wish.timeout_ms / 1000 + PATIENCE_SECONDS
     content = _request(wish).to_json()
     try:

@@ -11,8 +11,10 @@ import logging
 import socket
 from collections.abc import Callable
 
-from runner.egress.dial import Dialer, DialError, Refusal
-from runner.splice import Half, notice_dead_peers
+from runner.egress.connect import DialError, Refusal
+from runner.egress.dial import Dialer
+from runner.egress.upstreams import Route
+from runner.splice import Half
 
 log = logging.getLogger("browsa.runner.egress")
 
@@ -24,10 +26,11 @@ _REPLIES = {
     Refusal.REFUSED: 5,
     Refusal.TIMEOUT: 6,
     Refusal.UPSTREAM: 1,
+    Refusal.TUNNEL: 1,
 }
 HANDSHAKE_SECONDS = 10.0
 
-Route = Callable[[], str | None]
+RouteNow = Callable[[], Route | None]
 Refused = Callable[[str, int, Refusal], None]  # host, port, why
 MAX_HANDSHAKE = 600
 
@@ -81,35 +84,10 @@ def parse_request(data: bytes) -> tuple[str, int, int]:
     return host, int.from_bytes(data[end - 2 : end], "big"), end
 
 
-class SiteEnd(Half):
-    """A connection to a site, which may send data or close before the browser has the SOCKS reply."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._early = b""
-
-    def data_received(self, data: bytes) -> None:
-        if self.peer is None:
-            self._early += data
-        else:
-            super().data_received(data)
-
-    def eof_received(self) -> bool:
-        return super().eof_received() or self.peer is None
-
-    def send_early(self) -> None:
-        """Pass on what arrived before `join`."""
-        if self._early:
-            super().data_received(self._early)
-            self._early = b""
-        if self.got_eof:
-            super().eof_received()
-
-
 class BrowserEnd(Half):
     """One connection that a browser opened to its proxy."""
 
-    def __init__(self, dialer: Dialer, route: Route, on_refused: Refused) -> None:
+    def __init__(self, dialer: Dialer, route: RouteNow, on_refused: Refused) -> None:
         super().__init__()
         self._on_refused = on_refused
         self._dialer = dialer
@@ -157,16 +135,14 @@ class BrowserEnd(Half):
         try:
             if route is None:
                 raise DialError(Refusal.POLICY, "the browser has no lease")
-            sock = await self._dialer.dial(host, port, route=route)
+            remote = await self._dialer.dial(host, port, route=route)
         except DialError as error:
             log.debug("no connection to port %d: %s", port, error)
             self._on_refused(host, port, error.refusal)
             self._answer(_REPLIES[error.refusal])
             self.close()
             return
-        notice_dead_peers(sock)
-        _transport, remote = await asyncio.get_running_loop().create_connection(SiteEnd, sock=sock)
-        if self.transport is None or remote.transport is None:
+        if self.transport is None or remote.is_over:
             remote.close()
             self._answer(_REPLIES[Refusal.REFUSED])
             self.close()
@@ -177,7 +153,8 @@ class BrowserEnd(Half):
         if self._buffer:
             super().data_received(self._buffer)
             self._buffer = b""
-        self.transport.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _answer(self, reply: int) -> None:
         if self.transport is not None:
@@ -192,7 +169,7 @@ class BrowserEnd(Half):
 
 
 async def serve(
-    listener: socket.socket, dialer: Dialer, route: Route, on_refused: Refused = lambda host, port, why: None
+    listener: socket.socket, dialer: Dialer, route: RouteNow, on_refused: Refused = lambda host, port, why: None
 ) -> asyncio.Server:
     """Accept a browser's connections. `route()` is the lease's route (see `Dialer.dial`), None without a lease.
 

@@ -20,7 +20,7 @@ import psutil
 
 from runner.cdp import CdpError
 from runner.chromium import ChromiumError
-from runner.egress.dial import Refusal
+from runner.egress.connect import Refusal
 from runner.egress.socks import Refused
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.pages.load import load
@@ -50,6 +50,7 @@ NET_ERRORS = {
     Refusal.UNREACHABLE: "net::ERR_ADDRESS_UNREACHABLE",
     Refusal.TIMEOUT: "net::ERR_CONNECTION_TIMED_OUT",
     Refusal.UPSTREAM: "net::ERR_PROXY_CONNECTION_FAILED",
+    Refusal.TUNNEL: "net::ERR_TUNNEL_CONNECTION_FAILED",
 }
 
 StartShell = Callable[[Refused], Awaitable[Shell]]
@@ -104,14 +105,14 @@ class PageService:
                 attempt = replace(request, timeout_ms=max(1, left))
                 try:
                     async with self._tab(attempt) as tab:
-                        return self._explained(await load(tab, attempt), since=started)
+                        return self._explained(await load(tab, attempt), country=request.country, since=started)
                 except (TabGone, CdpError) as error:
                     if last:
                         return PageFailure("crashed", "the page's renderer died", request.url)
                     log.warning("a page is loaded again, because its renderer died: %s", error)
             raise AssertionError("unreachable")
 
-    def _explained(self, answer: PageResult | PageFailure, *, since: float) -> PageResult | PageFailure:
+    def _explained(self, answer: PageResult | PageFailure, *, country: str, since: float) -> PageResult | PageFailure:
         """Put the egress' reason in place of a SOCKS error's."""
         if not isinstance(answer, PageFailure) or "ERR_SOCKS" not in answer.message:
             return answer
@@ -121,7 +122,10 @@ class PageService:
         why = next((why for name, why in reversed(recent) if name == host), recent[-1][1] if recent else None)
         if why is Refusal.POLICY:
             return replace(answer, failure="not_allowed", message="the address is not globally routable")
-        return replace(answer, message=NET_ERRORS[why]) if why is not None else answer
+        if why is None:
+            return answer
+        proxied = why in (Refusal.UPSTREAM, Refusal.TUNNEL)
+        return replace(answer, message=NET_ERRORS[why] + (f", country {country}: {why.value}" if proxied else ""))
 
     @asynccontextmanager
     async def _tab(self, request: PageRequest) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
 from contextlib import suppress
-from functools import partial
 from weakref import WeakValueDictionary
 
 from runner import jail
@@ -13,17 +14,24 @@ from runner.chromium import Chromium, ChromiumError
 from runner.egress import socks
 from runner.egress.dial import Dialer
 from runner.egress.socks import Refused
+from runner.egress.upstreams import Route, Upstreams
 from runner.identity.emulation import NATIVE_LOCALE, Identity, place_commands
 from runner.identity.places import Place
 from runner.launcher import Launcher
 from runner.pages.tab import Tab
 
+TAB_PORTS = 10_000  # the first port for a tab of its own; a shell is replaced long before 65535
+
 
 class Shell:
     """A running shell. `pages` counts the tabs that it has ever had, `busy` those in use."""
 
-    def __init__(self, chromium: Chromium, on_refused: Refused, *, timezone: str) -> None:
+    def __init__(
+        self, chromium: Chromium, dialer: Dialer, upstreams: Upstreams, on_refused: Refused, *, timezone: str
+    ) -> None:
         self.chromium = chromium
+        self._dialer = dialer
+        self._upstreams = upstreams
         self.pages = 0
         self.busy = 0
         self._native = place_commands(Place(timezone, NATIVE_LOCALE))
@@ -32,44 +40,71 @@ class Shell:
         self._tabs: dict[str, Tab] = {}  # by session
         self._frames: WeakValueDictionary[str, Tab] = WeakValueDictionary()  # whose frames have sessions of their own
         self._egress: list[asyncio.Server] = []
-        self._ports: dict[str, int] = {}  # by country
+        self._ports: dict[str, int] = {}  # of the direct countries
+        self._next_port = TAB_PORTS
 
     @classmethod
-    async def start(
-        cls, launcher: Launcher, dialer: Dialer, *, countries: dict[str, str], on_refused: Refused
-    ) -> Shell:
+    async def start(cls, launcher: Launcher, dialer: Dialer, *, upstreams: Upstreams, on_refused: Refused) -> Shell:
         """Raises ChromiumError."""
-        shell = cls(await launcher.launch(), on_refused, timezone=launcher.timezone)
+        shell = cls(await launcher.launch(), dialer, upstreams, on_refused, timezone=launcher.timezone)
         shell.chromium.gone.add_done_callback(lambda _gone: shell._lost())
         try:
-            await shell._open_egress(dialer, countries)
+            await shell._open_shared_egress()
             shell._cdp = await shell.chromium.connect(shell._on_event)
         except (OSError, CdpError) as error:
             shell.kill()
             raise ChromiumError(f"a new headless shell does not answer: {error}") from error
         return shell
 
-    async def _open_egress(self, dialer: Dialer, countries: dict[str, str]) -> None:
-        """The first country on the listener that every browser has, the others on ports of their own."""
-        for number, (country, route) in enumerate(countries.items()):
+    async def _open_shared_egress(self) -> None:
+        """The first country on the listener that every browser has, the other direct ones on ports of their own.
+
+        Without a tab's own proxy nothing leaves, if the first country is not a direct one.
+        """
+        for number, (country, way) in enumerate(self._upstreams.countries.items()):
+            direct: Route | None = "direct" if way == "direct" else None
+            if number and direct is None:
+                continue
             listener = self.chromium.listener if number == 0 else await self.chromium.listen(jail.PROXY_PORT + number)
             if listener is None:
                 raise ChromiumError("no listener")
-            self._ports[country] = listener.getsockname()[1]
-            self._egress.append(await socks.serve(listener, dialer, partial(str, route), self._on_refused))
+            if direct is not None:
+                self._ports[country] = listener.getsockname()[1]
+            self._egress.append(await self._serve(listener, direct))
+
+    async def _serve(self, listener: socket.socket, route: Route | None) -> asyncio.Server:
+        return await socks.serve(listener, self._dialer, lambda: route, self._on_refused)
 
     async def open(self, identity: Identity, country: str) -> Tab:
-        """A blank tab with `identity` whose traffic leaves through `country`. Raises CdpError."""
+        """A blank tab with `identity` whose traffic leaves through `country`. Raises CdpError.
+
+        With upstream proxies each tab has a port of its own, so that all connections of its page have the same exit.
+        """
         cdp = self._connection()
-        proxy = f"socks5://127.0.0.1:{self._ports[country]}"
-        context = await cdp.call(
-            "Target.createBrowserContext", {"proxyServer": proxy, "proxyBypassList": "<-loopback>"}
-        )
-        context_id = context["browserContextId"]
-        target = await cdp.call("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
-        attached = await cdp.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
+        port, own = self._ports.get(country), None
+        if port is None:
+            self._next_port += 1
+            try:
+                listener = await self.chromium.listen(self._next_port)
+                own = await self._serve(listener, self._upstreams.route(country, token=secrets.token_hex(8)))
+            except OSError as error:
+                raise CdpError(f"no listener for a tab: {error}") from error
+            port = listener.getsockname()[1]
+        try:
+            context = await cdp.call(
+                "Target.createBrowserContext",
+                {"proxyServer": f"socks5://127.0.0.1:{port}", "proxyBypassList": "<-loopback>"},
+            )
+            context_id = context["browserContextId"]
+            target = await cdp.call("Target.createTarget", {"url": "about:blank", "browserContextId": context_id})
+            attached = await cdp.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
+        except BaseException:
+            if own is not None:
+                own.close()
+            raise
         session = attached["sessionId"]
         tab = Tab(cdp, context=context_id, target=target["targetId"], session=session, native=self._native)
+        tab.egress = own
         self._tabs[tab.session] = tab
         self.pages += 1
         await cdp.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": context_id})

@@ -55,6 +55,7 @@ class Tab:
         self.session = session
         self.identity: Identity | None = None
         self.country = ""
+        self.egress: asyncio.Server | None = None  # for this tab alone
         self._screen = SHELL_SCREEN
         self._is = {command.method: command.params for command in native}
         self.download: str | None = None  # the file's name, once one was offered
@@ -211,6 +212,8 @@ class Tab:
 
     def lost(self) -> None:
         """The page or its shell died: whoever waits is told."""
+        if self.egress is not None:
+            self.egress.close()
         self._gone = True
         self._changed.set()
 

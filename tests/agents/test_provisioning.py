@@ -118,6 +118,20 @@ def test_a_runner_that_fails_costs_nothing(
     assert listed["id"] in runner.released, "whatever the runner may have made of it is let go"
 
 
+def test_a_country_without_a_working_upstream_is_a_502_that_names_it_and_costs_nothing(
+    alice: Member, runner: FakeRunner
+) -> None:
+    runner.behaviour = "no_egress"
+
+    reply = alice.post("/v1/agents", {"country": "DE"})
+
+    assert (reply.status, reply.code) == (502, "UPSTREAM_UNAVAILABLE")
+    assert reply.body["error"] == "No upstream proxy of country de works. It is safe to try again."
+    assert alice.credits() == (100, 0)
+    (listed,) = alice.get("/v1/agents").body["agents"]
+    assert (listed["status"], listed["cost_credits"], listed["error_message"]) == ("failed", 0, reply.body["error"])
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_runner_that_is_not_there_is_a_502(alice: Member, settings: LazySettings) -> None:
     settings.RUNNER_URL = "unix:/nonexistent/runner.sock"

@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from apps.core import health
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
-from runner.wire import JailStatus
+from runner.wire import CountryEgress, JailStatus
 from tests.cast import call
 from tests.fakes.runner import FakeRunner
 from tests.patience import PATIENCE
@@ -55,6 +55,23 @@ def test_ready_says_how_browsers_are_confined(runner: FakeRunner) -> None:
     told = call("GET", "/readyz").body["checks"]["runner"]["jail"]
 
     assert told == {"mode": "bwrap", "users": "own", "limits": ["cgroup v2: memory, pids, cpu", "rlimits", "files"]}
+
+
+def test_ready_says_which_upstream_proxies_rest(runner: FakeRunner) -> None:
+    runner.egress = [CountryEgress("de", 2, 1, ["http://proxy.example:3128: it refuses connections"])]
+    run_tick("a tick", lambda: None)
+
+    reply = call("GET", "/readyz")
+
+    assert reply.status == 200
+    assert reply.body["checks"]["runner"]["egress"] == [
+        {
+            "country": "de",
+            "upstreams": 2,
+            "healthy": 1,
+            "faults": ["http://proxy.example:3128: it refuses connections"],
+        }
+    ]
 
 
 def not_ready() -> str:

@@ -14,6 +14,7 @@ from apps.core import tracing
 from apps.core.logs import JSONFormatter
 from apps.core.models import BeatTick
 from apps.core.ticks import run_tick
+from runner.wire import CountryEgress
 from tests.cast import Member, call
 from tests.fakes.runner import FakeRunner
 from tests.jobs.making import add_pages, claimed, make_job
@@ -67,6 +68,19 @@ def test_the_pool_and_provisions_are_there(alice: Member, runner: FakeRunner) ->
     assert value(after, "browsa_agents", state="running", mode="burner") == 1
     name = "browsa_provision_duration_seconds_count"
     assert value(after, name, outcome="running") - value(before, name, outcome="running") == 1
+
+
+def test_upstream_proxies_are_counted_by_country_and_state(runner: FakeRunner) -> None:
+    runner.egress = [CountryEgress("de", 3, 1, ["a", "b"]), CountryEgress("fr", 1, 1)]
+
+    samples = scrape()
+
+    counts = {
+        (country, state): value(samples, "browsa_egress_upstreams", country=country, state=state)
+        for country in ("de", "fr")
+        for state in ("healthy", "resting")
+    }
+    assert counts == {("de", "healthy"): 1, ("de", "resting"): 2, ("fr", "healthy"): 1, ("fr", "resting"): 0}
 
 
 def test_jobs_and_their_holds_are_counted_by_state_and_kind(alice: Member, runner: FakeRunner) -> None:

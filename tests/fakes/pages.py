@@ -24,7 +24,7 @@ from urllib.parse import urljoin
 from runner.wire import PageFailure, PageRequest, PageResult
 from tests.patience import PATIENCE
 
-Trouble = Literal["hang_up", "draining", "no_place", "garbage", "error"]
+Trouble = Literal["hang_up", "draining", "no_place", "no_egress", "garbage", "error"]
 Script = PageResult | PageFailure | Trouble
 
 

@@ -39,7 +39,7 @@ MEASURED: dict[str, Any] = {
     "warnings": [],
 }
 
-Behaviour = Literal["lease", "no_browser", "draining", "garbage", "error", "hang_up"]
+Behaviour = Literal["lease", "no_browser", "no_egress", "draining", "garbage", "error", "hang_up"]
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -64,6 +64,8 @@ class FakeRunner:
         self.warm = 4
         self.jail = wire.JailStatus()
         self.fingerprint: dict[str, Any] = MEASURED
+        self.egress: list[wire.CountryEgress] = []
+        self.checks: list[wire.ExitCheck] = []
         self.pages = FakePages()
         self._lock = threading.Lock()
 
@@ -92,6 +94,7 @@ class FakeRunner:
         self.warm = 4
         self.jail = wire.JailStatus()
         self.fingerprint = MEASURED
+        self.egress, self.checks = [], []
         self.reboot()
         self.requests.clear()
         self.released.clear()
@@ -160,6 +163,7 @@ class FakeRunner:
             waiting=0,
             limit=16,
             jail=self.jail,
+            egress=self.egress,
         )
 
 
@@ -216,12 +220,17 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/pages":
             self._page(wire.PageRequest.from_json(raw))
             return
+        if self.path == "/egress/check":
+            self._send(_Answer(200, wire.EgressReport(self.server.fake.checks).to_json()))
+            return
         request = wire.LeaseRequest.from_json(raw)
         match self.server.fake.behaviour:
             case "lease":
                 self._send(_Answer(200, self.server.fake.lease(request).to_json()))
             case "no_browser":
                 self._send(_refuse(504, "no_browser"))
+            case "no_egress":
+                self._send(_no_egress(request.country))
             case "draining":
                 self._send(_refuse(503, "draining"))
             case "garbage":
@@ -241,6 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case "draining":
                 self._send(_refuse(503, "draining"))
+            case "no_egress":
+                self._send(_no_egress(request.country))
             case "no_place":
                 self._send(_refuse(504, "no_browser"))
             case "garbage":
@@ -269,3 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _refuse(status: int, code: wire.RefusalCode) -> _Answer:
     return _Answer(status, json.dumps({"code": code, "message": code}).encode())
+
+
+def _no_egress(country: str) -> _Answer:
+    message = f"no upstream proxy of country {country} works"
+    return _Answer(502, json.dumps({"code": "no_egress", "message": message}).encode())

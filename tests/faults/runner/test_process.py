@@ -20,6 +20,7 @@ import pytest_asyncio
 from runner.uids import FIRST_UID
 from tests.fakes.report_api import ReportApi
 from tests.fakes.site import Site
+from tests.fakes.upstream_proxy import UpstreamProxy
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
 from tests.runner.harness import (
@@ -385,13 +386,15 @@ async def test_a_user_who_is_not_root_can_run_it(site: Site, tmp_path_factory: p
 
 
 async def test_the_log_holds_no_secret(start: Callable[..., RunnerProcess], site: Site) -> None:
-    with reserved_port() as nobody:
-        proxy = f"http://someone:pr0xyPassw0rd@127.0.0.1:{nobody.getsockname()[1]}"
-        runner = start(EGRESS_COUNTRIES=json.dumps({"us": proxy}))
+    async with UpstreamProxy("http", user="someone", password="pr0xyPassw0rd") as proxy:
+        proxy.answer = b"HTTP/1.1 502 Bad Gateway\r\n\r\n"
+        runner = start(EGRESS_COUNTRIES=json.dumps({"us": proxy.url}))
         await runner.ready()
         async with runner.lease() as lease, Cdp(lease.cdp_url) as cdp:
-            answer = await cdp.call("Page.navigate", {"url": site.url("/hello?token=in-the-address")})
-            assert answer["errorText"]
+            address = {"url": "http://far.example/hello?token=in-the-address"}
+            assert (await cdp.call("Page.navigate", address))["errorText"]
+            await proxy.down()
+            assert (await cdp.call("Page.navigate", address))["errorText"]
             assert await browser_of(lease)
         runner.stop()
 

@@ -220,6 +220,19 @@ def test_a_runner_that_fails_costs_nothing(
     assert carol.credits() == (100, 0)
 
 
+@pytest.mark.parametrize("call", ["scrape", "screenshot"])
+def test_a_country_without_a_working_upstream_is_a_502_that_names_it_and_costs_nothing(
+    api: ServedApi, carol: Member, pages: FakePages, call: str
+) -> None:
+    pages.script(URL, "no_egress")
+
+    reply = api.post(carol, f"/v1/quick/{call}", {"url": URL, "country": "de"})
+
+    assert (reply.status, reply.code) == (502, "UPSTREAM_UNAVAILABLE")
+    assert reply.body["error"] == "No upstream proxy of country de works. It is safe to try again."
+    assert carol.credits() == (100, 0)
+
+
 def test_a_runner_that_closed_a_kept_connection_is_asked_again(api: ServedApi, carol: Member, pages: FakePages) -> None:
     pages.script(URL, "hang_up")
 

@@ -109,6 +109,7 @@ def test_the_first_country_is_the_first_that_was_written() -> None:
         ("BROWSA_ALLOW_ADDRESSES", "127.0.0.1:80;10.0.0.1"),
         ("EGRESS_COUNTRIES", "us"),
         ("EGRESS_COUNTRIES", '{"xx": "direct"}'),
+        ("EGRESS_COUNTRIES", '{"us": []}'),
     ],
 )
 def test_a_senseless_setting_is_named(name: str, value: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -12,14 +13,18 @@ from typing import Any
 import httpx
 import pytest
 
+from addresses.egress import Upstream
 from runner.control import Control
+from runner.egress.check import check_egress
+from runner.egress.dial import Dialer
+from runner.egress.upstreams import Upstreams
 from runner.leases import Leases
 from runner.pages.slots import NoPlace
 from runner.pool import NoBrowser
 
 LEASE = {"lease_id": "agt_x", "os_family": "macos", "country": "us", "ttl_seconds": 60}
+DEAD = Upstream("http", "127.0.0.1", 1, "user", "hunter2")  # nothing listens on port 1
 PAGE = {"url": "http://127.0.0.1/", "os_family": "macos", "country": "us", "formats": []}
-COUNTRIES = {"us": "direct", "de": "direct"}
 
 
 class Empty:
@@ -52,10 +57,26 @@ async def socket() -> AsyncIterator[Path]:
 
 
 @pytest.fixture
-async def http(empty: Any, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def upstreams() -> AsyncIterator[Upstreams]:
+    made = Upstreams({"us": "direct", "de": (DEAD,)})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def http(empty: Any, socket: Path, upstreams: Upstreams) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a control API that listens."""
-    leases = Leases(empty, runner_id="r1", boot_id="boot", countries=COUNTRIES, on_end=lambda ended: None)
-    control = Control(leases, empty, empty, runner_id="r1", boot_id="boot", chromium="156", countries=COUNTRIES)
+    leases = Leases(empty, runner_id="r1", boot_id="boot", upstreams=upstreams, on_end=lambda ended: None)
+    control = Control(
+        leases,
+        empty,
+        empty,
+        runner_id="r1",
+        boot_id="boot",
+        chromium="156",
+        upstreams=upstreams,
+        check_egress=partial(check_egress, upstreams, Dialer(()), echo_url=None),
+    )
     await control.start(socket)
     transport = httpx.AsyncHTTPTransport(uds=str(socket), verify=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://runner") as client:
@@ -81,6 +102,25 @@ async def test_a_sound_request_is_served_or_told_that_there_is_nothing(
     answer = await http.post(path, json=body)
 
     assert (answer.status_code, answer.json()["code"], empty.asked) == (504, "no_browser", 1)
+
+
+@pytest.mark.parametrize(("path", "body"), [("/leases", LEASE), ("/pages", PAGE)])
+async def test_a_country_whose_upstreams_rest_is_refused_by_name(
+    http: httpx.AsyncClient, empty: Empty, path: str, body: dict[str, object]
+) -> None:
+    report = (await http.post("/egress/check")).json()
+    answer = await http.post(path, json={**body, "country": "de"})
+
+    dead = {"country": "de", "way": "http://127.0.0.1:1", "problem": "it refuses connections"}
+    direct = {"country": "us", "way": "direct", "problem": ""}
+    unknown = {"milliseconds": None, "address": None}
+    assert report == {"checks": [direct | unknown, dead | unknown]}
+    message = "no upstream proxy of country de works"
+    assert (answer.status_code, answer.json()) == (502, {"code": "no_egress", "message": message})
+    assert empty.asked == 0
+    status = (await http.get("/status")).json()
+    faults = ["http://127.0.0.1:1: it refuses connections"]
+    assert status["egress"] == [{"country": "de", "upstreams": 1, "healthy": 0, "faults": faults}]
 
 
 @pytest.mark.parametrize("path", ["/leases", "/pages"])

@@ -1,8 +1,9 @@
-"""Dialing: names, policy and upstream proxies, with real sockets on loopback and a resolver of our own."""
+"""Dialing under the address policy, direct and through upstreams: real sockets on loopback, a resolver of our own."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import select
 import socket
 from collections.abc import AsyncIterator
@@ -11,9 +12,12 @@ from ipaddress import ip_address
 
 import pytest
 
+from addresses.egress import parse_countries
 from addresses.policy import Address, parse_allow_list
-from runner.egress import dial
-from runner.egress.dial import Dialer, DialError, Refusal
+from runner.egress import connect, dial
+from runner.egress.connect import DialError, Refusal, SiteEnd
+from runner.egress.dial import Dialer
+from runner.egress.upstreams import Route, Upstreams
 from tests.fakes.upstream_proxy import Kind, UpstreamProxy
 from tests.patience import PATIENCE
 
@@ -47,12 +51,15 @@ async def site(host: str = "127.0.0.1") -> AsyncIterator[int]:
         server.close()
 
 
-async def heard(sock: socket.socket) -> bytes:
-    with sock:
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 100), PATIENCE)
+async def heard(end: SiteEnd) -> bytes:
+    """The first bytes that the site sends."""
+    try:
+        return await asyncio.wait_for(end.read_exactly(4), PATIENCE)
+    finally:
+        end.close()
 
 
-async def refusal(dialer: Dialer, host: str, port: int = 80, route: str = "direct") -> Refusal:
+async def refusal(dialer: Dialer, host: str, port: int = 80, route: Route = "direct") -> Refusal:
     with pytest.raises(DialError) as caught:
         (await dialer.dial(host, port, route=route)).close()
     return caught.value.refusal
@@ -127,7 +134,7 @@ async def test_a_port_that_nobody_listens_on_is_refused() -> None:
 
 
 async def test_a_server_that_does_not_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(connect, "CONNECT_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
         crowd = [socket.socket() for _ in range(4)]
@@ -148,99 +155,107 @@ async def test_a_public_address_of_this_very_machine_is_refused(monkeypatch: pyt
         assert await refusal(Dialer(()), "127.0.0.1", port) is Refusal.POLICY
 
 
-@pytest.mark.parametrize("kind", ["http", "socks5"])
-@pytest.mark.parametrize("login", [None, ("me", "s3cret"), ("m:e", "p@ss/word")])
-async def test_a_countrys_proxy_carries_the_connection(kind: Kind, login: tuple[str, str] | None) -> None:
-    from urllib.parse import quote
+class Exits(Upstreams):
+    """One country, whose proxy is `proxy`."""
 
+    def __init__(self, proxy: UpstreamProxy) -> None:
+        super().__init__(parse_countries(json.dumps({"de": proxy.url})))
+
+    @property
+    def way(self) -> Route:
+        return self.route("de", token="agt_1")
+
+
+KINDS: list[Kind] = ["http", "socks5"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_through_an_upstream_no_name_is_resolved_here(kind: Kind) -> None:
     async with site() as port, UpstreamProxy(kind) as proxy:
-        prefix = ""
-        if login is not None and not (kind == "http" and ":" in login[0]):
-            proxy.user, proxy.password = login
-            prefix = f"{quote(login[0], safe='')}:{quote(login[1], safe='')}@"
-        names = Names(far_example=["127.0.0.1"])
+        proxy.destination = ("127.0.0.1", port)
+        names = Names()
 
-        sock = await Dialer(LOOPBACK, resolver=names).dial(
-            "far.example", port, route=f"{kind}://{prefix}127.0.0.1:{proxy.port}"
-        )
+        end = await Dialer((), resolver=names).dial("far.example", 443, route=Exits(proxy).way)
 
-        assert await heard(sock) == b"site"
-        assert proxy.asked == [f"127.0.0.1:{port}"]  # the address, not the name
+        assert await heard(end) == b"site"
+        assert proxy.asked == ["far.example:443"]
+        assert names.asked == []
 
 
-@pytest.mark.parametrize("kind", ["http", "socks5"])
-async def test_a_proxy_is_asked_for_ipv6_in_its_own_way(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("1.1.1.1", "1.1.1.1:443"),
+        ("2606:4700::1111", "[2606:4700::1111]:443"),
+        ("[2606:4700::1111]", "[2606:4700::1111]:443"),
+        ("::ffff:1.1.1.1", "1.1.1.1:443"),
+        ("127.0.0.1", "127.0.0.1:443"),  # the operator permits it
+        ("A.Example", "A.Example:443"),
+        ("xn--bcher-kva.example.", "xn--bcher-kva.example.:443"),
+        ("my_host.example", "my_host.example:443"),
+    ],
+)
+async def test_an_upstream_is_asked_for_public_addresses_and_names(kind: Kind, host: str, asked: str) -> None:
     async with site() as port, UpstreamProxy(kind) as proxy:
         proxy.destination = ("127.0.0.1", port)
 
-        sock = await Dialer(()).dial("2606:4700::1111", 443, route=proxy.url)
+        end = await Dialer(LOOPBACK, resolver=Names()).dial(host, 443, route=Exits(proxy).way)
 
-        assert await heard(sock) == b"site"
-        assert proxy.asked == ["[2606:4700::1111]:443"]
-
-
-@pytest.mark.parametrize("kind", ["http", "socks5"])
-async def test_through_a_proxy_inner_addresses_are_refused_too(kind: Kind) -> None:
-    async with UpstreamProxy(kind) as proxy:
-        dialer = Dialer((), resolver=Names(evil_example=["10.0.0.1"]))
-
-        assert await refusal(dialer, "169.254.169.254", route=proxy.url) is Refusal.POLICY
-        assert await refusal(dialer, "evil.example", route=proxy.url) is Refusal.POLICY
-        assert proxy.asked == []
+        assert await heard(end) == b"site"
+        assert proxy.asked == [asked]
 
 
-@pytest.mark.parametrize("kind", ["http", "socks5"])
-async def test_a_proxy_that_does_not_know_us_fails_as_the_proxy(kind: Kind) -> None:
-    async with UpstreamProxy(kind, user="me", password="right") as proxy:
-        for login in ("", "me:wrong@"):
-            route = f"{kind}://{login}127.0.0.1:{proxy.port}"
-
-            assert await refusal(Dialer(()), "1.1.1.1", route=route) is Refusal.UPSTREAM
-
-
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("kind", "answer"),
+    ("host", "why"),
     [
-        ("http", b"HTTP/1.1 502 Bad Gateway\r\n\r\n"),
-        ("http", b"HTTP/1.1 200"),
-        ("http", b"nonsense\r\n\r\n"),
-        ("http", b"\r\n\r\n"),
-        ("http", b"x" * 40_000),
-        ("http", b""),
-        ("socks5", b"\x05\x05\x00\x01" + b"\0" * 6),
-        ("socks5", b"\x05\x00\x00"),
-        ("socks5", b""),
+        ("169.254.169.254", Refusal.POLICY),
+        ("10.0.0.1", Refusal.POLICY),
+        ("127.0.0.3", Refusal.POLICY),
+        ("::1", Refusal.POLICY),
+        ("::ffff:10.0.0.1", Refusal.POLICY),
+        ("64:ff9b::7f00:1", Refusal.POLICY),
+        ("fd00::1", Refusal.POLICY),
+        ("localhost", Refusal.POLICY),
+        ("LOCALHOST.", Refusal.POLICY),
+        ("a.localhost", Refusal.POLICY),
+        ("metadata", Refusal.POLICY),
+        ("metadata.google.internal", Refusal.POLICY),
+        ("printer.local", Refusal.POLICY),
+        ("router.home.arpa", Refusal.POLICY),
+        ("nas.lan.", Refusal.POLICY),
+        ("127.1", Refusal.NAME),
+        ("2130706433", Refusal.NAME),
+        ("0x7f.0.0.0x1", Refusal.NAME),
+        ("1.2.3.4.", Refusal.NAME),
+        ("", Refusal.NAME),
+        (".", Refusal.NAME),
+        ("a..example", Refusal.NAME),
+        ("a.example:80", Refusal.NAME),
+        ("a.example\r\nHost: b", Refusal.NAME),
+        ("a b.example", Refusal.NAME),
+        ("me@a.example", Refusal.NAME),
+        ("a.example/", Refusal.NAME),
+        ("b\u00fccher.example", Refusal.NAME),
+        ("x" * 64 + ".example", Refusal.NAME),
+        ("x." * 127 + "example", Refusal.NAME),
     ],
 )
-async def test_whatever_else_a_proxy_answers_is_the_proxys_failure(kind: Kind, answer: bytes) -> None:
+async def test_what_is_not_public_is_refused_before_the_upstream_is_asked(kind: Kind, host: str, why: Refusal) -> None:
     async with UpstreamProxy(kind) as proxy:
-        proxy.answer = answer
-
-        assert await refusal(Dialer(()), "1.1.1.1", route=proxy.url) is Refusal.UPSTREAM
-
-
-@pytest.mark.parametrize("kind", ["http", "socks5"])
-async def test_a_silent_proxy_is_given_up(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "CONNECT_SECONDS", 0.2)
-    async with UpstreamProxy(kind) as proxy:
-        proxy.silent = True
-
-        assert await refusal(Dialer(()), "1.1.1.1", route=proxy.url) is Refusal.UPSTREAM
+        assert await refusal(Dialer(LOOPBACK, resolver=Names()), host, route=Exits(proxy).way) is why
+        assert proxy.connections == 0
 
 
-@pytest.mark.parametrize("kind", ["http", "socks5"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-proxy.invalid"])
-async def test_a_proxy_that_is_not_there_fails_as_the_proxy(kind: Kind, host: str) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        route = f"{kind}://{host}:{closed.getsockname()[1]}"
+async def test_when_no_upstream_works_the_site_is_not_dialed_directly() -> None:
+    async with site() as port, UpstreamProxy("http") as proxy:
+        exits = Exits(proxy)
+        await proxy.down()
+        names = Names(far_example=["127.0.0.1"])
 
-        assert await refusal(Dialer(()), "1.1.1.1", route=route) is Refusal.UPSTREAM
-
-
-@pytest.mark.parametrize("reply", [b"\x05\x00\x00\x03\x09localhost\x00\x50", b"\x05\x00\x00\x04" + b"\0" * 18])
-async def test_a_proxys_own_address_in_its_reply_is_skipped_whatever_its_kind(reply: bytes) -> None:
-    async with UpstreamProxy("socks5") as proxy:
-        proxy.answer = reply + b"after"
-
-        assert await heard(await Dialer(()).dial("1.1.1.1", 80, route=proxy.url)) == b"after"
+        for _ in range(2):
+            assert await refusal(Dialer(LOOPBACK, resolver=names), "127.0.0.1", port, exits.way) is Refusal.UPSTREAM
+            assert await refusal(Dialer(LOOPBACK, resolver=names), "far.example", port, exits.way) is Refusal.UPSTREAM
+        assert names.asked == []
+        exits.close()

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from addresses.egress import parse_countries
 from runner.cdp import CdpError
+from runner.egress.upstreams import Route, Upstreams
 from runner.leases import Leases
 from runner.pool import NoBrowser
 from runner.wire import LeaseEnded, LeaseRequest
@@ -24,12 +26,12 @@ class FakeBrowser:
         self.answers = answers
         self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.chromium = SimpleNamespace(stderr_tail=["bye"])
-        self.configured: list[tuple[str, str, str]] = []
+        self.configured: list[tuple[str, str, Route]] = []
         self.opened: list[str] = []
         self.may_configure = asyncio.Event()
         self.may_configure.set()
 
-    async def configure(self, os_family: str, country: str, *, route: str) -> None:
+    async def configure(self, os_family: str, country: str, *, route: Route) -> None:
         await self.may_configure.wait()
         if not self.answers:
             raise CdpError("no answer")
@@ -80,12 +82,17 @@ async def ended() -> list[LeaseEnded]:
 
 
 @pytest.fixture
-async def leases(pool: FakePool, ended: list[LeaseEnded]) -> AsyncIterator[Leases]:
+async def upstreams() -> Upstreams:
+    return Upstreams(parse_countries('{"us": "direct", "de": "socks5://proxy.example:1"}'))
+
+
+@pytest.fixture
+async def leases(pool: FakePool, ended: list[LeaseEnded], upstreams: Upstreams) -> AsyncIterator[Leases]:
     made = Leases(
         pool,  # type: ignore[arg-type]
         runner_id="r1",
         boot_id="boot",
-        countries={"us": "direct", "de": "socks5://proxy.example:1"},
+        upstreams=upstreams,
         on_end=ended.append,
     )
     yield made
@@ -106,11 +113,11 @@ async def turn() -> None:
 
 
 async def test_a_lease_is_a_browser_with_the_identity_and_the_way_out_that_were_asked_for(
-    leases: Leases, pool: FakePool
+    leases: Leases, pool: FakePool, upstreams: Upstreams
 ) -> None:
-    granted = await leases.grant(request(os_family="windows", country="de"))
+    granted = await leases.grant(request("agt_7", os_family="windows", country="de"))
 
-    assert pool.given[0].configured == [("windows", "de", "socks5://proxy.example:1")]
+    assert pool.given[0].configured == [("windows", "de", upstreams.route("de", token="agt_7"))]
     assert leases.find(granted.profile) is pool.given[0]
     assert granted.page_id == "PAGE"
     assert granted.expires_at - granted.leased_at == 60

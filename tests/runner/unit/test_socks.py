@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from addresses.policy import Address, parse_allow_list
 from runner.egress import socks
-from runner.egress.dial import Dialer, DialError, Refusal
+from runner.egress.connect import DialError, Refusal
+from runner.egress.dial import Dialer
 from runner.egress.socks import BrowserEnd, IncompleteHandshake, MalformedHandshake, parse_greeting, parse_request
+from runner.egress.upstreams import Route
 from tests.patience import PATIENCE
 
 LOOPBACK = parse_allow_list("127.0.0.1")
@@ -120,7 +122,7 @@ async def serving(handler: Handler) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def proxy(dialer: Dialer | None = None, route: str | None = "direct") -> AsyncIterator[int]:
+async def proxy(dialer: Dialer | None = None, route: Route | None = "direct") -> AsyncIterator[int]:
     """The egress of a browser; its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)

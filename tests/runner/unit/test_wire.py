@@ -40,6 +40,11 @@ messages = st.one_of(
         st.text(),
         *[st.integers(0)] * 5,
         st.builds(wire.JailStatus, st.just("bwrap"), st.just("own"), st.lists(st.text())),
+        st.lists(st.builds(wire.CountryEgress, st.text(), st.integers(), st.integers(), st.lists(st.text()))),
+    ),
+    st.builds(
+        wire.EgressReport,
+        st.lists(st.builds(wire.ExitCheck, *[st.text()] * 3, st.none() | st.integers(), st.none() | st.text())),
     ),
 )
 
@@ -62,7 +67,7 @@ def test_what_a_newer_peer_adds_is_ignored(message: wire.Message) -> None:
 @given(messages)
 def test_what_has_a_default_may_be_missing_and_nothing_else(message: wire.Message) -> None:
     data = json.loads(message.to_json())
-    optional = {"initial_url", "wait_seconds", "seed", "overrides", "fingerprint", "ended", "jail"}
+    optional = {"initial_url", "wait_seconds", "seed", "overrides", "fingerprint", "ended", "jail", "egress"}
 
     for name in data:
         shorter = json.dumps({key: value for key, value in data.items() if key != name})
@@ -74,7 +79,9 @@ def test_what_has_a_default_may_be_missing_and_nothing_else(message: wire.Messag
 
 
 @pytest.mark.parametrize("raw", ["", "[]", "null", "1", '"x"', "{", "{}", b"\xff", "NaN", "[" * 50_000])
-@pytest.mark.parametrize("kind", [wire.LeaseRequest, wire.LeaseGranted, wire.RunnerReport, wire.RunnerStatus])
+@pytest.mark.parametrize(
+    "kind", [wire.LeaseRequest, wire.LeaseGranted, wire.RunnerReport, wire.RunnerStatus, wire.EgressReport]
+)
 def test_what_is_no_message_is_a_value_error(kind: type[wire.Message], raw: str | bytes) -> None:
     with pytest.raises(ValueError):
         kind.from_json(raw)
@@ -91,3 +98,12 @@ def test_a_status_whose_jail_is_no_object_is_a_value_error() -> None:
     for jail in (1, "x", None, []):
         with pytest.raises(ValueError, match="jail"):
             wire.RunnerStatus.from_json(json.dumps(json.loads(status.to_json()) | {"jail": jail}))
+
+
+@pytest.mark.parametrize("items", [1, "x", {}, [1], [None], [[]], [{}], [{"way": "direct"}]])
+def test_an_egress_of_something_else_than_countries_is_a_value_error(items: object) -> None:
+    status = json.loads(wire.RunnerStatus("r1", "b", "ready", "/chromium", 1, 2, 3, 4, 5).to_json())
+    with pytest.raises(ValueError, match=r"egress|CountryEgress"):
+        wire.RunnerStatus.from_json(json.dumps(status | {"egress": items}))
+    with pytest.raises(ValueError, match=r"checks|ExitCheck"):
+        wire.EgressReport.from_json(json.dumps({"checks": items}))
