@@ -164,6 +164,7 @@ class ContradictionSerializer(serializers.Serializer[Any]):
     realm = serializers.CharField(help_text="Where it was seen: a page, a frame, a worker, a header.")
     expected = serializers.JSONField(help_text="Any value.")
     seen = serializers.JSONField(help_text="Any value.")
+    listed = serializers.BooleanField(help_text="A known exception, for which Chromium has no setting.")
 
 
 class CoherenceSerializer(serializers.Serializer[Any]):
@@ -175,12 +176,12 @@ class FingerprintSerializer(serializers.Serializer[Any]):
 
     navigator = serializers.DictField()
     screen = serializers.DictField()
-    webgl = serializers.DictField()
+    webgl = serializers.DictField(allow_null=True)
     timezone = serializers.CharField()
     locale = serializers.CharField()
     canvas = serializers.DictField()
     audio = serializers.DictField()
-    tls = serializers.DictField()
+    tls = serializers.DictField(allow_null=True, help_text="Null when the page made no TLS connection.")
     warnings = serializers.ListField(child=serializers.CharField())
     coherence = CoherenceSerializer()
 

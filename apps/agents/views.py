@@ -167,7 +167,7 @@ class FingerprintView(ApiView):
     @extend_schema(
         operation_id="get_agent_fingerprint",
         summary="Get the measured fingerprint",
-        description="What this very browser showed to a page of ours before its lease. Also after the agent's end.",
+        description="What this very browser showed to the measuring page before its lease. Also after the agent's end.",
         tags=_TAG,
         responses={
             200: serializers.FingerprintSerializer,
