@@ -1,4 +1,4 @@
-// Ideas of Puppeteer's own suite, written anew: node peers.mjs <endpoint> <site>; prints what each idea saw as JSON.
+// Ideas of Puppeteer's own suite, in our own code: node peers.mjs <endpoint> <site>; prints what each idea saw as JSON.
 import puppeteer from "puppeteer-core";
 
 const [endpoint, site] = process.argv.slice(2);

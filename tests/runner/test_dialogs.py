@@ -1,4 +1,4 @@
-"""A JavaScript dialog blocks no page for good: the client that is told of it answers it, or the runner does."""
+"""A JavaScript dialog does not block its page without end: the client that is told of it answers it, or the runner does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ideas of other projects' suites (Playwright's and Puppeteer's), written anew: a leased browser does what the same
+"""Ideas of other projects' suites (Playwright's and Puppeteer's), in our own code: a leased browser does what the same
 Chromium does when its client starts it. Differences are listed in `differences`.
 """
 

@@ -41,7 +41,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 @pytest.mark.parametrize(
     ("kind", "accept"), [("alert", False), ("confirm", False), ("prompt", False), ("beforeunload", True)]
 )
-async def test_a_dialog_that_nobody_was_told_of_is_answered(watch: Watch, kind: str, accept: bool) -> None:
+async def test_a_dialog_that_no_client_was_told_of_is_answered(watch: Watch, kind: str, accept: bool) -> None:
     watch.opens("F", kind)
 
     assert await watch.answered() == [("session of F", accept)]
