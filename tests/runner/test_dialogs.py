@@ -1,4 +1,4 @@
-"""A JavaScript dialog does not block its page without end: the client that is told of it answers it, or the runner does."""
+"""An open JavaScript dialog is answered by the client that is told of it, or else by the runner."""
 
 from __future__ import annotations
 
