@@ -56,16 +56,6 @@ async def a_second_client_finds_a_service_worker(side: Side) -> Any:
     return seen
 
 
-@idea(True)
-async def a_trace_is_written(side: Side) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        async with side.page() as page:
-            await page.context.tracing.start(screenshots=True, snapshots=True)
-            await page.evaluate("2 + 2")
-            await page.context.tracing.stop(path=f"{folder}/trace.zip")
-        return Path(folder, "trace.zip").read_bytes().startswith(b"PK")
-
-
 @idea([["one.txt", "two.txt"], "first"])
 async def files_are_uploaded(side: Side) -> Any:
     files: Any = [
@@ -124,10 +114,10 @@ async def the_browser_tells_the_version_that_its_pages_tell(side: Side) -> Any:
 
 @idea([[{"name": "a", "value": "1"}], [{"name": "b", "value": "2"}]])
 async def storage_state_goes_from_one_context_to_another(side: Side) -> Any:
-    async with side.page("/cookie") as page:
+    async with side.page("/cookie", own=True) as page:
         await page.evaluate("localStorage.setItem('b', '2')")
         state = await page.context.storage_state()
-    async with side.page(storage_state=state) as page:
+    async with side.page(own=True, storage_state=state) as page:
         cookies = [{"name": one["name"], "value": one["value"]} for one in await page.context.cookies()]
         return [cookies, await page.evaluate("Object.entries(localStorage).map(([name, value]) => ({name, value}))")]
 
@@ -143,7 +133,7 @@ async def a_page_becomes_an_image_and_a_pdf(side: Side) -> Any:
 @idea(["prompt", "prompt", "granted", {"latitude": 59.5, "longitude": 30.25}])
 async def permissions_are_asked_for_until_they_are_granted(side: Side) -> Any:
     query = "name => navigator.permissions.query({name}).then(answer => answer.state)"
-    async with side.page(geolocation={"latitude": 59.5, "longitude": 30.25}) as page:
+    async with side.page(own=True, geolocation={"latitude": 59.5, "longitude": 30.25}) as page:
         seen = [await page.evaluate(query, name) for name in ("geolocation", "notifications")]
         await page.context.grant_permissions(["geolocation"])
         seen.append(await page.evaluate(query, "geolocation"))
@@ -154,7 +144,7 @@ async def permissions_are_asked_for_until_they_are_granted(side: Side) -> Any:
 
 @idea([True, False, True])
 async def a_page_knows_that_it_is_offline(side: Side) -> Any:
-    async with side.page() as page:
+    async with side.page(own=True) as page:
         seen = [await page.evaluate("navigator.onLine")]
         for offline in (True, False):
             await page.context.set_offline(offline)

@@ -18,15 +18,13 @@ UNTIL_LAUNCH_IDENTITY: dict[str, str] = {
     "a_worker_is_in_the_place_of_its_context": "time zone and locale are ours",
     "language_and_header_are_those_of_a_context": "Intl has our locale",
     "numbers_and_dates_are_written_as_in_the_locale": "Intl has our locale",
-    "pages_of_one_process_share_their_place": "time zone and locale are ours",
     "a_cross_site_frame_is_in_the_place_of_its_context": "time zone and locale are ours",
     "a_session_overrides_time_zone_and_locale_by_cdp": "an override is in effect already",
     "puppeteer_time_zone_and_locale": "an override is in effect already",
     # A popup may run before its client has set it up.
-    "popups_are_routed_with_their_contexts_headers": "we let popups run",
+    "popups_are_routed_with_their_contexts_headers_and_credentials": "we let popups run",
     "popups_have_scripts_functions_viewport_touch_and_media": "we let popups run",
     "popups_have_user_agent_locale_and_time_zone": "we let popups run; time zone and locale are ours",
-    "popups_have_http_credentials": "we let popups run",
     "empty_popups_have_everything_while_their_opener_runs": "we let popups run",
     # The browser process says Macintosh, so Playwright presses the keys of a Mac.
     "the_browser_tells_the_version_that_its_pages_tell": "Browser.getVersion has the default identity",

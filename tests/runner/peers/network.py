@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from playwright.async_api import Error, Route
@@ -13,7 +12,7 @@ from tests.runner.peers.pair import Side, idea
 
 @idea([201, "mocked", "yes", "fetched"])
 async def requests_are_fulfilled(side: Side) -> Any:
-    async with side.page() as page:
+    async with side.page(own=True) as page:
 
         async def fulfil(route: Route) -> None:
             await route.fulfill(status=201, body="mocked", headers={"x-mock": "yes"})
@@ -26,21 +25,9 @@ async def requests_are_fulfilled(side: Side) -> Any:
         return [*seen, await page.evaluate("fetch('/own').then(answer => answer.text())")]
 
 
-@idea(["net::ERR_FAILED", "net::ERR_INTERNET_DISCONNECTED"])
-async def requests_are_aborted_with_an_error(side: Side) -> Any:
-    failures = []
-    async with side.page() as page:
-        page.on("requestfailed", lambda request: failures.append(request.failure))
-        for path, error in (("/a", "failed"), ("/b", "internetdisconnected")):
-            await page.route(f"**{path}", partial(Route.abort, error_code=error))
-            async with page.expect_event("requestfailed"):
-                await page.evaluate("path => fetch(path).catch(() => 0)", path)
-    return failures
-
-
 @idea(["bar", "POST", "changed"])
 async def requests_are_continued_with_changes(side: Side) -> Any:
-    async with side.page() as page:
+    async with side.page(own=True) as page:
 
         async def change(route: Route) -> None:
             await route.continue_(method="POST", post_data="changed", headers={**route.request.headers, "foo": "bar"})
@@ -76,28 +63,9 @@ async def headers_are_told_as_the_server_got_them(side: Side) -> Any:
         return {name: value for name, value in told.items() if not name.startswith(":")} == got
 
 
-@idea([401, 200])
-async def http_credentials_are_sent(side: Side) -> Any:
-    seen = []
-    for password in ("wrong", "pass"):
-        async with side.page(http_credentials={"username": "user", "password": password}) as page:
-            seen.append(await page.evaluate("fetch('/secret').then(answer => answer.status)"))
-    return seen
-
-
-@idea(["a=1", "a=1; b=2"])
-async def cookies_are_kept_and_added(side: Side) -> Any:
-    async with side.page("/cookie") as page:
-        await page.goto(side.site.url("/headers"))
-        seen = [side.site.last("/headers").headers["cookie"]]
-        await page.context.add_cookies([{"name": "b", "value": "2", "url": side.site.url("/")}])
-        await page.goto(side.site.url("/headers"))
-        return [*seen, side.site.last("/headers").headers["cookie"]]
-
-
 @idea("net::ERR_INTERNET_DISCONNECTED")
 async def an_offline_page_does_not_load(side: Side) -> Any:
-    async with side.page() as page:
+    async with side.page(own=True) as page:
         await page.context.set_offline(True)
         try:
             await page.goto(side.site.url("/hello"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Side:
     browser: Browser
     address: str
     site: Site
+    contexts: dict[str, BrowserContext] = field(default_factory=dict)  # those that ideas share, by their options
 
     @contextlib.asynccontextmanager
     async def context(self, **options: Any) -> AsyncIterator[BrowserContext]:
@@ -58,12 +60,31 @@ class Side:
             await context.close()
 
     @contextlib.asynccontextmanager
-    async def page(self, path: str = "/hello", **options: Any) -> AsyncIterator[Page]:
-        """A page at `path` in a context with these options."""
-        async with self.context(**options) as context:
-            page = await context.new_page()
-            await page.goto(self.site.url(path))
-            yield page
+    async def page(self, path: str = "/hello", *, own: bool = False, **options: Any) -> AsyncIterator[Page]:
+        """A page at `path` in a context with these options.
+
+        Ideas share it, because a new context and a new page take half a second of CPU time. An idea that changes more
+        than the next navigation replaces has its `own` ones.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            if own:
+                context = await stack.enter_async_context(self.context(**options))
+            else:
+                context = await self._shared(options)
+            page = context.pages[0] if context.pages else await context.new_page()
+            try:
+                await page.goto(self.site.url(path))
+                yield page
+            finally:
+                for opened in [] if own else context.pages[1:]:
+                    await opened.close()
+
+    async def _shared(self, options: dict[str, Any]) -> BrowserContext:
+        key = json.dumps(options, sort_keys=True)
+        if key not in self.contexts:
+            self.contexts[key] = await self.browser.new_context(**options)
+            self.contexts[key].set_default_timeout(PATIENCE * 1000)
+        return self.contexts[key]
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[Browser]:

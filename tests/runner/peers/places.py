@@ -14,10 +14,10 @@ LOCALE = "Intl.DateTimeFormat().resolvedOptions().locale"
 BY_WORKER = "new Promise(done => { new Worker('/place.js').onmessage = event => done(event.data); })"
 
 
-@idea(["Sat Nov 19 2016 13:12:34 GMT-0500", "Sat Nov 19 2016 08:12:34 GMT-1000", "Sat Nov 19 2016 19:12:34 GMT+0100"])
+@idea(["Sat Nov 19 2016 13:12:34 GMT-0500", "Sat Nov 19 2016 19:12:34 GMT+0100"])
 async def dates_are_in_the_time_zone_of_a_context(side: Side) -> Any:
     seen = []
-    for zone in ("America/Jamaica", "Pacific/Honolulu", "Europe/Berlin"):
+    for zone in ("America/Jamaica", "Europe/Berlin"):
         async with side.page(timezone_id=zone, locale="en-US") as page:
             seen.append((await page.evaluate(MOMENT)).partition(" (")[0])
     return seen
@@ -66,17 +66,6 @@ async def numbers_and_dates_are_written_as_in_the_locale(side: Side) -> Any:
         return [number, await page.evaluate("new Date(1479579154987).toLocaleString()")]
 
 
-@idea([["Asia/Tokyo", "de-DE"], ["Asia/Tokyo", "de-DE"]])
-async def pages_of_one_process_share_their_place(side: Side) -> Any:
-    look = f"[{ZONE}, {LOCALE}]"
-    async with side.page(timezone_id="Asia/Tokyo", locale="de-DE") as page:
-        async with page.expect_popup() as event:
-            await page.evaluate("void window.open('/hello')")
-        popup = await event.value
-        await popup.wait_for_load_state()
-        return [await page.evaluate(look), await popup.evaluate(look)]
-
-
 @idea(["Asia/Tokyo", "de-DE"])
 async def a_cross_site_frame_is_in_the_place_of_its_context(side: Side) -> Any:
     path = f"/frame?src={side.site.url('/hello', host='localhost')}"
@@ -86,7 +75,7 @@ async def a_cross_site_frame_is_in_the_place_of_its_context(side: Side) -> Any:
 
 @idea([["Asia/Tokyo", "de-DE"], ["Asia/Tokyo", "de-DE"]])
 async def a_session_overrides_time_zone_and_locale_by_cdp(side: Side) -> Any:
-    async with side.page() as page:
+    async with side.page(own=True) as page:
         session = await page.context.new_cdp_session(page)
         await session.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})
         await session.send("Emulation.setLocaleOverride", {"locale": "de-DE"})

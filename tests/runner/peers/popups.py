@@ -31,27 +31,33 @@ async def early(page: Page, *names: str) -> list[Any]:
     return seen
 
 
-@idea([TIMES, [["routed", "mine"]] * TIMES])
-async def popups_are_routed_with_their_contexts_headers(side: Side) -> Any:
-    routed = []
-    async with side.page(extra_http_headers={"x-own": "mine"}) as page:
+@idea([["continued", "mine", "Let in"]] * TIMES)
+async def popups_are_routed_with_their_contexts_headers_and_credentials(side: Side) -> Any:
+    options: Any = {
+        "extra_http_headers": {"x-own": "mine"},
+        "http_credentials": {"username": "user", "password": "pass"},
+    }
+    seen = []
+    async with side.page(own=True, **options) as page:
+        routed = []
 
         async def note(route: Any) -> None:
-            routed.append(route.request.url)
+            routed.append("continued")
             await route.continue_()
 
-        await page.context.route("**/early", note)
-        before = len(side.site.requests)
+        await page.context.route("**/secret", note)
         for _ in range(TIMES):
-            await (await opened(page, "/early")).close()
-        asked = [one for one in side.site.requests[before:] if one.path == "/early"]
-    return [len(routed), [["routed", one.headers.get("x-own")] for one in asked]]
+            popup = await opened(page, "/secret")
+            header = side.site.last("/secret").headers.get("x-own")
+            seen.append([routed.pop() if routed else "missed", header, await popup.title()])
+            await popup.close()
+    return seen
 
 
 @idea([[123, "function", [400, 500], True, True]] * TIMES)
 async def popups_have_scripts_functions_viewport_touch_and_media(side: Side) -> Any:
     options: Any = {"viewport": {"width": 400, "height": 500}, "has_touch": True, "color_scheme": "dark"}
-    async with side.page(**options) as page:
+    async with side.page(own=True, **options) as page:
         await page.context.add_init_script("window.injected = 123")
         await page.context.expose_function("add", lambda a, b: a + b)
         return await early(page, "injected", "bound", "size", "touch", "dark")
@@ -63,21 +69,10 @@ async def popups_have_user_agent_locale_and_time_zone(side: Side) -> Any:
         return await early(page, "agent", "language", "number", "zone")
 
 
-@idea(["Let in"] * TIMES)
-async def popups_have_http_credentials(side: Side) -> Any:
-    titles = []
-    async with side.page(http_credentials={"username": "user", "password": "pass"}) as page:
-        for _ in range(TIMES):
-            popup = await opened(page, "/secret")
-            titles.append(await popup.title())
-            await popup.close()
-    return titles
-
-
 @idea([[123, 13, [400, 500]]] * TIMES)
 async def empty_popups_have_everything_while_their_opener_runs(side: Side) -> Any:
     seen = []
-    async with side.page(viewport={"width": 400, "height": 500}) as page:
+    async with side.page(own=True, viewport={"width": 400, "height": 500}) as page:
         await page.context.add_init_script("window.injected = 123")
         await page.context.expose_function("add", lambda a, b: a + b)
         await page.reload()
@@ -93,14 +88,6 @@ async def empty_popups_have_everything_while_their_opener_runs(side: Side) -> An
                 )
             )
     return seen
-
-
-@idea([False] * TIMES)
-async def popups_are_offline_like_their_context(side: Side) -> Any:
-    async with side.page() as page:
-        await page.context.set_offline(True)
-        look = "() => { const opened = window.open('about:blank'); const seen = opened.navigator.onLine;"
-        return [await page.evaluate(f"{look} opened.close(); return seen; }}") for _ in range(TIMES)]
 
 
 @idea([[600, 300], [500, 400]])

@@ -98,39 +98,10 @@ async def key_events_tell_codes_and_modifiers(side: Side) -> Any:
         return await page.evaluate("keys")
 
 
-@idea([True, True])
-async def keys_scroll_a_page(side: Side) -> Any:
-    async with side.page("/form") as page:
-        await page.evaluate("document.activeElement.blur()")
-        seen = []
-        for key, there in (("PageDown", "scrollY > 100"), ("Control+Home", "scrollY === 0")):
-            await page.keyboard.press(key)
-            await page.wait_for_function(there)
-            seen.append(True)
-        return seen
-
-
-@idea([["down 0", "up 0", "click 1"], ["down 2", "menu", "up 2"]])
-async def the_mouse_clicks_and_opens_menus(side: Side) -> Any:
-    async with side.page("/form") as page:
-        await page.evaluate(
-            """() => { window.seen = [];
-              addEventListener("mousedown", e => seen.push("down " + e.button));
-              addEventListener("mouseup", e => seen.push("up " + e.button));
-              addEventListener("click", e => seen.push("click " + e.detail));
-              addEventListener("contextmenu", e => { e.preventDefault(); seen.push("menu"); }); }"""
-        )
-        seen = []
-        for button in ("left", "right"):
-            await page.mouse.click(50, 300, button=button)  # type: ignore[arg-type]
-            seen.append(await page.evaluate("seen.splice(0)"))
-        return seen
-
-
 @idea([["alert", "confirm", "prompt", "beforeunload"], [True, "answer"]])
 async def dialogs_are_told_and_answered(side: Side) -> Any:
     kinds: list[str] = []
-    async with side.page() as page:
+    async with side.page(own=True) as page:
 
         async def answer(dialog: Any) -> None:
             kinds.append(dialog.type)
