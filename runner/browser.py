@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from runner.cdp import CdpError
 from runner.chromium import Chromium, ChromiumError
+from runner.dialogs import Dialogs
 from runner.downloads import Downloads
 from runner.egress import socks
 from runner.egress.dial import Dialer
@@ -70,6 +71,10 @@ class Browser:
     async def navigate(self, url: str) -> None:
         """Send the first page to `url`; returns at once. Raises CdpError."""
         await self._emulator.navigate(url)
+
+    @property
+    def dialogs(self) -> Dialogs:
+        return self._emulator.dialogs
 
     async def sessions_began(self, older: Collection[str] | None, newer: Collection[str] = ()) -> None:
         """Restore the identity after a client's sessions have begun; a session can override a part of it.

@@ -18,6 +18,7 @@ TOGETHER = {
     "tests/integration/tasks/": TASKS,
     "tests/integration/": STACK,
     "tests/runner/live/": RUNNER,
+    "tests/runner/peers/": RUNNER,
     "tests/runner/pages/": PAGES,
     "tests/runner/test_": RUNNER,
     "tests/jobs/tasks/llm/test_transport.py": PROVIDERS,

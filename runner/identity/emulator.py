@@ -7,8 +7,10 @@ import logging
 from collections.abc import Collection, Coroutine, Sequence
 from typing import NamedTuple
 
+from runner import dialogs
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import Chromium
+from runner.dialogs import Dialogs
 from runner.identity.emulation import (
     NATIVE_PLATFORM,
     PAGES,
@@ -21,6 +23,8 @@ from runner.identity.emulation import (
 )
 
 log = logging.getLogger("browsa.runner.identity")
+
+WATCH_DIALOGS = Command("Page.enable", {})
 
 # Flat sessions for all targets that runs script; each target waits until we let it run.
 AUTO_ATTACH: Params = {
@@ -73,6 +77,7 @@ class Emulator:
         self._screen_id = ""
         self._window_id = 0
         self._tasks: dict[asyncio.Task[None], Target] = {}  # work on each target's identity
+        self.dialogs = Dialogs(self._answer_dialog)
 
     async def start(self) -> None:
         """Set the identity in the browser, and from now on in every new target. Raises CdpError."""
@@ -179,6 +184,7 @@ class Emulator:
     async def close(self) -> None:
         if not self._first_page.done():
             self._first_page.cancel()
+        self.dialogs.close()
         if self._cdp is not None:
             await self._cdp.close()
 
@@ -196,6 +202,20 @@ class Emulator:
             self._spawn(self._set_up(params["sessionId"], known), known)
         elif method == "Target.detachedFromTarget":
             self._sessions.pop(params["sessionId"], None)
+        elif method in (dialogs.OPENING, dialogs.CLOSED) and session is not None:
+            self.dialogs.on_event(method, params, session)
+
+    def _answer_dialog(self, session: str, accept: bool) -> None:
+        target = self._sessions.get(session)
+        if target is not None:
+            self._spawn(self._send_answer(session, accept), target)
+
+    async def _send_answer(self, session: str, accept: bool) -> None:
+        assert self._cdp is not None
+        try:
+            await self._cdp.call("Page.handleJavaScriptDialog", {"accept": accept}, session=session)
+        except CdpError as error:
+            log.debug("a dialog was over before it was answered: %s", error)
 
     async def _set_up(self, session: str, target: Target) -> None:
         """Set the identity in a new target and let it run. The commands go out together, in one round trip.
@@ -209,6 +229,8 @@ class Emulator:
             sent = await self._send_all(
                 session, [*target_commands(self._identity, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)]
             )
+            if target.kind == "page":
+                sent += await self._send_all(session, [WATCH_DIALOGS])
             if target.kind in PAGES:
                 if self._identity.family.platform != NATIVE_PLATFORM:
                     # Clients with auto-attach have attached together with us. Attach after them, while the page still
