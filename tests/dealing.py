@@ -49,7 +49,7 @@ def turn(nodeid: str) -> int:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process more than there are processors, since much of the time goes by waiting.
 
-    Whoever chooses tests, or brings servers of their own, has one process, which starts faster.
+    A run of chosen tests, or one with its own servers, has one process, which starts faster.
     """
     chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or any(
         config.getoption(name, None) for name in ("keyword", "lf", "failedfirst", "collectonly")

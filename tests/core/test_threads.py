@@ -35,7 +35,7 @@ def test_closing_ends_the_connection_of_every_thread() -> None:
     until(lambda: not alive(), what="the end of their connections")  # a backend takes a moment to notice
 
 
-def test_closing_when_python_is_about_to_end_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_while_python_exits_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes no more work then, and may begin to refuse between two pieces of it."""
     threads = DatabaseThreads(3, "late")
     accept, taken = ThreadPoolExecutor.submit, []

@@ -122,7 +122,7 @@ class Hurting(threading.Thread):
             else:
                 pid = self._stack.pids[name]
                 os.kill(pid, signal.SIGSTOP)
-                self._pause.wait(CLAIM_SECONDS * 2.0)  # past the lease
+                self._pause.wait(CLAIM_SECONDS * 2.0)  # until the claim has expired
                 os.kill(pid, signal.SIGCONT)
             return True
         return False
