@@ -111,7 +111,7 @@ class Hurting(threading.Thread):
             self.done.append(way)
 
     def _hurt(self, what: str, name: str) -> bool:
-        """False while there is nobody to be hurt: the last time is not over yet."""
+        """False while the process is not back from the last time."""
         with contextlib.suppress(ProcessLookupError, KeyError, redis.RedisError):
             if what == "flush":
                 url = json.loads((self._stack.home / "stack.json").read_text())["REDIS_URL"]
