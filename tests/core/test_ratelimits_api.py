@@ -17,6 +17,7 @@ from apps.core import ratelimit_buckets
 from apps.core.ratelimit_buckets import SharedBuckets, Unavailable
 from apps.core.ratelimits import TABLE, Limit
 from stack import redis as redis_server
+from stack.child import launched
 from stack.home import locate, opened
 from tests.cast import Member, at_once, call, join
 from tests.fakes.runner import FakeRunner
@@ -143,7 +144,10 @@ class OwnRedis:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._server.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            launched(self._server.command()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         until(self._server.ready)
 
