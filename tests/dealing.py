@@ -12,12 +12,12 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 STACK, TASKS = "the shared stack", "the stack of tasks"
-RUNNER, PAGES = "the shared runner", "the runner of pages"
+RUNNER, SECOND, PAGES = "the shared runner", "a second shared runner", "the runner of pages"
 PROVIDERS = "the providers' own clients"
 TOGETHER = {
     "tests/integration/tasks/": TASKS,
     "tests/integration/": STACK,
-    "tests/runner/live/": RUNNER,
+    "tests/runner/live/": SECOND,
     "tests/runner/pages/": PAGES,
     "tests/runner/test_": RUNNER,
     "tests/jobs/tasks/llm/test_transport.py": PROVIDERS,
@@ -27,9 +27,10 @@ TOGETHER = {
 FIRST = (
     "tests/faults/jobs/test_mixed_jobs.py",
     "tests/faults/stack/test_stack.py",
-    STACK,
-    TASKS,
     RUNNER,
+    TASKS,
+    STACK,
+    SECOND,
     PAGES,
     "tests/jobs/waiting/test_streams.py",
     PROVIDERS,
