@@ -34,7 +34,7 @@ __all__ = ["stripe"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TASK = {"task": "Sort these words by length.", "llm_api_key": "sk-1", "metadata": {"ours": [1]}}
-NOBODY = uuid.UUID(int=0)
+UNKNOWN = uuid.UUID(int=0)
 
 
 class Judge:
@@ -221,7 +221,7 @@ def test_tasks(judge: Judge) -> None:
     judge.ask("POST", f"/v1/jobs/{other['id']}/cancel", expect=200)
     judge.ask("GET", f"/v1/jobs/{other['id']}/result", expect=409)
     judge.ask("GET", "/v1/jobs?kind=task&status=cancelled", expect=200)
-    judge.ask("GET", f"/v1/jobs/{NOBODY}", expect=404)
+    judge.ask("GET", f"/v1/jobs/{UNKNOWN}", expect=404)
     assert judge.answered >= {"create_task", "get_step_screenshot", "respond_to_job", "cancel_job", "list_jobs"}
 
 

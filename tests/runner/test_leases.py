@@ -15,7 +15,6 @@ import pytest
 from tests.fakes.report_api import ReportApi
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
-from tests.runner.endurance import come_and_go
 from tests.runner.harness import (
     TOKEN,
     Lease,
@@ -238,7 +237,3 @@ async def test_a_senseless_request_is_refused_and_leases_nothing(runner: RunnerP
     assert (refused.value.status, refused.value.code) == (400, "bad_request")
     assert (await runner.status()).leased <= before.leased  # some may just be going away
     assert await runner.leases() == leases
-
-
-async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(private: RunnerProcess) -> None:
-    await come_and_go(private, rounds=1)  # five rounds: tests/faults

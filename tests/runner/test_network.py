@@ -51,12 +51,10 @@ async def cdp(shared: Lease) -> AsyncIterator[Cdp]:
         yield cdp
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def tab(cdp: Cdp) -> AsyncIterator[str]:
-    """A page of the test's own."""
-    made = await cdp.call("Target.createTarget", {"url": "about:blank"})
-    yield await cdp.attach(made["targetId"])
-    await cdp.call("Target.closeTarget", {"targetId": made["targetId"]})
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tab(cdp: Cdp) -> str:
+    """A page in which the tests navigate one after the other."""
+    return await cdp.new_page()
 
 
 # PORT is the canary's. Where nothing listens, an answer would be a different error than the policy's.
