@@ -145,6 +145,7 @@ class Leases:
             live_control=self._capability(),
             leased_at=now,
             expires_at=now + request.ttl_seconds,
+            fingerprint=browser.measured,
         )
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds), ended)
