@@ -214,7 +214,7 @@ def _features(document: Document) -> Iterator[Found]:
         yield Found("voices", "page", "more than 0", 0)
     if seen["storageQuota"] < MIN_QUOTA:
         yield Found("storage_quota", "page", MIN_QUOTA, seen["storageQuota"])
-    if not seen.get("mediaDevices"):
+    if "mediaDevices" in seen and not seen["mediaDevices"]:
         yield Found("media_devices", "page", "more than 0", 0)
 
 

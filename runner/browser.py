@@ -17,6 +17,7 @@ from runner.egress.own_hosts import OwnSite
 from runner.egress.upstreams import Route
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.identity.emulator import Emulator
+from runner.identity.harness_site import HarnessSite
 from runner.identity.measure import MachineValues
 from runner.identity.measuring_site import MeasuringSite
 from runner.launcher import Launcher
@@ -84,6 +85,10 @@ class Browser:
         finally:
             self._own_site = None
             await site.close()
+
+    def serve_harness(self) -> None:
+        """Let this browser open the reference pages of the harness, until its end."""
+        self._own_site = HarnessSite()
 
     async def navigate(self, url: str) -> None:
         """Send the first page to `url`; returns at once. Raises CdpError."""

@@ -12,8 +12,9 @@ import socket
 from typing import Protocol
 
 from runner.egress.connect import DialError, Refusal
+from runner.wire import HARNESS_HOST
 
-PAGE_HOST = "browsa.localhost"
+PAGE_HOST = HARNESS_HOST
 FRAME_HOST = "browsa-frame.localhost"  # another site, for frames and popups
 OWN_HOSTS = frozenset({PAGE_HOST, FRAME_HOST})
 

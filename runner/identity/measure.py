@@ -20,8 +20,8 @@ from runner.identity.measuring_site import MeasuringSite
 
 MEASURE_SECONDS = 10.0
 WINDOW = "({outerWidth, outerHeight, innerWidth, innerHeight, screenX, screenY})"
-# Slow to read, and the same in every browser of one Chromium build and one shape (fonts, flags of media devices).
-MACHINE_PARTS = ("webgl", "canvas", "audio", "fonts", "media_devices")
+# Slow to read, and the same in every browser of one Chromium build and one set of fonts.
+MACHINE_PARTS = ("webgl", "canvas", "audio", "fonts")
 
 
 class MachineValues:
@@ -39,24 +39,28 @@ class MachineValues:
 
 
 async def measure(
-    cdp: CdpConnection, page_session: str, site: MeasuringSite, *, shape: Hashable, machine: MachineValues
+    cdp: CdpConnection,
+    *,
+    first_page: str,
+    hidden_page: str,
+    site: MeasuringSite,
+    shape: Hashable,
+    machine: MachineValues,
 ) -> dict[str, Any]:
     """The document of one browser. Raises CdpError when the browser does not answer or the page fails.
 
-    `page_session` is a session of the first page. The egress must serve `site` until this returns. `shape` is all on
-    which `MACHINE_PARTS` can depend, the Chromium version too.
+    `first_page` and `hidden_page` are sessions; the hidden page has the browser's identity already. The egress must
+    serve `site` until this returns. `shape` is all that `MACHINE_PARTS` depend on, the Chromium version too.
     """
     known = machine.get(shape)
     url = f"http://{PAGE_HOST}/" + ("" if known else "#machine")
-    target = (await cdp.call("Target.createTarget", {"url": url, "hidden": True}))["targetId"]
+    await cdp.call("Page.navigate", {"url": url}, session=hidden_page)
     try:
         async with asyncio.timeout(MEASURE_SECONDS):
             seen = await site.seen
-        window = await cdp.call("Runtime.evaluate", {"expression": WINDOW, "returnByValue": True}, session=page_session)
     except TimeoutError as error:
         raise CdpError(f"the measuring page did not answer in {MEASURE_SECONDS:g} s") from error
-    finally:
-        await cdp.post("Target.closeTarget", {"targetId": target})
+    window = await cdp.call("Runtime.evaluate", {"expression": WINDOW, "returnByValue": True}, session=first_page)
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     document = as_document(
         {**seen, "screen": {**seen["screen"], **window["result"]["value"]}},
@@ -79,7 +83,7 @@ def as_document(
     """What was read, in the order of the API's answer."""
     navigator = seen["navigator"]
     return {
-        "navigator": {**navigator, "mediaDevices": machine["media_devices"]},
+        "navigator": navigator,
         "screen": seen["screen"],
         "webgl": machine["webgl"],
         "timezone": navigator["timezone"],

@@ -19,8 +19,17 @@ from runner.identity.client_hello import ClientHello, IncompleteHello, Malformed
 
 log = logging.getLogger("browsa.runner.measuring")
 
-SCRIPT = Path(__file__).with_name("measure.js").read_text()
-PAGE = f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script>{SCRIPT}</script>'
+FOLDER = Path(__file__).parent
+SCRIPT = (FOLDER / "measure.js").read_text()
+REALM_SCRIPT = SCRIPT.partition("const SOURCE")[0]
+
+
+def page_of(script: str) -> str:
+    # The icon keeps the browser from asking for /favicon.ico.
+    return f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script>{script}</script>'
+
+
+MEASURING_PAGE = page_of(SCRIPT + (FOLDER / "send.js").read_text())
 TLS_PORT = 443
 MAX_RESULT = 256 * 1024
 
@@ -56,7 +65,7 @@ class MeasuringSite:
             return web.Response(status=204)
         if not self.headers:
             self.headers = [(name.decode(), value.decode("latin-1")) for name, value in request.raw_headers]
-        return web.Response(text=PAGE, content_type="text/html", headers={"Cache-Control": "no-store"})
+        return web.Response(text=MEASURING_PAGE, content_type="text/html", headers={"Cache-Control": "no-store"})
 
     def _take(self, body: bytes) -> None:
         if self.seen.done():
