@@ -34,11 +34,13 @@ SITES: dict[str, tuple[str, ...]] = {
     "drawing": (
         "webgl_missing", "webgl_software", "fonts", "canvas_stable", "webgl_stable", "audio_stable", "fonts_stable",
     ),
-    "network": ("header_order", "tls_seen", "tls_version", "tls_alpn", "tls_ciphers"),
+    "network": ("header_order", "tls_seen", "tls_version", "tls_alpn", "tls_ciphers", "http2"),
 }  # fmt: skip
 REALMS = ("frame", "worker", "cross_site_frame", "popup", "shared_worker", "service_worker")
 # The part of JA4 that names the ciphers: the same in every Chrome since version 83.
 CHROME_CIPHERS = "8daaf6152771"
+# Chrome's settings, window and order of pseudo-header fields in HTTP/2, in Akamai's form.
+CHROME_HTTP2 = "1:65536;2:0;4:6291456;6:262144|15663105|0|m,a,s,p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def as_document(readings: Mapping[str, Reading], *, measured_at: str) -> dict[st
 def _own_findings(readings: Mapping[str, Reading], document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What only a harness run can see."""
     automation, network = readings["automation"], readings["network"]["server"]
-    tls = network["tls"] or {}
+    tls, http2 = network["tls"] or {}, network["http2"] or {}
     start = automation["atStart"]
     findings = [
         ("driver_names", "page", [], automation["driverNames"]),
@@ -102,6 +104,7 @@ def _own_findings(readings: Mapping[str, Reading], document: Mapping[str, Any]) 
         ("tls_version", "network", "0x0304", (tls.get("versions") or [None])[0]),
         ("tls_alpn", "network", ["h2", "http/1.1"], tls.get("alpn")),
         ("tls_ciphers", "network", CHROME_CIPHERS, (tls.get("ja4") or "__").split("_")[1]),
+        ("http2", "network", CHROME_HTTP2, http2.get("akamai")),
     ]
     drawn = readings["drawing"]
     for part in ("canvas", "webgl", "audio", "fonts"):

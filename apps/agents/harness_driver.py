@@ -1,4 +1,4 @@
-"""Drives a browser of a harness lease over raw CDP, as a client of the gateway. It enables no CDP domain."""
+"""Drives a browser of a harness lease over raw CDP, as a client of the gateway. No domain is enabled."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ class HarnessDriver:
     def __init__(self, socket: Connection) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
+
+    def accept_any_certificate(self) -> None:
+        """For as long as this driver is connected. Raises HarnessError."""
+        self._call("Security.setIgnoreCertificateErrors", time.monotonic() + PAGE_SECONDS, ignore=True)
+
+    def verify_certificates(self) -> None:
+        self._call("Security.setIgnoreCertificateErrors", time.monotonic() + PAGE_SECONDS, ignore=False)
 
     def read(self, url: str, expression: str) -> Any:
         """Open `url` and evaluate `expression` in it, after the load. Raises HarnessError."""

@@ -48,13 +48,14 @@ class MeasuringSite:
         theirs, ours = socket.socketpair()
         for end in (theirs, ours):
             end.setblocking(False)
-        protocol = (lambda: HelloReader(self)) if port == TLS_PORT else self._server
-        task = asyncio.get_running_loop().create_task(
-            asyncio.get_running_loop().connect_accepted_socket(protocol, ours), name="measuring-connection"
-        )
+        task = asyncio.get_running_loop().create_task(self._accept(ours, port), name="measuring-connection")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return theirs
+
+    async def _accept(self, sock: socket.socket, port: int) -> None:
+        protocol = (lambda: HelloReader(self)) if port == TLS_PORT else self._server
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, sock)
 
     async def close(self) -> None:
         await self._server.shutdown(timeout=0.1)  # 0 would be no limit

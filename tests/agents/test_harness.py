@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apps.agents import selectors
 from apps.agents.control_client import RunnerClient
-from apps.agents.harness_checks import REALMS, SITES, Check, external_check, judge
+from apps.agents.harness_checks import CHROME_HTTP2, REALMS, SITES, Check, external_check, judge
 from apps.agents.models import HarnessPage, HarnessVerdict
 from apps.agents.services import harness, sweeps
 from fingerprints import coherence
@@ -53,7 +53,7 @@ def good_readings() -> dict[str, Any]:
         "place": {"screen": DOCUMENT["screen"], "server": server()},
         "drawing": {"machine": DRAWN, "again": DRAWN, "server": server()},
         "drawing_again": {"machine": DRAWN, "again": DRAWN, "server": server()},
-        "network": {"server": {"requests": {}, "tls": TLS}},
+        "network": {"server": {"requests": {}, "tls": TLS, "http2": {"akamai": CHROME_HTTP2}}},
     }
     copied: dict[str, Any] = json.loads(json.dumps(readings))  # no part is shared
     return copied
@@ -85,6 +85,7 @@ def test_a_browser_without_a_finding_passes_every_check() -> None:
         (("network", "server", "tls", "ja4"), "t13d1517h2_aaaaaaaaaaaa_bbbbbbbbbbbb", "tls_ciphers"),
         (("network", "server", "tls", "versions"), ["0x0303"], "tls_version"),
         (("network", "server", "tls", "alpn"), ["http/1.1"], "tls_alpn"),
+        (("network", "server", "http2"), None, "http2"),
     ],
 )
 def test_what_a_page_finds_fails_its_check(path: tuple[str, ...], value: Any, check: str) -> None:
