@@ -26,6 +26,7 @@ from runner.egress.check import check_egress
 from runner.egress.dial import Dialer
 from runner.egress.upstreams import Upstreams
 from runner.gateway.server import Gateway
+from runner.identity.measure import MachineValues
 from runner.identity.places import PLACES
 from runner.jail import JailError, marker_of
 from runner.launcher import Launcher
@@ -66,8 +67,9 @@ class Runner:
         self._launchers = [leasing, paging]
         dialer = Dialer(config.allow)
         self._upstreams = Upstreams(config.countries)
+        machine = MachineValues()
         self._pool = Pool(
-            lambda: Browser.start(leasing, dialer, country=country),
+            lambda: Browser.start(leasing, dialer, country=country, machine=machine),
             target=config.pool_size,
             limit=config.limit(files_count=self._cgroups is not None),
         )

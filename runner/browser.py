@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Collection
+from typing import Any
 
 from runner.cdp import CdpError
 from runner.chromium import Chromium, ChromiumError
@@ -13,9 +14,13 @@ from runner.dialogs import Dialogs
 from runner.downloads import Downloads
 from runner.egress import socks
 from runner.egress.dial import Dialer
+from runner.egress.own_hosts import OwnSite
 from runner.egress.upstreams import Route
 from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.identity.emulator import Emulator
+from runner.identity.harness_site import HarnessSite
+from runner.identity.measure import MachineValues
+from runner.identity.measuring_site import MeasuringSite
 from runner.launcher import Launcher
 from runner.wire import OsFamily
 
@@ -29,21 +34,26 @@ class Browser:
 
     def __init__(self, chromium: Chromium, country: str) -> None:
         self.chromium = chromium
+        self.measured: dict[str, Any] = {}  # what this browser reports of itself
         self._route: Route | None = None
+        self._own_site: OwnSite | None = None  # the pages of the runner that it may open now
         self._emulator = Emulator(chromium, Identity.of(DEFAULT_FAMILY, country, chromium.version))
         self._egress: asyncio.Server | None = None
         self.downloads = Downloads(chromium)
 
     @classmethod
-    async def start(cls, launcher: Launcher, dialer: Dialer, *, country: str) -> Browser:
-        """A warm browser with the default identity of `country`. Raises ChromiumError."""
+    async def start(cls, launcher: Launcher, dialer: Dialer, *, country: str, machine: MachineValues) -> Browser:
+        """A warm browser with the default identity of `country`, and measured. Raises ChromiumError."""
         chromium = await launcher.launch()
         browser = cls(chromium, country)
         try:
             assert chromium.listener is not None
-            browser._egress = await socks.serve(chromium.listener, dialer, lambda: browser._route)
+            browser._egress = await socks.serve(
+                chromium.listener, dialer, lambda: browser._route, own=lambda: browser._own_site
+            )
             await browser._emulator.start()
             await browser.downloads.start()
+            await browser._measure(machine)
         except (CdpError, OSError) as error:
             browser.kill()
             await browser.closed()
@@ -67,6 +77,19 @@ class Browser:
         async with asyncio.timeout(5):
             await self._emulator.set_identity(Identity.of(os_family, country, self.chromium.version))
         self._route = route
+
+    async def _measure(self, machine: MachineValues) -> None:
+        """Raises CdpError."""
+        self._own_site = site = MeasuringSite()
+        try:
+            self.measured = await self._emulator.measure(site, machine)
+        finally:
+            self._own_site = None
+            await site.close()
+
+    def serve_harness(self) -> None:
+        """Let this browser open the reference pages of the harness, until its end."""
+        self._own_site = HarnessSite()
 
     async def navigate(self, url: str) -> None:
         """Send the first page to `url`; returns at once. Raises CdpError."""

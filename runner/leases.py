@@ -126,6 +126,8 @@ class Leases:
             except BaseException:
                 browser.kill()
                 raise
+            if request.harness:
+                browser.serve_harness()
             granted = self._add_lease(request, browser)
             if request.initial_url:
                 task = loop.create_task(self._open(browser, request.initial_url), name="lease-open")
@@ -145,6 +147,7 @@ class Leases:
             live_control=self._capability(),
             leased_at=now,
             expires_at=now + request.ttl_seconds,
+            fingerprint=browser.measured,
         )
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds), ended)

@@ -28,8 +28,8 @@ NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium reports without an
 NATIVE_LOCALE = "en-US"  # with `--lang`
 SHELL_SCREEN = FAMILIES[DEFAULT_FAMILY].screen  # set by the flags of the headless shells
 
-# Target types that run script and have an Emulation domain; the others inherit from their frame.
-PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page"})
+# Target types that run script and have an Emulation domain; others inherit from their frame. Hidden pages are "other".
+PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page", "other"})
 WORKERS = frozenset({"worker", "shared_worker", "service_worker"})
 
 

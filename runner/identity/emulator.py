@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runner import dialogs
 from runner.cdp import CdpConnection, CdpError, Params
@@ -21,6 +21,8 @@ from runner.identity.emulation import (
     target_commands,
     window_bounds,
 )
+from runner.identity.measure import MachineValues, measure
+from runner.identity.measuring_site import MeasuringSite
 
 log = logging.getLogger("browsa.runner.identity")
 
@@ -115,6 +117,18 @@ class Emulator:
                 await self._reapply_platform_to(target)  # the newest session still has the old platform
         if new_screen:
             await self._set_screen(self._cdp, await self._first_page)
+
+    async def measure(self, site: MeasuringSite, machine: MachineValues) -> dict[str, Any]:
+        """The fingerprint of this browser, measured in a hidden page. Raises CdpError."""
+        assert self._cdp is not None
+        # As every new target it waits for its identity, and loads its page then.
+        shape = (self._browser.version, self._identity.os_family)
+        hidden = {"url": machine.url_for(shape), "hidden": True}
+        target = (await self._cdp.call("Target.createTarget", hidden))["targetId"]
+        try:
+            return await measure(self._cdp, await self._first_page, site, shape=shape, machine=machine)
+        finally:
+            await self._cdp.post("Target.closeTarget", {"targetId": target})
 
     async def navigate(self, url: str) -> None:
         """Send the first page to `url` without waiting for it to load. Raises CdpError."""

@@ -150,8 +150,10 @@ def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
     """
     measured = trust.read_document(granted.fingerprint)
     warnings = list(dict.fromkeys([*agent.warnings, *granted.fingerprint.get("warnings", ())]))
+    signal = selectors.detection_signal(agent.os_type, agent.country)
     facts = trust.TrustFacts(
         persistent=agent.mode == Agent.Mode.PERSISTENT,
+        pass_rate=signal and signal.pass_rate,
         proxied=identity.proxied(agent.country),
         contradictions=measured.contradictions,
         software_graphics=measured.software_graphics,

@@ -27,6 +27,8 @@ class FakeBrowser:
         self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.chromium = SimpleNamespace(stderr_tail=["bye"])
         self.configured: list[tuple[str, str, Route]] = []
+        self.measured = {"timezone": "UTC"}
+        self.serves_harness = False
         self.opened: list[str] = []
         self.may_configure = asyncio.Event()
         self.may_configure.set()
@@ -36,6 +38,9 @@ class FakeBrowser:
         if not self.answers:
             raise CdpError("no answer")
         self.configured.append((os_family, country, route))
+
+    def serve_harness(self) -> None:
+        self.serves_harness = True
 
     async def navigate(self, url: str) -> None:
         self.opened.append(url)
@@ -119,8 +124,15 @@ async def test_a_lease_is_a_browser_with_the_identity_and_the_way_out_that_were_
 
     assert pool.given[0].configured == [("windows", "de", upstreams.route("de", token="agt_7"))]
     assert leases.find(granted.profile) is pool.given[0]
-    assert granted.page_id == "PAGE"
+    assert granted.page_id == "PAGE" and granted.fingerprint == {"timezone": "UTC"}
     assert granted.expires_at - granted.leased_at == 60
+
+
+async def test_only_a_lease_of_the_harness_opens_the_reference_pages(leases: Leases, pool: FakePool) -> None:
+    await leases.grant(request("agt_1"))
+    await leases.grant(request("harness_1", harness=True))
+
+    assert [browser.serves_harness for browser in pool.given] == [False, True]
 
 
 async def test_a_capability_names_its_runner_and_cannot_be_guessed(leases: Leases) -> None:
