@@ -32,6 +32,7 @@ CAP_RETRY_SECONDS = 30
 HOLD_GRACE = timedelta(minutes=30)
 
 _INSERT = PreparedInsert(Agent)
+_INSERT_FINGERPRINT = PreparedInsert(AgentFingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +177,12 @@ def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
         expires_at=from_unix(granted.expires_at),
     )
     if moved:
-        AgentFingerprint.objects.create(
-            agent=agent,
-            document=granted.fingerprint,
-            trust_inputs=[one.to_dict() for one in trusted.inputs],
-            created_at=timezone.now(),
+        _INSERT_FINGERPRINT.execute(
+            AgentFingerprint(
+                agent=agent,
+                document=granted.fingerprint,
+                trust_inputs=[one.to_dict() for one in trusted.inputs],
+                created_at=timezone.now(),
+            )
         )
     return moved
