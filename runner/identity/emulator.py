@@ -121,14 +121,22 @@ class Emulator:
     async def measure(self, site: MeasuringSite, machine: MachineValues) -> dict[str, Any]:
         """The fingerprint of this browser, measured in a hidden page. Raises CdpError."""
         assert self._cdp is not None
-        # As every new target it waits for its identity, and loads its page then.
-        shape = (self._browser.version, self._identity.os_family)
-        hidden = {"url": machine.url_for(shape), "hidden": True}
-        target = (await self._cdp.call("Target.createTarget", hidden))["targetId"]
+        hidden = (await self._cdp.call("Target.createTarget", {"url": "about:blank", "hidden": True}))["targetId"]
         try:
-            return await measure(self._cdp, await self._first_page, site, shape=shape, machine=machine)
+            session, target = next((item for item in self._sessions.items() if item[1].id == hidden), ("", None))
+            if target is None:
+                raise CdpError("the hidden page did not attach")
+            await target.ready
+            return await measure(
+                self._cdp,
+                first_page=await self._first_page,
+                hidden_page=session,
+                site=site,
+                shape=(self._browser.version, self._identity.os_family),
+                machine=machine,
+            )
         finally:
-            await self._cdp.post("Target.closeTarget", {"targetId": target})
+            await self._cdp.post("Target.closeTarget", {"targetId": hidden})
 
     async def navigate(self, url: str) -> None:
         """Send the first page to `url` without waiting for it to load. Raises CdpError."""

@@ -33,24 +33,29 @@ class MachineValues:
     def get(self, shape: Hashable) -> dict[str, Any] | None:
         return self._known.get(shape)
 
-    def url_for(self, shape: Hashable) -> str:
-        """The measuring page, which reads `MACHINE_PARTS` only when they are not known."""
-        return f"http://{PAGE_HOST}/" + ("" if shape in self._known else "#machine")
-
     def add(self, shape: Hashable, seen: dict[str, Any], *, at: str) -> dict[str, Any]:
         """Keep what a page has read of `MACHINE_PARTS`, with the time."""
         return self._known.setdefault(shape, {"measured_at": at, **{part: seen[part] for part in MACHINE_PARTS}})
 
 
 async def measure(
-    cdp: CdpConnection, first_page: str, site: MeasuringSite, *, shape: Hashable, machine: MachineValues
+    cdp: CdpConnection,
+    *,
+    first_page: str,
+    hidden_page: str,
+    site: MeasuringSite,
+    shape: Hashable,
+    machine: MachineValues,
 ) -> dict[str, Any]:
     """The document of one browser. Raises CdpError when the browser does not answer or the page fails.
 
-    A hidden page has been opened at `machine.url_for(shape)`. `first_page` is a session of the first page. The egress
-    must serve `site` until this returns. `shape` is all that `MACHINE_PARTS` depend on, the Chromium version too.
+    `first_page` and `hidden_page` are sessions. The hidden page is blank and has the browser's identity already: its
+    first request would have no client hints otherwise. The egress must serve `site` until this returns. `shape` is all
+    that `MACHINE_PARTS` depend on, the Chromium version too.
     """
     known = machine.get(shape)
+    url = f"http://{PAGE_HOST}/" + ("" if known else "#machine")
+    await cdp.call("Page.navigate", {"url": url}, session=hidden_page)
     try:
         async with asyncio.timeout(MEASURE_SECONDS):
             seen = await site.seen
@@ -61,7 +66,7 @@ async def measure(
     document = as_document(
         {**seen, "screen": {**seen["screen"], **window["result"]["value"]}},
         headers=site.headers,
-        tls=site.hello.as_document() if site.hello is not None else None,
+        tls=site.hello.as_document() if site.hello is not None else {},
         machine=known or machine.add(shape, seen, at=at),
         at=at,
     )
@@ -72,7 +77,7 @@ def as_document(
     seen: dict[str, Any],
     *,
     headers: list[tuple[str, str]],
-    tls: dict[str, Any] | None,
+    tls: dict[str, Any],
     machine: dict[str, Any],
     at: str,
 ) -> dict[str, Any]:
