@@ -26,7 +26,7 @@ LISTED = frozenset(
 )
 
 
-class Found(NamedTuple):
+class Mismatch(NamedTuple):
     code: str
     realm: str
     expected: Any
@@ -77,41 +77,41 @@ def system_of(user_agent: str) -> System | None:
     return next((system for token, system in SYSTEMS.items() if token in user_agent), None)
 
 
-def _automation(document: Document) -> Iterator[Found]:
+def _automation(document: Document) -> Iterator[Mismatch]:
     seen = document["navigator"]
     if seen["webdriver"]:
-        yield Found("webdriver", "page", False, True)
+        yield Mismatch("webdriver", "page", False, True)
     if "Headless" in seen["userAgent"]:
-        yield Found("headless", "page", "Chrome", seen["userAgent"])
+        yield Mismatch("headless", "page", "Chrome", seen["userAgent"])
     if seen.get("chrome") is False:
-        yield Found("chrome_object", "page", "window.chrome", None)
+        yield Mismatch("chrome_object", "page", "window.chrome", None)
 
 
-def _user_agent(document: Document) -> Iterator[Found]:
+def _user_agent(document: Document) -> Iterator[Mismatch]:
     seen = document["navigator"]
     system, hints = system_of(seen["userAgent"]), seen["userAgentData"]
     if system is None:
         return  # an iPhone, for one
     if seen["platform"] not in system.platforms:
-        yield Found("platform", "page", system.platforms[0], seen["platform"])
+        yield Mismatch("platform", "page", system.platforms[0], seen["platform"])
     if hints is None:
-        yield Found("hints_missing", "page", "navigator.userAgentData", None)
+        yield Mismatch("hints_missing", "page", "navigator.userAgentData", None)
         return
     if hints["platform"] != system.hint:
-        yield Found("hints_platform", "page", system.hint, hints["platform"])
+        yield Mismatch("hints_platform", "page", system.hint, hints["platform"])
     if not hints.get("fullVersionList") or (not hints.get("architecture") and not hints.get("mobile")):
         empty = [name for name in ("fullVersionList", "architecture") if not hints.get(name)]
-        yield Found("hints_empty", "page", "values", empty)
+        yield Mismatch("hints_empty", "page", "values", empty)
     major = seen["userAgent"].partition("Chrome/")[2].partition(".")[0]
     brands = [*hints["brands"], *(hints.get("fullVersionList") or ())]
     versions = {brand["version"].partition(".")[0] for brand in brands if "Chrom" in brand["brand"]}
     if versions != {major}:
-        yield Found("version", "page", major, sorted(versions))
+        yield Mismatch("version", "page", major, sorted(versions))
     if hints["mobile"] != ("Mobile" in seen["userAgent"]):
-        yield Found("hints_mobile", "page", "Mobile" in seen["userAgent"], hints["mobile"])
+        yield Mismatch("hints_mobile", "page", "Mobile" in seen["userAgent"], hints["mobile"])
 
 
-def _headers(document: Document) -> Iterator[Found]:
+def _headers(document: Document) -> Iterator[Mismatch]:
     if not document.get("headers"):
         return
     seen, sent = document["navigator"], document["headers"]["values"]
@@ -123,11 +123,11 @@ def _headers(document: Document) -> Iterator[Found]:
         expected["sec-ch-ua-mobile"] = "?1" if hints["mobile"] else "?0"
     for name, value in expected.items():
         if sent.get(name) != value:
-            yield Found(f"header_{name.replace('-', '_')}", "headers", value, sent.get(name))
+            yield Mismatch(f"header_{name.replace('-', '_')}", "headers", value, sent.get(name))
     order = [name.lower() for name in document["headers"]["order"]]
     wanted = [name for name in NATIVE_ORDER if name in order]
     if [name for name in order if name in NATIVE_ORDER] != wanted:
-        yield Found("header_order", "headers", wanted, order)
+        yield Mismatch("header_order", "headers", wanted, order)
 
 
 # Of a navigation over HTTP/1.1, as Chromium sends it without any override.
@@ -145,99 +145,99 @@ def accept_language(languages: list[str]) -> str:
     )
 
 
-def _place(document: Document) -> Iterator[Found]:
+def _place(document: Document) -> Iterator[Mismatch]:
     seen = document["navigator"]
     if seen["languages"][:1] != [seen["language"]]:
-        yield Found("languages", "page", seen["language"], seen["languages"])
+        yield Mismatch("languages", "page", seen["language"], seen["languages"])
     if seen["locale"].partition("-")[0] != seen["language"].partition("-")[0]:
-        yield Found("locale", "page", seen["language"], seen["locale"])
+        yield Mismatch("locale", "page", seen["language"], seen["locale"])
     try:
         zone = ZoneInfo(seen["timezone"])
     except (ZoneInfoNotFoundError, ValueError):
-        yield Found("timezone", "page", "an IANA time zone", seen["timezone"])
+        yield Mismatch("timezone", "page", "an IANA time zone", seen["timezone"])
         return
     offset = datetime.fromisoformat(document["measured_at"]).astimezone(zone).utcoffset()
     minutes = int(offset.total_seconds() // 60) if offset is not None else 0
     if minutes != seen["offsetMinutes"]:
-        yield Found("timezone_offset", "page", minutes, seen["offsetMinutes"])
+        yield Mismatch("timezone_offset", "page", minutes, seen["offsetMinutes"])
 
 
-def _screen(document: Document) -> Iterator[Found]:
+def _screen(document: Document) -> Iterator[Mismatch]:
     seen = document["screen"]
     mobile = "Mobile" in document["navigator"]["userAgent"]
     media = seen["media"]
     for name in ("size", "resolution"):
         if not media[name]:
-            yield Found(f"media_{name}", "page", True, False)
+            yield Mismatch(f"media_{name}", "page", True, False)
     if seen["colorDepth"] not in COLOR_DEPTHS:
-        yield Found("color_depth", "page", list(COLOR_DEPTHS), seen["colorDepth"])
+        yield Mismatch("color_depth", "page", list(COLOR_DEPTHS), seen["colorDepth"])
     whole, available = [seen["width"], seen["height"]], [seen["availWidth"], seen["availHeight"]]
     if available[0] > whole[0] or available[1] > whole[1]:
-        yield Found("available_screen", "page", whole, available)
+        yield Mismatch("available_screen", "page", whole, available)
     elif seen["availHeight"] == seen["height"] and not mobile:
-        yield Found("no_desktop_bars", "page", f"less than {seen['height']}", seen["availHeight"])
+        yield Mismatch("no_desktop_bars", "page", f"less than {seen['height']}", seen["availHeight"])
     outer, inner = [seen["outerWidth"], seen["outerHeight"]], [seen["innerWidth"], seen["innerHeight"]]
     if 0 in outer or outer[0] > available[0] or outer[1] > available[1]:
-        yield Found("window", "page", available, outer)
+        yield Mismatch("window", "page", available, outer)
     elif inner[0] > outer[0] or inner[1] > outer[1] or (inner == outer and not mobile):
-        yield Found("viewport", "page", f"smaller than {outer}", inner)
+        yield Mismatch("viewport", "page", f"smaller than {outer}", inner)
     pointer, hover = ("coarse", "none") if mobile else ("fine", "hover")
     for name, value in (("pointer", pointer), ("hover", hover)):
         if media[name] != value:
-            yield Found(name, "page", value, media[name])
+            yield Mismatch(name, "page", value, media[name])
     if (document["navigator"]["maxTouchPoints"] > 0) != mobile and system_of(
         document["navigator"]["userAgent"]
     ) is not SYSTEMS["Windows NT"]:
-        yield Found("touch_points", "page", 5 if mobile else 0, document["navigator"]["maxTouchPoints"])
+        yield Mismatch("touch_points", "page", 5 if mobile else 0, document["navigator"]["maxTouchPoints"])
 
 
-def _features(document: Document) -> Iterator[Found]:
+def _features(document: Document) -> Iterator[Mismatch]:
     seen = document["navigator"]
     desktop = "Mobile" not in seen["userAgent"]
     if desktop and len(seen["plugins"]) != PDF_PLUGINS:
-        yield Found("plugins", "page", PDF_PLUGINS, len(seen["plugins"]))
+        yield Mismatch("plugins", "page", PDF_PLUGINS, len(seen["plugins"]))
     if not seen["onLine"]:
-        yield Found("online", "page", True, False)
+        yield Mismatch("online", "page", True, False)
     if seen["connection"] is not None and seen["connection"]["rtt"] == 0:
-        yield Found("connection_rtt", "page", "more than 0", 0)
+        yield Mismatch("connection_rtt", "page", "more than 0", 0)
     wanted = {"default": "prompt"}.get(seen["notificationPermission"], seen["notificationPermission"])
     if seen["permissions"]["notifications"] != wanted:
-        yield Found("notification_permission", "page", wanted, seen["permissions"]["notifications"])
+        yield Mismatch("notification_permission", "page", wanted, seen["permissions"]["notifications"])
     for name in ("geolocation", "notifications"):
         if seen["permissions"][name] == "denied":
-            yield Found(f"permission_{name}", "page", "prompt", "denied")
+            yield Mismatch(f"permission_{name}", "page", "prompt", "denied")
     if seen["deviceMemory"] is not None and seen["deviceMemory"] not in MEMORIES:
-        yield Found("device_memory", "page", list(MEMORIES), seen["deviceMemory"])
+        yield Mismatch("device_memory", "page", list(MEMORIES), seen["deviceMemory"])
     if not seen["cookieEnabled"]:
-        yield Found("cookies", "page", True, False)
+        yield Mismatch("cookies", "page", True, False)
     if desktop and not seen["voices"]:
-        yield Found("voices", "page", "more than 0", 0)
+        yield Mismatch("voices", "page", "more than 0", 0)
     if seen["storageQuota"] < MIN_QUOTA:
-        yield Found("storage_quota", "page", MIN_QUOTA, seen["storageQuota"])
+        yield Mismatch("storage_quota", "page", MIN_QUOTA, seen["storageQuota"])
     if "mediaDevices" in seen and not seen["mediaDevices"]:
-        yield Found("media_devices", "page", "more than 0", 0)
+        yield Mismatch("media_devices", "page", "more than 0", 0)
 
 
-def _machine(document: Document) -> Iterator[Found]:
+def _machine(document: Document) -> Iterator[Mismatch]:
     renderer = (document.get("webgl") or {}).get("renderer")
     if renderer is None:
-        yield Found("webgl_missing", "page", "a renderer", None)
+        yield Mismatch("webgl_missing", "page", "a renderer", None)
     elif any(name in renderer for name in ("SwiftShader", "llvmpipe", "Software")):
-        yield Found("webgl_software", "page", "a graphics card", renderer)
+        yield Mismatch("webgl_software", "page", "a graphics card", renderer)
     system = system_of(document["navigator"]["userAgent"])
     if system is not None and system.fonts and not set(system.fonts) & set(document.get("fonts") or ()):
-        yield Found("fonts", "page", list(system.fonts), list(document.get("fonts") or ()))
+        yield Mismatch("fonts", "page", list(system.fonts), list(document.get("fonts") or ()))
 
 
-def _realms(document: Document) -> Iterator[Found]:
+def _realms(document: Document) -> Iterator[Mismatch]:
     page = document["navigator"]
     for realm, seen in (document.get("realms") or {}).items():
         for name in SHARED:
             if seen.get(name) != page.get(name):
-                yield Found(CODES.get(name, name), realm, page.get(name), seen.get(name))
+                yield Mismatch(CODES.get(name, name), realm, page.get(name), seen.get(name))
 
 
-CHECKS: tuple[Callable[[Document], Iterator[Found]], ...] = (
+CHECKS: tuple[Callable[[Document], Iterator[Mismatch]], ...] = (
     _automation,
     _user_agent,
     _headers,

@@ -100,14 +100,14 @@ def _handshake(data: bytes) -> bytes:
 
 
 def _hello(body: bytes) -> ClientHello:
-    reader = _Reader(body)
+    reader = _HelloReader(body)
     version = int.from_bytes(reader.take(2))
     reader.take(32)  # random
     reader.vector(1)  # session id
     ciphers = reader.vector(2)
     reader.vector(1)  # compression
     extensions: dict[int, bytes] = {}
-    rest = _Reader(reader.vector(2))
+    rest = _HelloReader(reader.vector(2))
     while rest.left:
         kind = int.from_bytes(rest.take(2))
         extensions[kind] = rest.vector(2)
@@ -125,7 +125,7 @@ def _hello(body: bytes) -> ClientHello:
     )
 
 
-class _Reader:
+class _HelloReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
@@ -145,7 +145,7 @@ class _Reader:
 
 
 def _inner(extensions: dict[int, bytes], kind: int, size: int) -> bytes:
-    return _Reader(extensions[kind]).vector(size) if kind in extensions else b""
+    return _HelloReader(extensions[kind]).vector(size) if kind in extensions else b""
 
 
 def _numbers(data: bytes) -> tuple[int, ...]:
@@ -153,7 +153,7 @@ def _numbers(data: bytes) -> tuple[int, ...]:
 
 
 def _protocols(data: bytes) -> tuple[str, ...]:
-    reader, found = _Reader(data), []
+    reader, found = _HelloReader(data), []
     while reader.left:
         found.append(reader.vector(1).decode("ascii", errors="replace"))
     return tuple(found)
