@@ -76,7 +76,7 @@ def test_agents(judge: Judge, runner: FakeRunner) -> None:
     path = f"/v1/agents/{agent['id']}"
     download = Download("0" * 8 + "-0000-4000-8000-" + "0" * 12, "a.txt", "https://x.test/a", 4, "completed", 1.0)
     runner.downloads[agent["id"]] = [(download, b"text")]
-    for part in ("", "/cdp", "/live", "/trust", "/fingerprint", "/downloads", "/downloads/a.txt"):
+    for part in ("", "/cdp", "/live", "/trust", "/fingerprint", "/detection-signal", "/downloads", "/downloads/a.txt"):
         judge.ask("GET", path + part, expect=200)
     judge.ask("POST", f"{path}/sessions", expect=400)
     judge.ask("GET", "/v1/agents?limit=1&include=quick", expect=200)
@@ -91,6 +91,7 @@ def test_agents(judge: Judge, runner: FakeRunner) -> None:
     assert judge.answered == {
         *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
         *("get_agent_trust", "get_agent_fingerprint", "list_agent_downloads", "get_agent_download"),
+        "get_agent_detection_signal",
     }
 
 
@@ -281,6 +282,7 @@ def test_no_operation_is_left_out() -> None:
     played = {
         *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
         *("get_agent_trust", "get_agent_fingerprint", "list_agent_downloads", "get_agent_download"),
+        "get_agent_detection_signal",
         *("get_credits", "list_ledger_entries", "get_offers", "start_checkout", "get_checkout"),
         *("mint_key", "revoke_key", "list_keys", "list_team_members"),
         *("register_webhook", "ping_webhook", "test_webhook", "list_webhook_deliveries", "redeliver_webhook_delivery"),

@@ -108,7 +108,7 @@ def test_pages_get_the_countrys_zone_and_locale(kind: str) -> None:
     assert commands["Emulation.setLocaleOverride"] == {"locale": "de_DE"}
 
 
-@pytest.mark.parametrize("kind", ["browser", "other", "auction_worklet"])
+@pytest.mark.parametrize("kind", ["browser", "auction_worklet"])
 def test_what_runs_no_script_of_a_page_is_left_alone(kind: str) -> None:
     assert target_commands(Identity.of("macos", "us", VERSION), kind) == []
 
