@@ -118,7 +118,7 @@ class Crawling:
         refusal = rules.refusal(visit.url)
         if refusal is None:
             return None
-        message = f"{visit.url[:500]} is not visited: {refusal}. To visit it all the same, set respect_robots to false."
+        message = f"{visit.url[:500]} is not visited: {refusal}. To visit it anyway, set respect_robots to false."
         return UpstreamUnavailable(message) if rules.closed else UrlNotAllowed(message)
 
     async def _ask_robots(self, address: str) -> Robots:

@@ -136,7 +136,7 @@ class Frontier:
         return Found("page", page, links)
 
     def fail(self, visit: Visit) -> None:
-        """The visit got nothing. It counts all the same."""
+        """Ends a visit that failed. It counts as a visit."""
         self._open.discard(visit.position)
 
     def skip(self, visit: Visit) -> None:
