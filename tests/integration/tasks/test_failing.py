@@ -81,7 +81,7 @@ def test_a_provider_that_fails_gives_its_own_words(tasks: Tasks) -> None:
     tasks.model.play("down", [Always(ServerError())])
     tasks.model.play("wrong", [Always(BadRequest("max_tokens is too large"))])
 
-    down, wrong, unknown = tasks.done("down"), tasks.done("wrong"), tasks.done("nobody-has-this")
+    down, wrong, unknown = tasks.done("down"), tasks.done("wrong"), tasks.done("unknown-model")
 
     assert (down["error_code"], seen(tasks, "down")) == ("LLM_ERROR", 4)
     assert (wrong["error_code"], seen(tasks, "wrong")) == ("LLM_ERROR", 1)
