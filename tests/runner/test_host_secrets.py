@@ -26,7 +26,7 @@ CANARY = "canary-3f0c9c1e-of-this-host"
 
 @pytest.fixture(scope="module")
 def canary() -> Iterator[Path]:
-    """A file on the host that everybody may read, where a jail would look for one."""
+    """A file on the host that all users may read, where a jail would look for one."""
     with tempfile.NamedTemporaryFile("w", prefix="browsa-canary-", suffix=".html", delete=False) as file:
         file.write(f"<title>{CANARY}</title>{CANARY}")
     path = Path(file.name)
@@ -49,7 +49,7 @@ async def tab(cdp: Cdp) -> str:
 
 
 def secrets_of_the_host(runner: RunnerProcess) -> list[str]:
-    """Words that only this host has; whoever sees one has seen the host."""
+    """Words that only this host has: a browser that shows one has read the host."""
     host = Path("/etc/hostname").read_text().strip() if Path("/etc/hostname").exists() else socket.gethostname()
     words = [CANARY, str(runner.folder), runner.settings["BROWSA_RUNNER_TOKEN"], "BROWSA_RUNNER_TOKEN", "root:x:0"]
     words.append("The identity layer for AI agents")  # in the repository's own files

@@ -267,7 +267,7 @@ async def test_a_service_worker(expected: Expected, browser: Browser, site: Site
 
 
 async def test_a_service_workers_user_agent(expected: Expected, browser: Browser, site: Site) -> None:
-    """Chromium takes it from its command line, once and for all: that of the default family, whoever leases it."""
+    """Chromium takes it from its command line, once: that of the default family, for all leases."""
     page = browser.contexts[0].pages[0]
     await page.goto(site.url("/hello"))
     seen = await page.evaluate(IN_SERVICE_WORKER)

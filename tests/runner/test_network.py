@@ -36,7 +36,7 @@ def canary6() -> Iterator[Canary | None]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_came(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_visits(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test here ends with untouched canaries."""
     canaries = [request.getfixturevalue("canary"), request.getfixturevalue("canary6")]
     yield

@@ -125,7 +125,7 @@ async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, l
         ("macos", "us", "MacIntel", ["en-US", "en"], "America/New_York"),
     ],
 )
-async def test_the_identity_holds_while_somebody_watches_and_afterwards(
+async def test_the_identity_holds_during_and_after_a_live_view(
     runner: RunnerProcess, site: Site, family: str, country: str, platform: str, languages: list[str], timezone: str
 ) -> None:
     """The agent's client was there before, so the live view's own sessions are the newest ones."""

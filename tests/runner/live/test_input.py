@@ -132,7 +132,7 @@ async def test_input_goes_to_the_page_in_front(shared: Lease, agent: Agent, site
         await a_new_form_is_typed_into(agent, operator, site)
 
 
-async def test_a_page_that_hangs_keeps_nobody_from_another_one(lease: Lease, site: Site) -> None:
+async def test_a_page_that_hangs_does_not_block_input_to_another_one(lease: Lease, site: Site) -> None:
     async with agent_of(lease) as agent, Watcher(lease, "control") as operator:
         await agent.show(site.url("/colour?of=red"))
         await operator.sees(RED)
@@ -153,7 +153,7 @@ INPUTS = [
 
 
 @pytest.mark.parametrize("message", [*map(json.dumps, INPUTS), "", "{", b"\0"], ids=lambda message: str(message)[:24])
-async def test_whoever_may_only_watch_is_cut_off_when_it_sends_anything(shared: Lease, message: str | bytes) -> None:
+async def test_a_view_only_client_is_cut_off_when_it_sends_anything(shared: Lease, message: str | bytes) -> None:
     async with Watcher(shared) as watcher:
         await watcher.until(lambda: watcher.frames, what="a picture")
         await watcher.socket.send(message)
@@ -199,7 +199,7 @@ async def test_a_viewer_changes_nothing_in_the_page(shared: Lease, agent: Agent,
     ],
     ids=lambda message: str(message)[:24],
 )
-async def test_whoever_steers_with_nonsense_is_cut_off(shared: Lease, message: str | bytes) -> None:
+async def test_a_client_that_sends_invalid_input_is_cut_off(shared: Lease, message: str | bytes) -> None:
     async with Watcher(shared, "control") as operator:
         await operator.socket.send(message)
 

@@ -54,7 +54,7 @@ async def test_the_picture_is_the_whole_viewport_which_stays_as_it_was(shared: L
         assert await agent.look(look) == before
 
 
-async def test_whoever_comes_later_sees_a_page_that_does_not_change(shared: Lease, agent: Agent, site: Site) -> None:
+async def test_a_later_viewer_sees_a_page_that_does_not_change(shared: Lease, agent: Agent, site: Site) -> None:
     await agent.show(site.url("/colour?of=red"))
     async with Watcher(shared) as first:
         await first.sees(RED)
@@ -114,7 +114,7 @@ async def test_frames_come_at_a_pace_and_the_last_one_is_complete(shared: Lease,
         await watcher.sees(GREEN)
 
 
-async def test_a_viewer_that_does_not_read_holds_up_nobody_and_gets_the_newest_picture(
+async def test_a_viewer_that_does_not_read_delays_no_other_and_gets_the_newest_picture(
     runner: RunnerProcess, shared: Lease, agent: Agent, site: Site
 ) -> None:
     await agent.show(site.url("/restless"))

@@ -333,6 +333,6 @@ async def test_a_browser_that_died_on_the_way_to_its_lease_is_reported(
     granted = await asking
     await turn()
 
-    # The caller has it in hand, so the API must hear of its end.
+    # The caller has got the lease, so its end must be reported.
     assert leases.find(granted.profile) is None
     assert [end.reason for end in ended] == ["crashed"]

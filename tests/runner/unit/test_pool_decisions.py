@@ -38,7 +38,7 @@ def state(**counts: float) -> PoolState:
 @pytest.mark.parametrize(
     ("now", "starts"),
     [
-        (state(), 1),  # one after another while nobody waits
+        (state(), 1),  # one at a time while no caller waits
         (state(starting=1), 0),
         (state(warm=3), 1),
         (state(warm=4), 0),
@@ -90,14 +90,14 @@ def test_never_more_browsers_than_the_limit(now: PoolState) -> None:
 
 @unhurried
 @given(states)
-def test_somebody_who_waits_gets_a_start_while_there_is_room(now: PoolState) -> None:
+def test_a_waiting_caller_gets_a_start_while_there_is_room(now: PoolState) -> None:
     if now.waiting and now.warm + now.starting + now.leased < now.limit:
         assert now.starting + starts_now(now) >= 1
 
 
 @unhurried
 @given(states)
-def test_nobody_waits_for_a_machine_that_starts_more_than_it_can(now: PoolState) -> None:
+def test_starts_at_once_are_bounded(now: PoolState) -> None:
     if starts_now(now):
         assert now.starting + starts_now(now) <= max(1, STARTS_WHILE_WAITING)
 
