@@ -20,7 +20,7 @@ from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.identity.emulator import Emulator
 from runner.identity.harness_site import HarnessSite
 from runner.identity.measure import MachineValues
-from runner.identity.measuring_site import MeasuringSite
+from runner.identity.measuring_site import MeasureError, MeasuringSite
 from runner.launcher import Launcher
 from runner.wire import OsFamily
 
@@ -79,10 +79,12 @@ class Browser:
         self._route = route
 
     async def _measure(self, machine: MachineValues) -> None:
-        """Raises CdpError."""
+        """Set `measured`; a browser whose page fails can still be leased, unmeasured. Raises CdpError."""
         self._own_site = site = MeasuringSite()
         try:
             self.measured = await self._emulator.measure(site, machine)
+        except MeasureError as error:
+            log.warning("a browser was not measured: %s", error)
         finally:
             self._own_site = None
             await site.close()

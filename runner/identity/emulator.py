@@ -119,7 +119,7 @@ class Emulator:
             await self._set_screen(self._cdp, await self._first_page)
 
     async def measure(self, site: MeasuringSite, machine: MachineValues) -> dict[str, Any]:
-        """The fingerprint of this browser, measured in a hidden page. Raises CdpError."""
+        """The fingerprint of this browser, measured in a hidden page. Raises CdpError, MeasureError."""
         assert self._cdp is not None
         hidden = (await self._cdp.call("Target.createTarget", {"url": "about:blank", "hidden": True}))["targetId"]
         try:

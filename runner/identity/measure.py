@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fingerprints.coherence import contradictions
-from runner.cdp import CdpConnection, CdpError
+from runner.cdp import CdpConnection
 from runner.egress.own_hosts import PAGE_HOST
-from runner.identity.measuring_site import MeasuringSite
+from runner.identity.measuring_site import MeasureError, MeasuringSite
 
 MEASURE_SECONDS = 10.0
 WINDOW = "({outerWidth, outerHeight, innerWidth, innerHeight, screenX, screenY})"
@@ -47,7 +47,7 @@ async def measure(
     shape: Hashable,
     machine: MachineValues,
 ) -> dict[str, Any]:
-    """The document of one browser. Raises CdpError when the browser does not answer or the page fails.
+    """The document of one browser. Raises MeasureError, or CdpError when the browser does not answer.
 
     `first_page` and `hidden_page` are sessions. The hidden page is blank and has the browser's identity already: its
     first request would have no client hints otherwise. The egress must serve `site` until this returns. `shape` is all
@@ -60,7 +60,7 @@ async def measure(
         async with asyncio.timeout(MEASURE_SECONDS):
             seen = await site.seen
     except TimeoutError as error:
-        raise CdpError(f"the measuring page did not answer in {MEASURE_SECONDS:g} s") from error
+        raise MeasureError(f"no answer in {MEASURE_SECONDS:g} s") from error
     window = await cdp.call("Runtime.evaluate", {"expression": WINDOW, "returnByValue": True}, session=first_page)
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     document = as_document(

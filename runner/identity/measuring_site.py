@@ -34,6 +34,10 @@ TLS_PORT = 443
 MAX_RESULT = 256 * 1024
 
 
+class MeasureError(Exception):
+    """The measuring page did not answer in time, or its script failed."""
+
+
 class MeasuringSite:
     """Serves one browser. `seen` is done with what the page read, or with the error that it had."""
 
@@ -73,7 +77,7 @@ class MeasuringSite:
             return
         result = json.loads(body)
         if "error" in result:
-            self.seen.set_exception(RuntimeError(result["error"]))
+            self.seen.set_exception(MeasureError(result["error"]))
         else:
             self.seen.set_result(result)
 
