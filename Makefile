@@ -9,10 +9,10 @@ DEMO_URL := $(if $(findstring command,$(origin URL)),--url '$(URL)')
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast test-faults check bench lock clean
+.PHONY: help demo up test test-fast test-faults check bench bench-identity lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: ## Start a separate stack, drive one browser from start to finish (URL=https://… to choose the page)
 	@$(BOOTSTRAP) demo
@@ -44,10 +44,14 @@ bench: ## Measure this machine and print the benchmark table
 	@$(BOOTSTRAP) bench
 	@$(BIN)/python -m bench $(ARGS)
 
+bench-identity: ## Run public checkers in leased browsers and in plain Chromiums; needs npm
+	@$(BOOTSTRAP) test
+	@$(BIN)/python -m bench.identity
+
 lock: ## Resolve requirements*.in into the pinned requirements*.txt
 	@$(BOOTSTRAP) lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove caches and the virtual environment; keep .browsa/ (your data)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/node/node_modules
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/node/node_modules bench/identity/node_modules

@@ -9,7 +9,7 @@ pool whose threads keep their connections. Asynchronous views run on the event l
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import functools
 import io
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
@@ -41,6 +41,7 @@ _MAX_DRAINED_BYTES = 16 * 1024 * 1024
 # Pages for people, with sessions, and static files.
 _PAGES = ("/admin", "/docs", "/live", "/static")
 _STATUSES_WITHOUT_BODY = (204, 304)
+_MAX_CACHED_PATH = 200  # characters; paths of the API have fewer
 # Synchronous views that wait for nothing: they run on the event loop, because a change of threads takes longer.
 _IMMEDIATE = frozenset({healthz})
 
@@ -94,9 +95,7 @@ class Application:
             body = await read_body(scope, receive, limit=settings.MAX_BODY_BYTES)
         except RequestAborted:
             return
-        match: ResolverMatch | None = None
-        with suppress(Resolver404):
-            match = resolve(scope["path"])
+        match = find_view(scope["path"])
         request = make_request(scope, body, match)
         view = match.func if match else None
         if iscoroutinefunction(view):
@@ -105,12 +104,7 @@ class Application:
         waits = scope["method"] in getattr(getattr(view, "cls", None), "waiting_methods", ())
         threads = self._waiting_threads if waits else self._threads
         views = self._pages if scope["path"].startswith(_PAGES) else self._api_views
-        if view in _IMMEDIATE:
-            response = views.respond(request)
-        else:
-            context = contextvars.copy_context()
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(threads, context.run, views.respond, request)
+        response = views.respond(request) if view in _IMMEDIATE else await threads.run(views.respond, request)
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.content})
 
@@ -190,6 +184,18 @@ class AsyncViews(RoutedHandler, ASGIHandler):
             await self.send_response(response, send)
         finally:
             response.close()
+
+
+def find_view(path: str) -> ResolverMatch | None:
+    with suppress(Resolver404):
+        return _resolve(path, settings.ROOT_URLCONF) if len(path) <= _MAX_CACHED_PATH else resolve(path)
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _resolve(path: str, urlconf: str) -> ResolverMatch:
+    """Clients ask for the same path again and again. Raises Resolver404, which is not cached."""
+    return resolve(path, urlconf)
 
 
 def make_request(scope: Scope, body: Body, match: ResolverMatch | None) -> ASGIRequest:

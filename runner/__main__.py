@@ -31,6 +31,7 @@ from runner.egress.upstreams import Upstreams
 from runner.gateway.server import Gateway
 from runner.identity import fonts
 from runner.identity.emulation import DEFAULT_FAMILY
+from runner.identity.measure import MachineValues
 from runner.jail import JailError, marker_of
 from runner.launcher import Launcher
 from runner.leases import Leases
@@ -71,8 +72,9 @@ class Runner:
         self._launchers = [leasing, paging]
         dialer = Dialer(config.allow)
         self._upstreams = Upstreams(config.countries)
+        machine = MachineValues()
         self._pool = Pool(
-            lambda order: Browser.start(leasing, dialer, order),
+            lambda order: Browser.start(leasing, dialer, order, machine=machine),
             target=config.pool_size,
             limit=config.limit(files_count=self._cgroups is not None),
             default=Shape(DEFAULT_FAMILY, country),

@@ -12,12 +12,17 @@ from typing import Any
 from fingerprints import Fingerprint, draw
 from runner.cdp import CdpError
 from runner.chromium import Chromium, ChromiumError
+from runner.dialogs import Dialogs
 from runner.downloads import Downloads
 from runner.egress import socks
 from runner.egress.dial import Dialer
+from runner.egress.own_hosts import OwnSite
 from runner.egress.upstreams import Route
 from runner.identity.emulator import Emulator
+from runner.identity.harness_site import HarnessSite
 from runner.identity.launch import launch_of
+from runner.identity.measure import MachineValues
+from runner.identity.measuring_site import MeasuringSite
 from runner.launcher import Launcher
 from runner.pool_decisions import Shape, Wanted
 
@@ -36,13 +41,14 @@ class Browser:
         self.fingerprint = fingerprint
         self.measured: dict[str, Any] = {}  # what this browser reports of itself
         self._route: Route | None = None
+        self._own_site: OwnSite | None = None  # the pages of the runner that it may open now
         self._emulator = Emulator(chromium, fingerprint)
         self._egress: asyncio.Server | None = None
         self.downloads = Downloads(chromium)
 
     @classmethod
-    async def start(cls, launcher: Launcher, dialer: Dialer, order: Wanted) -> Browser:
-        """A browser with a fingerprint as ordered, which has no egress yet. Raises ChromiumError."""
+    async def start(cls, launcher: Launcher, dialer: Dialer, order: Wanted, *, machine: MachineValues) -> Browser:
+        """A browser with a fingerprint as ordered, measured, without egress yet. Raises ChromiumError."""
         fingerprint = draw(
             seed=order.seed or secrets.token_hex(SEED_BYTES),
             os_family=order.shape.os_family,
@@ -54,9 +60,12 @@ class Browser:
         browser = cls(chromium, order.shape, fingerprint)
         try:
             assert chromium.listener is not None
-            browser._egress = await socks.serve(chromium.listener, dialer, lambda: browser._route)
+            browser._egress = await socks.serve(
+                chromium.listener, dialer, lambda: browser._route, own=lambda: browser._own_site
+            )
             await browser._emulator.start()
             await browser.downloads.start()
+            await browser._measure(machine)
         except (CdpError, OSError) as error:
             browser.kill()
             await browser.closed()
@@ -81,9 +90,26 @@ class Browser:
             await self._emulator.check()
         self._route = route
 
+    async def _measure(self, machine: MachineValues) -> None:
+        """Raises CdpError."""
+        self._own_site = site = MeasuringSite()
+        try:
+            self.measured = await self._emulator.measure(site, machine)
+        finally:
+            self._own_site = None
+            await site.close()
+
+    def serve_harness(self) -> None:
+        """Let this browser open the reference pages of the harness, until its end."""
+        self._own_site = HarnessSite()
+
     async def navigate(self, url: str) -> None:
         """Send the first page to `url`; returns at once. Raises CdpError."""
         await self._emulator.navigate(url)
+
+    @property
+    def dialogs(self) -> Dialogs:
+        return self._emulator.dialogs
 
     async def sessions_began(self, older: Collection[str] | None, newer: Collection[str] = ()) -> None:
         """Restore the identity after a client's sessions have begun; a session can override a part of it.

@@ -160,6 +160,8 @@ class Control:
         if not isinstance(wanted.seed, str) or not _is_text_map(wanted.overrides):
             raise ValueError("seed must be a string, and overrides an object of strings")
         overrides.check(wanted.overrides)
+        if not isinstance(wanted.harness, bool):
+            raise ValueError("harness must be true or false")
 
     async def _page(self, request: web.Request) -> web.Response:
         try:

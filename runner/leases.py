@@ -129,6 +129,8 @@ class Leases:
             except BaseException:
                 browser.kill()
                 raise
+            if request.harness:
+                browser.serve_harness()
             granted = self._add_lease(request, browser)
             if request.initial_url:
                 task = loop.create_task(self._open(browser, request.initial_url), name="lease-open")

@@ -44,6 +44,9 @@ EndReason = Literal["expired", "closed", "crashed", "shutdown"]
 RefusalCode = Literal["bad_request", "draining", "no_browser", "no_egress", "no_lease", "no_download"]
 
 REPORT_PATH = "/internal/runner/report"
+# Pages of the runner: `http://HARNESS_HOST/<site>`, see `runner.identity.harness_site`.
+HARNESS_HOST = "browsa.localhost"
+HARNESS_LEASE_PREFIX = "harness_"  # no agent has such an id
 
 
 class Message:
@@ -78,6 +81,7 @@ class LeaseRequest(Message):
 
     `seed` draws the fingerprint; empty: any. `overrides` replaces drawn values by name, both as text. A request with a
     seed or overrides gets a browser that is started for it, because a warm one has a fingerprint already.
+    `harness`: this browser also reaches the reference pages of the detection harness.
     """
 
     lease_id: str
@@ -88,6 +92,7 @@ class LeaseRequest(Message):
     wait_seconds: float = 30.0
     seed: str = ""
     overrides: dict[str, str] = field(default_factory=dict)
+    harness: bool = False
 
 
 @dataclass(frozen=True, slots=True)

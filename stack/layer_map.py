@@ -71,7 +71,10 @@ def render(found: Sequence[PackageSize]) -> str:
     """The map as text, line counts rounded to hundreds."""
     width = max(len(row.package) for row in found)
     head = f"level  {'package':<{width}}  files  lines"
-    body = [f"{row.level or '-':>5}  {row.package:<{width}}  {row.files:>5}  {_rounded(row.lines):>5}" for row in found]
+    body = []
+    for row in found:
+        lines = max(100, round(row.lines, -2)) if row.lines else 0
+        body.append(f"{row.level or '-':>5}  {row.package:<{width}}  {row.files:>5}  {lines:>5}")
     return "\n".join([head, *body])
 
 
@@ -136,10 +139,6 @@ def _measure(folder: Path, package: str, level: int | str | None) -> PackageSize
     files = [path for path in folder.rglob("*.py") if "migrations" not in path.parts]
     lines = sum(path.read_text().count("\n") for path in files)
     return PackageSize(package, "" if level is None else str(level), len(files), lines)
-
-
-def _rounded(lines: int) -> int:
-    return max(100, round(lines, -2)) if lines else 0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -28,7 +28,10 @@ def wait_for_none(patience: float, ignore: frozenset[int] = frozenset()) -> dict
     until = time.monotonic() + patience
     while True:
         left = _running(ignore)
-        _reap(left)
+        for pid in left:
+            # Wait for orphans that have ended. No other process does, and zombies would be counted as running.
+            with contextlib.suppress(ChildProcessError):  # not our child: its parent still runs
+                os.waitpid(pid, os.WNOHANG)
         if not left or time.monotonic() > until:
             return {pid: command_line(pid) for pid in left}
         time.sleep(0.02)
@@ -52,10 +55,3 @@ def _parents() -> dict[int, int]:
             # pid (name) state ppid …; the name may hold spaces and parentheses (proc_pid_stat(5))
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     return parents
-
-
-def _reap(pids: frozenset[int]) -> None:
-    """Wait for orphans that have ended. No other process does, and zombies would be counted as running."""
-    for pid in pids:
-        with contextlib.suppress(ChildProcessError):  # not our child: its parent still runs
-            os.waitpid(pid, os.WNOHANG)

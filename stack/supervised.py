@@ -17,6 +17,9 @@ from stack.services import Service, StopMode, command_line, count_failures, desc
 
 Report = Callable[[str], None]
 
+# Output is copied in batches: a process that logs a line for each request does not wake the supervisor for each.
+_BATCH_SECONDS = 0.02
+
 
 class Supervised:
     """`failures` counts short runs in a row. `last_exit` says how the last one ended, `last_output` is its output.
@@ -39,6 +42,7 @@ class Supervised:
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self._next_copy: asyncio.TimerHandle | None = None
 
     @property
     def pid(self) -> int | None:
@@ -109,7 +113,7 @@ class Supervised:
         """Run the process once. Returns its exit status, negative for a signal."""
         output, child_end = os.pipe()
         os.set_blocking(output, False)
-        asyncio.get_running_loop().add_reader(output, self._copy_output, output)
+        self._listen(output)
         try:
             try:
                 # Not asyncio's pipe: with that, `wait` also waits for grandchildren that hold the pipe open.
@@ -133,12 +137,26 @@ class Supervised:
             return status
         finally:
             asyncio.get_running_loop().remove_reader(output)
+            if self._next_copy is not None:
+                self._next_copy.cancel()
             os.close(output)
 
-    def _copy_output(self, output: int) -> None:
-        """Copy available output to the log. Called by the event loop, and once more at the end."""
+    def _listen(self, output: int) -> None:
+        asyncio.get_running_loop().add_reader(output, self._on_output, output)
+
+    def _on_output(self, output: int) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(output)
+        self._next_copy = loop.call_later(_BATCH_SECONDS, self._copy_batch, output)
+
+    def _copy_batch(self, output: int) -> None:
+        if self._copy_output(output):
+            self._listen(output)
+
+    def _copy_output(self, output: int) -> bool:
+        """Copy available output to the log. False at its end."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(output, 65_536):
                 self._log.write(data)
-            # End of file. A reader that stays registered would keep the loop busy.
-            asyncio.get_running_loop().remove_reader(output)
+            return False
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from apps.agents.control_client import current_boots, runner_client
-from apps.agents.services import renewals, sweeps
+from apps.agents.services import harness, renewals, sweeps
 from apps.core.ticks import run_tick
 
 
@@ -27,3 +27,8 @@ def reconcile_runner() -> None:
 @shared_task(name="agents.renew")
 def renew() -> None:
     run_tick("agents.renew", renewals.renew)
+
+
+@shared_task(name="agents.run_harness")
+def run_harness() -> None:
+    run_tick("agents.run_harness", lambda: harness.run_due(runner=runner_client()))

@@ -37,7 +37,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Member:
-    """Somebody with a workspace and a key to it."""
+    """A user with a workspace and an API key of it."""
 
     workspace: Any
     secret: str
@@ -112,7 +112,7 @@ def refused(serializer: Any, body: dict[str, Any]) -> Any:
 
 
 def visitor() -> Client:
-    """Somebody without a cookie. All of them ask one application, as they do of a server."""
+    """A client without cookies. All clients share one application, as with a server."""
     from django.test import Client
 
     client = Client(raise_request_exception=False)

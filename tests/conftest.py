@@ -110,7 +110,7 @@ def _environment(home: Path) -> dict[str, str]:
         **urls,
         "DJANGO_SETTINGS_MODULE": "browsa.settings",
         "BROWSA_HOME": str(home),
-        "BROWSA_SECRET_KEY": "a key for tests only, of no worth to anybody",
+        "BROWSA_SECRET_KEY": "a key for tests only, without value",
         "BROWSA_RUNNER_TOKEN": RUNNER_TOKEN,
         "BROWSA_RATE_LIMITS": "off",  # tests ask faster than clients; those of the limits switch them on
         "BROWSA_RUNNER_URL": f"unix:{home}/runner.sock",
@@ -145,6 +145,6 @@ def bob(db: None) -> Member:
 
 @pytest.fixture(scope="session", autouse=True)
 def _what_was_committed_is_deleted_between_tests() -> Iterator[None]:
-    """Django would TRUNCATE every table, and write content types and permissions anew: most of such a test's time."""
+    """Django would truncate every table and write content types and permissions again, which takes most of the test."""
     with mock.patch.object(TransactionTestCase, "_fixture_teardown", lambda case: delete_what_was_committed()):
         yield

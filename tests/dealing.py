@@ -12,12 +12,13 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 STACK, TASKS = "the shared stack", "the stack of tasks"
-RUNNER, PAGES = "the shared runner", "the runner of pages"
+RUNNER, SECOND, PAGES = "the shared runner", "a second shared runner", "the runner of pages"
 PROVIDERS = "the providers' own clients"
 TOGETHER = {
     "tests/integration/tasks/": TASKS,
     "tests/integration/": STACK,
-    "tests/runner/live/": RUNNER,
+    "tests/runner/live/": SECOND,
+    "tests/runner/peers/": SECOND,
     "tests/runner/pages/": PAGES,
     "tests/runner/test_": RUNNER,
     "tests/jobs/tasks/llm/test_transport.py": PROVIDERS,
@@ -27,9 +28,10 @@ TOGETHER = {
 FIRST = (
     "tests/faults/jobs/test_mixed_jobs.py",
     "tests/faults/stack/test_stack.py",
-    STACK,
-    TASKS,
     RUNNER,
+    TASKS,
+    STACK,
+    SECOND,
     PAGES,
     "tests/jobs/waiting/test_streams.py",
     PROVIDERS,
@@ -49,7 +51,7 @@ def turn(nodeid: str) -> int:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process more than there are processors, since much of the time goes by waiting.
 
-    Whoever chooses tests, or brings servers of their own, has one process, which starts faster.
+    A run of chosen tests, or one with its own servers, has one process, which starts faster.
     """
     chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or any(
         config.getoption(name, None) for name in ("keyword", "lf", "failedfirst", "collectonly")

@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.db import connection
 
+from stack.child import launched
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -34,12 +36,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 @contextmanager
 def worker_process(home: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker whose output is in `home`/worker.log. It is killed at the end, if it is still there."""
+    """A worker whose output is in `home`/worker.log. It ends with the block, or with the process of the test."""
     command = [sys.executable, "-m", "celery", "-A", "browsa", "--quiet", "worker", "--loglevel", "WARNING"]
     options = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     with (
         (home / "worker.log").open("wb") as log,
-        subprocess.Popen([*command, *options], env=environment(home, **env), stdout=log, stderr=log, cwd=ROOT) as it,
+        subprocess.Popen(
+            launched([*command, *options]), env=environment(home, **env), stdout=log, stderr=log, cwd=ROOT
+        ) as it,
     ):
         try:
             yield it

@@ -81,7 +81,7 @@ def running_stack(
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Whoever PostgreSQL runs as owns its files, in the copy too."""
+    """A copy that keeps the owners of the files: PostgreSQL demands its own user."""
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
@@ -98,7 +98,7 @@ def make(path: Path) -> None:
 
         django.setup()
         call_command("migrate", interactive=False, verbosity=0)
-        connection.close()  # nobody may be connected to what is copied
+        connection.close()  # a database with connections cannot be copied
         with contextlib.closing(psycopg2.connect(postgres.url(home, "postgres"))) as beside, beside.cursor() as cursor:
             beside.autocommit = True
             cursor.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE {postgres.DATABASE} STRATEGY file_copy")

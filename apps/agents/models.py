@@ -121,3 +121,50 @@ class AgentFingerprint(models.Model):
 
     def __str__(self) -> str:
         return f"fingerprint of {self.agent_id}"
+
+
+class HarnessPage(models.Model):
+    """An external page that the detection harness opens too, such as a public checker."""
+
+    name = models.SlugField(unique=True, help_text="Its name among the sites of a verdict.")
+    url = models.URLField(max_length=2048)
+    expression = models.TextField(
+        help_text="JavaScript, evaluated when the page has loaded. It gives true or false, a score from 0 to 1, or a"
+        " promise of one.",
+    )
+    threshold = models.FloatField(default=0.5, help_text="The least score that passes.")
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class HarnessVerdict(models.Model):
+    """One check of one run of the detection harness, on a browser of one shape: an OS type in a country.
+
+    `listed`: it failed as a known exception (docs/harness.md), which does not count against the site.
+    """
+
+    class Outcome(models.TextChoices):
+        PASSED = "passed"
+        LISTED = "listed"
+        FAILED = "failed"
+
+    run_id = models.UUIDField()
+    os_type = models.CharField(max_length=20)
+    country = models.CharField(max_length=2)
+    chromium = models.CharField(max_length=30)
+    site = models.CharField(max_length=50)
+    check_name = models.CharField(max_length=60)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    detail = models.JSONField(help_text="What was expected and what was seen, for each place. Empty: passed.")
+    measured_at = models.DateTimeField(help_text="When the run began.")
+
+    class Meta:
+        indexes = [models.Index(fields=["os_type", "country", "-measured_at"], name="harness_by_shape")]
+
+    def __str__(self) -> str:
+        return f"{self.site} {self.check_name}: {self.outcome}"

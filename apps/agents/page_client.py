@@ -1,6 +1,6 @@
 """Pages for the quick calls: asks the runner to load one, and gives its failures the API's names.
 
-Asynchronous, so that whoever waits for a page holds no thread. A caller that is cancelled hangs up, and the runner
+Asynchronous, so that a call that waits for a page holds no thread. A caller that is cancelled hangs up, and the runner
 frees the page at once.
 """
 

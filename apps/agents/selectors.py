@@ -10,10 +10,12 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Q
+from django.utils import timezone
 
-from apps.agents import identity, trust
+from apps.agents import harness_signal, identity, trust
+from apps.agents.harness_signal import Signal
 from apps.agents.lifecycle import LIVE
-from apps.agents.models import Agent, AgentFingerprint
+from apps.agents.models import Agent, AgentFingerprint, HarnessPage, HarnessVerdict
 from apps.billing.hold_owners import WorkState
 from apps.core.errors import AgentNotRunning, NotFound
 from apps.core.ids import agent_id_of
@@ -70,6 +72,34 @@ def fingerprint(*, workspace_id: uuid.UUID, agent_id: str) -> AgentFingerprint:
         raise NotFound("The browser of this agent was not measured.")
     found.agent = owner
     return found
+
+
+def newest_verdicts(*, os_type: str, country: str, since: datetime) -> list[HarnessVerdict]:
+    """All verdicts of the newest run of the detection harness on this shape, by site. Empty: none since then."""
+    rows = HarnessVerdict.objects.filter(os_type=os_type, country=country, measured_at__gte=since)
+    newest = rows.order_by("-measured_at").values_list("run_id", flat=True)[:1]
+    return list(rows.filter(run_id=newest).order_by("id"))
+
+
+def detection_signal(os_type: str, country: str, *, now: datetime | None = None) -> Signal | None:
+    """That of the newest run on this shape; None without a verdict of the last 7 days."""
+    since = (now or timezone.now()) - harness_signal.FRESH
+    return harness_signal.signal_of(newest_verdicts(os_type=os_type, country=country, since=since))
+
+
+def shapes_in_use(*, since: datetime) -> set[tuple[str, str]]:
+    """OS type and country of the agents since then, without those of quick pages."""
+    rows = Agent.objects.filter(quick=False, created_at__gte=since)
+    return set(rows.values_list("os_type", "country").distinct())
+
+
+def verdicts(*, since: datetime) -> list[HarnessVerdict]:
+    """The oldest first."""
+    return list(HarnessVerdict.objects.filter(measured_at__gte=since).order_by("measured_at", "id"))
+
+
+def harness_pages() -> list[HarnessPage]:
+    return list(HarnessPage.objects.filter(active=True))
 
 
 def trust_inputs(owner: Agent) -> list[dict[str, Any]]:

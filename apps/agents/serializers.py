@@ -20,6 +20,7 @@ from apps.agents.fields import (
     overrides_of,
     parse_ttl,
 )
+from apps.agents.harness_signal import Signal
 from apps.agents.identity import FAMILIES
 from apps.agents.models import Agent, AgentFingerprint
 from apps.agents.services.provisioning import ProvisionRequest
@@ -164,6 +165,7 @@ class ContradictionSerializer(serializers.Serializer[Any]):
     realm = serializers.CharField(help_text="Where it was seen: a page, a frame, a worker, a header.")
     expected = serializers.JSONField(help_text="Any value.")
     seen = serializers.JSONField(help_text="Any value.")
+    listed = serializers.BooleanField(help_text="A known exception, for which Chromium has no setting.")
 
 
 class CoherenceSerializer(serializers.Serializer[Any]):
@@ -175,14 +177,49 @@ class FingerprintSerializer(serializers.Serializer[Any]):
 
     navigator = serializers.DictField()
     screen = serializers.DictField()
-    webgl = serializers.DictField()
+    webgl = serializers.DictField(allow_null=True)
     timezone = serializers.CharField()
     locale = serializers.CharField()
     canvas = serializers.DictField()
     audio = serializers.DictField()
-    tls = serializers.DictField()
+    tls = serializers.DictField(allow_null=True, help_text="Null when the page made no TLS connection.")
     warnings = serializers.ListField(child=serializers.CharField())
     coherence = CoherenceSerializer()
+
+
+class SiteVerdictSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    passed = serializers.BooleanField()
+    checks = serializers.IntegerField(help_text="How many were made.")
+    failed = serializers.ListField(child=serializers.CharField(), help_text="The checks that failed.")
+    listed = serializers.ListField(child=serializers.CharField(), help_text="Known exceptions; they fail no site.")
+
+
+class SignalSerializer(serializers.Serializer[Any]):
+    pass_rate = serializers.FloatField(min_value=0, max_value=1)
+    sites_tested = serializers.IntegerField()
+    sites_passed = serializers.IntegerField()
+    sites = SiteVerdictSerializer(many=True)
+    measured_at = serializers.DateTimeField()
+
+
+class DetectionSignalSerializer(serializers.Serializer[Any]):
+    signal = SignalSerializer(allow_null=True)
+
+
+def signal_body(signal: Signal | None) -> dict[str, Any]:
+    if signal is None:
+        return {"signal": None}
+    sites = [{**site._asdict(), "passed": site.passed} for site in signal.sites]
+    return {
+        "signal": {
+            "pass_rate": round(signal.pass_rate, 4),
+            "sites_tested": len(signal.sites),
+            "sites_passed": signal.sites_passed,
+            "sites": sites,
+            "measured_at": rfc3339_or_none(signal.measured_at),
+        }
+    }
 
 
 def trust_body(inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ DAY, MOST_AGE = 1, 15
 SESSION, MOST_SESSIONS = 1, 15
 # Without a verdict a score stays below the band of those that have been tested.
 HARNESS, UNTESTED = 140, 100
-FIRST_CONTRADICTION, SAME_ELSEWHERE, MOST_CONTRADICTIONS = -15, -5, -250
+FIRST_CONTRADICTION, SAME_ELSEWHERE, LISTED_EXCEPTION, MOST_CONTRADICTIONS = -15, -5, -5, -250
 MOST_OS = -80
 SOFTWARE_GRAPHICS = -20
 WARNING, SCREEN_WARNING, MOST_WARNINGS = -10, -60, -150
@@ -30,18 +30,21 @@ UNMEASURED, SHELL = -60, -200
 
 UNDETECTED_FROM, SUSPICIOUS_FROM = 850, 700
 
-SOFTWARE_RENDERERS = ("swiftshader", "llvmpipe", "basic render")
+SOFTWARE_RENDERERS = ("swiftshader", "llvmpipe", "software")
+SOFTWARE_CODE = "webgl_software"  # the contradiction that is the input `graphics`
 
 
 class Contradiction(NamedTuple):
     """A value that one realm (page, worker, header …) of a browser gives and another does not.
 
-    `of_machine`: the machine's own operating system shows where another one is expected.
+    `of_machine`: the machine's own operating system shows where another one is expected. `listed`: a known exception,
+    for which Chromium has no setting; it is a weaker mark, because every Chromium of a server has it.
     """
 
     code: str
     realm: str
-    of_machine: bool
+    of_machine: bool = False
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,8 @@ def _points_of(found: Iterable[Contradiction]) -> int:
     """The first realm of each code costs more than the others: it is one fault, seen in several places."""
     points, seen = 0, set()
     for one in found:
-        points += SAME_ELSEWHERE if one.code in seen else FIRST_CONTRADICTION
+        first = LISTED_EXCEPTION if one.listed and not one.of_machine else FIRST_CONTRADICTION
+        points += SAME_ELSEWHERE if one.code in seen else first
         seen.add(one.code)
     return points
 
@@ -243,7 +247,11 @@ def read_document(document: Mapping[str, Any]) -> Measured:
     found = coherence.get("contradictions")
     rows = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     contradictions = (
-        Contradiction(str(one.get("code", "")), str(one.get("realm", "")), _of_machine(one)) for one in rows
+        Contradiction(
+            str(one.get("code", "")), str(one.get("realm", "")), _of_machine(one), listed=one.get("listed") is True
+        )
+        for one in rows
+        if one.get("code") != SOFTWARE_CODE
     )
     webgl = document.get("webgl")
     renderer = str(webgl.get("renderer", "")).lower() if isinstance(webgl, dict) else ""

@@ -11,6 +11,7 @@ urlpatterns = [
     path("v1/agents/<str:agent_id>/downloads/<str:name>", views.DownloadView.as_view()),
     path("v1/agents/<str:agent_id>/live", views.LiveView.as_view()),
     path("v1/agents/<str:agent_id>/trust", views.TrustView.as_view()),
+    path("v1/agents/<str:agent_id>/detection-signal", views.DetectionSignalView.as_view()),
     path("v1/agents/<str:agent_id>/fingerprint", views.FingerprintView.as_view()),
     path("v1/agents/<str:agent_id>/sessions", views.SessionsView.as_view()),
     path("live/<path:capability>", live.page),

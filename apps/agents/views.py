@@ -167,7 +167,7 @@ class FingerprintView(ApiView):
     @extend_schema(
         operation_id="get_agent_fingerprint",
         summary="Get the measured fingerprint",
-        description="What this very browser showed to a page of ours before its lease. Also after the agent's end.",
+        description="What this very browser showed to the measuring page before its lease. Also after the agent's end.",
         tags=_TAG,
         responses={
             200: serializers.FingerprintSerializer,
@@ -177,6 +177,19 @@ class FingerprintView(ApiView):
     def get(self, request: Request, agent_id: str) -> Response:
         found = selectors.fingerprint(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
         return Response(serializers.fingerprint_body(found))
+
+
+class DetectionSignalView(ApiView):
+    @extend_schema(
+        operation_id="get_agent_detection_signal",
+        summary="Get the detection harness' signal",
+        description="The newest verdicts on the agent's OS type and country. Null when they are older than 7 days.",
+        tags=_TAG,
+        responses={200: serializers.DetectionSignalSerializer, **openapi.failures(*_MISSING)},
+    )
+    def get(self, request: Request, agent_id: str) -> Response:
+        agent = selectors.agent(workspace_id=workspace_of(request), agent_id=check_agent_id(agent_id))
+        return Response(serializers.signal_body(selectors.detection_signal(agent.os_type, agent.country)))
 
 
 class DownloadsView(ApiView):

@@ -9,6 +9,7 @@ PERIODS: dict[str, timedelta] = {
     "agents.settle_stuck": timedelta(seconds=10),
     "agents.reconcile_runner": timedelta(seconds=5),
     "agents.renew": timedelta(minutes=1),
+    "agents.run_harness": timedelta(hours=1),  # each shape once a day
     "jobs.relay": timedelta(seconds=2),
     "jobs.reap": timedelta(seconds=2),
     "jobs.end_overdue": timedelta(seconds=2),

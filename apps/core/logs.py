@@ -16,6 +16,7 @@ from apps.core import tracing
 _BEFORE = re.compile(r"/api/v1/cdp/|/live/")
 _CAPABILITY = re.compile(rf'({_BEFORE.pattern})[^\s"\\]+')
 _REDACTED = "[redacted]"
+_ENCODER = json.JSONEncoder(default=str)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -54,4 +55,4 @@ class JSONFormatter(logging.Formatter):
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _CAPABILITY.sub(rf"\1{_REDACTED}", json.dumps(line, default=str))
+        return _CAPABILITY.sub(rf"\1{_REDACTED}", _ENCODER.encode(line))

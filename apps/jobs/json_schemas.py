@@ -1,7 +1,7 @@
-"""Whether a JSON value is a JSON Schema (of the draft that it names, else 2020-12) that we are ready to carry. Pure.
+"""Whether a JSON value is a JSON Schema (of the draft that it names, else 2020-12) that the API accepts. Pure.
 
-A reference to another document is refused, since whoever uses the schema might fetch it. The limits keep the check
-itself short.
+A reference to another document is refused, because a program that uses the schema might fetch it. The limits bound
+the time of the check.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class JobProgressSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=Job.Status.choices)
     kind = serializers.ChoiceField(choices=Job.Kind.choices)
     progress_done = serializers.IntegerField(help_text="Pages or steps finished.")
-    progress_total = serializers.IntegerField(allow_null=True, help_text="Null where nobody can know.")
+    progress_total = serializers.IntegerField(allow_null=True, help_text="Null where it is not known.")
 
 
 class JobSerializer(JobProgressSerializer):

@@ -15,7 +15,7 @@ from apps.billing.models import Hold
 from apps.core.database import read_snapshot
 from apps.jobs.lifecycle import TERMINAL, EventType, IllegalEvent
 from apps.jobs.models import Job, JobEvent
-from apps.jobs.projection import FIELDS, Event, State, fold
+from apps.jobs.projection import FIELDS, Event, fold
 from apps.jobs.services import event_log
 
 _AT_ONCE = 500
@@ -69,18 +69,10 @@ def _problem_with(job: Job, events: list[Event], hold: Hold | None) -> str | Non
         return str(error)
     except KeyError as error:
         return f"an event lacks {error}"
-    return _difference(job, state) or _problem_with_hold(job, hold)
-
-
-def _difference(job: Job, state: State) -> str | None:
     for name in FIELDS:
         said, folded = getattr(job, name), getattr(state, name)
         if said != folded:
             return f"its row says {name} = {said!r}, its events {folded!r}"
-    return None
-
-
-def _problem_with_hold(job: Job, hold: Hold | None) -> str | None:
     if hold is None or hold.workspace_id != job.workspace_id:
         return f"its workspace has no hold {job.hold_reference}"
     settled = hold.status == Hold.Status.SETTLED

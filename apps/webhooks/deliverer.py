@@ -12,7 +12,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -152,7 +152,7 @@ class Deliverer:
             return
         batch, self._outcomes = self._outcomes, []
         try:
-            await self._in_thread(lambda: delivery_claims.record(batch))
+            await self._threads.run(delivery_claims.record, batch)
         except BaseException:
             now = timezone.now()
             self._outcomes = [outcome for outcome in batch if outcome.delivery.until > now] + self._outcomes
@@ -163,7 +163,7 @@ class Deliverer:
         if not limits:
             return
         try:
-            claimed = await self._in_thread(lambda: delivery_claims.claim(limits))
+            claimed = await self._threads.run(delivery_claims.claim, limits)
         except BaseException:
             self._lanes.claim_failed(limits)
             raise
@@ -175,7 +175,7 @@ class Deliverer:
         """Runs after the last claim. What the database refuses stays in the list for the next try."""
         self._unstarted += self._lanes.take_unstarted()
         if self._unstarted:
-            await self._in_thread(lambda: delivery_claims.release(self._unstarted))
+            await self._threads.run(delivery_claims.release, self._unstarted)
             self._unstarted.clear()
         self._released = True
         self._ended.set()
@@ -212,7 +212,7 @@ class Deliverer:
         """Finds due deliveries without a hint: retries, lost hints, claims of a dead worker. Closes idle channels."""
         while True:
             try:
-                due = await self._in_thread(selectors.due)
+                due = await self._threads.run(selectors.due)
                 self._mark_due([(endpoint, workspace) for endpoint, workspace, _ in due])
             except (DatabaseError, InterfaceError) as error:
                 log.warning("due deliveries can't be read", extra={"cause": type(error).__name__})
@@ -227,9 +227,6 @@ class Deliverer:
         if endpoints and not self._stopping:
             self._lanes.mark_due(endpoints, now=self._loop.time())
             self._wake.set()
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self._threads, work)
 
 
 @functools.cache

@@ -11,8 +11,9 @@ import logging
 import socket
 from collections.abc import Callable
 
-from runner.egress.connect import DialError, Refusal
+from runner.egress.connect import DialError, Refusal, SiteEnd
 from runner.egress.dial import Dialer
+from runner.egress.own_hosts import OwnSite, connect_own
 from runner.egress.upstreams import Route
 from runner.splice import Half
 
@@ -31,6 +32,7 @@ _REPLIES = {
 HANDSHAKE_SECONDS = 10.0
 
 RouteNow = Callable[[], Route | None]
+Own = Callable[[], OwnSite | None]
 Refused = Callable[[str, int, Refusal], None]  # host, port, why
 MAX_HANDSHAKE = 600
 
@@ -87,9 +89,10 @@ def parse_request(data: bytes) -> tuple[str, int, int]:
 class BrowserEnd(Half):
     """One connection that a browser opened to its proxy."""
 
-    def __init__(self, dialer: Dialer, route: RouteNow, on_refused: Refused) -> None:
+    def __init__(self, dialer: Dialer, route: RouteNow, own: Own, on_refused: Refused) -> None:
         super().__init__()
         self._on_refused = on_refused
+        self._own = own
         self._dialer = dialer
         self._route = route
         self._buffer = b""
@@ -131,11 +134,8 @@ class BrowserEnd(Half):
         self._dialing = asyncio.get_running_loop().create_task(self._dial(host, port), name="egress-dial")
 
     async def _dial(self, host: str, port: int) -> None:
-        route = self._route()
         try:
-            if route is None:
-                raise DialError(Refusal.POLICY, "the browser has no lease")
-            remote = await self._dialer.dial(host, port, route=route)
+            remote = await self._connect(host, port)
         except DialError as error:
             log.debug("no connection to port %d: %s", port, error)
             self._on_refused(host, port, error.refusal)
@@ -156,6 +156,15 @@ class BrowserEnd(Half):
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
+    async def _connect(self, host: str, port: int) -> SiteEnd:
+        if (sock := connect_own(self._own(), host, port)) is not None:
+            _transport, end = await asyncio.get_running_loop().create_connection(SiteEnd, sock=sock)
+            return end
+        route = self._route()
+        if route is None:
+            raise DialError(Refusal.POLICY, "the browser has no lease")
+        return await self._dialer.dial(host, port, route=route)
+
     def _answer(self, reply: int) -> None:
         if self.transport is not None:
             self.transport.write(bytes([5, reply, 0, 1, 0, 0, 0, 0, 0, 0]))
@@ -169,11 +178,17 @@ class BrowserEnd(Half):
 
 
 async def serve(
-    listener: socket.socket, dialer: Dialer, route: RouteNow, on_refused: Refused = lambda host, port, why: None
+    listener: socket.socket,
+    dialer: Dialer,
+    route: RouteNow,
+    on_refused: Refused = lambda host, port, why: None,
+    *,
+    own: Own = lambda: None,
 ) -> asyncio.Server:
     """Accept a browser's connections. `route()` is the lease's route (see `Dialer.dial`), None without a lease.
 
-    `on_refused` is for the page service; other clients see the errors in CDP events.
+    `own()` are the pages of the runner that this browser may open now (see `own_hosts`). `on_refused` is for the page
+    service; other clients see the errors in CDP events.
     """
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: BrowserEnd(dialer, route, on_refused), sock=listener)
+    return await loop.create_server(lambda: BrowserEnd(dialer, route, own, on_refused), sock=listener)

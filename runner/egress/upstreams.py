@@ -25,6 +25,7 @@ log = logging.getLogger("browsa.runner.egress")
 
 REST_SECONDS = 5.0
 MAX_REST_SECONDS = 120.0
+SUSPECT_SECONDS = 3.0
 MAX_ATTEMPTS = 3  # upstreams that one connection tries
 
 
@@ -159,6 +160,7 @@ class Upstreams:
 
     async def attempt(self, upstream: Upstream, host: str, port: int, *, session: str) -> SiteEnd:
         """A tunnel to `host` through this upstream, whose health is noted. Raises TunnelError."""
+        started = self._now()
         try:
             end = await open_tunnel(upstream, host, port, session=session, tls=self._tls(upstream))
         except UpstreamFailed as error:
@@ -169,6 +171,10 @@ class Upstreams:
             raise
         except SiteFailed:
             self._works(upstream)
+            raise
+        except asyncio.CancelledError:
+            if self._now() - started >= SUSPECT_SECONDS:  # the browser did not wait until the proxy was given up
+                self._probe(upstream, suspected=True)
             raise
         self._works(upstream)
         return end

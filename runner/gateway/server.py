@@ -31,6 +31,9 @@ ATTACHED_TARGET = re.compile(
     ATTACHED + rb'.{,8192}?"targetId":"([^"]+)".{,65536}?"waitingForDebugger":(true|false)', re.DOTALL
 )
 DETACHED_TARGET = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DOTALL)
+DIALOG = b'"Page.javascriptDialogOpening"'
+SEAM = len(DIALOG) - 1  # the longest of these names may begin in one read and end in the next
+DIALOG_FRAME = re.compile(DIALOG + rb'.{,65536}?"frameId":"([^"]+)"', re.DOTALL)
 MAX_EVENT, MAX_HELD = 72 * 2**10, 64 * 2**20  # bytes: of an event as far as it is read, and of what is held
 HOLD_SECONDS = 5.0  # the longest time that an event is held back from a client
 NO_BROWSER = "no such browser: it never existed, or its agent has ended"
@@ -109,10 +112,14 @@ class ChromiumEnd(Half):
                 self.ready.set_exception(ChromiumError("no such page"))
 
     def _pass_on(self, data: bytes) -> None:
-        seam, self._tail = self._tail + data[:TAIL], (self._tail + data[-TAIL:])[-TAIL:]
+        seam, self._tail = self._tail + data[:SEAM], (self._tail + data[-SEAM:])[-SEAM:]
         if DETACHED in data or DETACHED in seam:
             left = {target.decode() for target in DETACHED_TARGET.findall(data)}
             self._gateway.spawn(self._browser.sessions_ended(left), "sessions-ended")
+        if DIALOG in data or DIALOG in seam:
+            frames = [frame.decode() for frame in DIALOG_FRAME.findall(data)]
+            for frame in frames or [None]:
+                self._browser.dialogs.client_told(self, frame)
         if self._held is not None:
             self._held += data
             self._note_pauses(bytes(self._held[-len(data) - MAX_EVENT :]))
@@ -178,6 +185,7 @@ class ChromiumEnd(Half):
         if not self.ready.done():
             self.ready.set_exception(ChromiumError("the browser closed the connection"))
         else:
+            self._browser.dialogs.client_left(self)
             self._gateway.spawn(self._browser.connection_ended(self.targets, self._paused), "sessions-ended")
         super().connection_lost(exc)
 

@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fingerprints import Fingerprint
+from runner import dialogs
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import Chromium
+from runner.dialogs import Dialogs
 from runner.identity.emulation import NATIVE_PLATFORM, Command
+from runner.identity.measure import MachineValues, measure
+from runner.identity.measuring_site import MeasuringSite
 from runner.identity.overrides import PAGES, platform_override, target_commands
 
 log = logging.getLogger("browsa.runner.identity")
+
+WATCH_DIALOGS = Command("Page.enable", {})
 
 # Flat sessions for all targets that runs script; each target waits until we let it run.
 AUTO_ATTACH: Params = {
@@ -76,6 +82,7 @@ class Emulator:
         self._sessions: dict[str, Target] = {}  # by session id
         self._first_page: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._tasks: dict[asyncio.Task[None], Target] = {}  # work on each target
+        self.dialogs = Dialogs(self._answer_dialog)
 
     async def start(self) -> None:
         """Set the overrides in the first page, and from now on in every new target. Raises CdpError."""
@@ -91,6 +98,26 @@ class Emulator:
         """Raises CdpError when the browser does not answer."""
         assert self._cdp is not None
         await self._cdp.call("Browser.getVersion")
+
+    async def measure(self, site: MeasuringSite, machine: MachineValues) -> dict[str, Any]:
+        """The fingerprint of this browser, measured in a hidden page. Raises CdpError."""
+        assert self._cdp is not None
+        hidden = (await self._cdp.call("Target.createTarget", {"url": "about:blank", "hidden": True}))["targetId"]
+        try:
+            session, target = next((item for item in self._sessions.items() if item[1].id == hidden), ("", None))
+            if target is None:
+                raise CdpError("the hidden page did not attach")
+            await target.ready
+            return await measure(
+                self._cdp,
+                first_page=await self._first_page,
+                hidden_page=session,
+                site=site,
+                shape=(self._browser.version, self._fingerprint.fonts),
+                machine=machine,
+            )
+        finally:
+            await self._cdp.post("Target.closeTarget", {"targetId": hidden})
 
     async def navigate(self, url: str) -> None:
         """Send the first page to `url` without waiting for it to load. Raises CdpError."""
@@ -160,6 +187,7 @@ class Emulator:
     async def close(self) -> None:
         if not self._first_page.done():
             self._first_page.cancel()
+        self.dialogs.close()
         if self._cdp is not None:
             await self._cdp.close()
 
@@ -177,6 +205,20 @@ class Emulator:
             ended = self._sessions.pop(params["sessionId"], None)
             if ended is not None:
                 self.paused_by_clients.discard(ended.id)
+        elif method in (dialogs.OPENING, dialogs.CLOSED) and session is not None:
+            self.dialogs.on_event(method, params, session)
+
+    def _answer_dialog(self, session: str, accept: bool) -> None:
+        target = self._sessions.get(session)
+        if target is not None:
+            self._spawn(self._send_answer(session, accept), target)
+
+    async def _send_answer(self, session: str, accept: bool) -> None:
+        assert self._cdp is not None
+        try:
+            await self._cdp.call("Page.handleJavaScriptDialog", {"accept": accept}, session=session)
+        except CdpError as error:
+            log.debug("a dialog was over before it was answered: %s", error)
 
     async def _set_up(self, session: str, target: Target) -> None:
         """Set the overrides in a new target, and let it run unless a client's debugger has that right.
@@ -190,6 +232,8 @@ class Emulator:
                 session,
                 [*target_commands(self._fingerprint, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)],
             )
+            if target.kind == "page":
+                sent += await self._send_all(session, [WATCH_DIALOGS])
             if target.kind in PAGES:
                 if not self._native_platform:
                     # Clients with auto-attach have attached together with us. Attach after them, while the page still

@@ -7,8 +7,8 @@ from typing import Any
 from fingerprints import Fingerprint
 from runner.identity.emulation import Command
 
-# Target types that run script and have an Emulation domain; the others inherit from their frame.
-PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page"})
+# Target types that run script and have an Emulation domain; others inherit from their frame. Hidden pages are "other".
+PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page", "other"})
 WORKERS = frozenset({"worker", "shared_worker", "service_worker"})
 
 

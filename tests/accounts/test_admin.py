@@ -36,7 +36,7 @@ def test_every_page_opens(operator: Client, alice: Member, runner: FakeRunner) -
 
 
 @pytest.mark.parametrize("model", ["ledgerentry", "hold", "creditaccount"])
-def test_money_can_not_be_edited(operator: Client, alice: Member, model: str) -> None:
+def test_money_cannot_be_edited(operator: Client, alice: Member, model: str) -> None:
     assert operator.get(f"/admin/billing/{model}/add/").status_code == 403
 
 

@@ -29,7 +29,7 @@ def test_mint_key_prints_the_secret_alone(alice: Member) -> None:
         assert call("GET", "/v1/agents", key=secret).status == 200
 
 
-@pytest.mark.parametrize("name", ["nobody", "00000000-0000-4000-8000-000000000000", ""])
+@pytest.mark.parametrize("name", ["unknown", "00000000-0000-4000-8000-000000000000", ""])
 def test_mint_key_needs_a_workspace_that_exists(name: str) -> None:
     with pytest.raises(CommandError, match="There is no workspace"):
         run("mint_key", name, "--name", "ops")

@@ -41,7 +41,7 @@ def test_without_a_key_nothing_answers(path: str) -> None:
         "x" * 10_000,
     ],
 )
-def test_a_key_that_is_none_is_refused(alice: Member, secret: str) -> None:
+def test_an_invalid_key_is_refused(alice: Member, secret: str) -> None:
     for headers in ({"X-API-Key": secret}, {"Authorization": f"Bearer {secret}"}):
         reply = call("GET", "/v1/agents", headers=headers)
         assert (reply.status, reply.code) == (401, "INVALID_API_KEY")
@@ -106,7 +106,7 @@ def test_a_key_may_revoke_itself(alice: Member) -> None:
     assert alice.get("/v1/keys").code == "INVALID_API_KEY"
 
 
-def test_anothers_key_can_not_be_seen_or_revoked(alice: Member, bob: Member) -> None:
+def test_a_key_of_another_workspace_cannot_be_seen_or_revoked(alice: Member, bob: Member) -> None:
     (own,) = alice.get("/v1/keys").body["keys"]
 
     assert bob.delete(f"/v1/keys/{own['id']}").code == "NOT_FOUND"

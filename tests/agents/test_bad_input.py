@@ -98,6 +98,16 @@ def test_a_bad_field_costs_nothing(alice: Member, runner: FakeRunner, field: str
     assert alice.credits() == (100, 0)
 
 
+def test_a_country_that_is_not_configured_is_refused_with_a_list_of_those_that_are(
+    alice: Member, runner: FakeRunner
+) -> None:
+    reply = alice.post("/v1/agents", {"country": "fr"})
+
+    assert reply.status == 400
+    assert reply.body["fields"] == {"country": ["is not available; available countries: us, de"]}
+    assert not runner.requests
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -121,7 +121,7 @@ def test_a_browser_that_was_not_measured_scores_less(alice: Member, runner: Fake
 @pytest.mark.parametrize("os_type", ["OS_TYPE_MACOS", "OS_TYPE_WINDOWS", "OS_TYPE_LINUX"])
 def test_the_score_follows_what_was_found_and_not_the_os(alice: Member, runner: FakeRunner, os_type: str) -> None:
     clean = alice.burner(os_type=os_type)["trust_score"]
-    found = {"code": "platform", "realm": "worker", "expected": "MacIntel", "seen": "Linux x86_64"}
+    found = {"code": "platform", "realm": "worker", "expected": "MacIntel", "seen": "Linux x86_64", "listed": True}
     runner.fingerprint = {**MEASURED, "coherence": {"contradictions": [found]}}
     marked = alice.burner(os_type=os_type)
 

@@ -1,4 +1,4 @@
-"""The links to a live view, and the page behind them, for whoever comes without a key."""
+"""The links to a live view, and the page behind them, which needs no API key."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_page_knows_what_its_link_is_good_for(alice: Member, runner: FakeRun
     assert ("<textarea" in text(page)) == (mode == "control")
 
 
-def test_the_page_tells_nobody_and_runs_nothing_but_its_own_script(alice: Member, runner: FakeRunner) -> None:
+def test_the_page_sends_no_referrer_and_runs_only_its_own_script(alice: Member, runner: FakeRunner) -> None:
     body, _ = links(alice)
 
     for method in ("GET", "HEAD"):
@@ -148,7 +148,7 @@ def test_the_page_of_an_agent_that_is_over_says_so(alice: Member, runner: FakeRu
     ["r1-" + "0" * 48, "r1-" + "0" * 47 + "/", "x", "%00", "%ff", "r1-" + "0" * 5000, "'%20OR%20''='", "<b>", "a/b"],
     ids=lambda capability: capability[:12],
 )
-def test_what_never_was_a_link_is_404(alice: Member, runner: FakeRunner, capability: str) -> None:
+def test_an_unknown_link_is_404(alice: Member, runner: FakeRunner, capability: str) -> None:
     alice.burner()
     Agent.objects.create(**_queued(alice))  # whose capabilities are empty
 

@@ -229,7 +229,7 @@ def test_without_grace_it_ends_at_the_next_tick(alice: Member, settings: Any) ->
     assert renew(FIRST + timedelta(minutes=1)) == {"destroyed": 1}
 
 
-def test_one_that_can_not_pay_keeps_nobody_waiting(alice: Member, bob: Member) -> None:
+def test_an_unpaid_renewal_does_not_delay_the_others(alice: Member, bob: Member) -> None:
     identity(alice)
     identity(bob)
     spend(alice, 100)

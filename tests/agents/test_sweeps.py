@@ -1,4 +1,4 @@
-"""What happens to agents when nobody asks: expiry, abandonment, crashes, and what the runner reports."""
+"""The sweeps of agents: expiry, abandonment, crashes, and the runner's reports."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_of_several_runners_each_agent_is_compared_with_its_own(alice: Member, r
     assert (ended[ours], ended[restarted], ended[gone]) == ("expired", "crashed", "crashed")
 
 
-def test_the_runner_is_asked_once_a_tick_and_only_when_somebody_is_due(alice: Member, runner: FakeRunner) -> None:
+def test_the_runner_is_asked_once_a_tick_and_only_when_an_agent_is_due(alice: Member, runner: FakeRunner) -> None:
     asked = []
 
     def find() -> dict[str, str]:
@@ -159,7 +159,7 @@ def test_an_abandoned_agent_fails_after_a_minute_and_costs_nothing(alice: Member
     assert [kind for kind, _ in alice.events()] == ["agent.failed"]
 
 
-def test_a_lease_that_nobody_wants_any_more_is_released(alice: Member, runner: FakeRunner) -> None:
+def test_a_lease_without_a_running_agent_is_released(alice: Member, runner: FakeRunner) -> None:
     wanted, unwanted = alice.burner(), alice.burner()
     Agent.objects.filter(id=unwanted["id"]).update(status="destroyed")
     runner.leases["agt_" + "f" * 20] = runner.leases[wanted["id"]]

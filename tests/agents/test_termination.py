@@ -169,7 +169,3 @@ def test_sessions_are_for_persistent_agents(alice: Member, runner: FakeRunner) -
 
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert "persistent" in reply.body["error"]
-
-
-def test_what_comes_later_is_404(alice: Member, runner: FakeRunner) -> None:
-    assert alice.get(f"/v1/agents/{alice.burner()['id']}/detection-signal").code == "NOT_FOUND"

@@ -54,6 +54,8 @@ def test_a_measured_burner_without_a_contradiction_needs_a_verdict_to_be_undetec
         ({"contradictions": (BRANDS,)}, {"contradictions": -15}),
         ({"contradictions": (BRANDS, WORKER)}, {"os": -15, "contradictions": -15}),
         ({"contradictions": (BRANDS, BRANDS._replace(code="zone"))}, {"contradictions": -30}),
+        ({"contradictions": (BRANDS._replace(code="voices", listed=True),)}, {"contradictions": -5}),
+        ({"contradictions": (WORKER._replace(listed=True),)}, {"os": -15}),
         ({"contradictions": None}, {"engine": -60}),
         ({"software_graphics": True}, {"graphics": -20}),
         ({"warnings": ("ja3_profile: no",)}, {"warnings": -10}),
@@ -163,7 +165,8 @@ def test_a_document_is_read_for_contradictions_and_graphics() -> None:
     found = [
         {"code": "platform", "realm": "worker", "expected": "Win32", "seen": "Linux x86_64"},
         {"code": "platform", "realm": "page", "expected": "Linux x86_64", "seen": "Linux armv8l"},
-        {"code": "zone", "realm": "frame", "expected": "a", "seen": None},
+        {"code": "zone", "realm": "frame", "expected": "a", "seen": None, "listed": True},
+        {"code": "webgl_software", "realm": "page", "expected": "a graphics card", "seen": "SwiftShader"},
     ]
     document = {"webgl": {"renderer": "ANGLE (Google, Vulkan (SwiftShader))"}, "coherence": {"contradictions": found}}
 
@@ -173,7 +176,7 @@ def test_a_document_is_read_for_contradictions_and_graphics() -> None:
     assert measured.contradictions == (
         Contradiction("platform", "worker", of_machine=True),
         Contradiction("platform", "page", of_machine=False),
-        Contradiction("zone", "frame", of_machine=False),
+        Contradiction("zone", "frame", listed=True),
     )
 
 
@@ -202,8 +205,8 @@ def test_the_documentation_has_the_points_of_every_input() -> None:
         "age": f"{trust.DAY} a day, {trust.MOST_AGE} at most",
         "sessions": f"{trust.SESSION} each, {trust.MOST_SESSIONS} at most",
         "harness": f"{trust.HARNESS} times the pass rate; {trust.UNTESTED} without a verdict",
-        "contradictions": f"{trust.FIRST_CONTRADICTION} for each value, {trust.SAME_ELSEWHERE} for each other place of"
-        f" the same value; {trust.MOST_CONTRADICTIONS} at most",
+        "contradictions": f"{trust.FIRST_CONTRADICTION} for each value, {trust.LISTED_EXCEPTION} for one of the known"
+        f" exceptions and for each other place of the same value; {trust.MOST_CONTRADICTIONS} at most",
         "graphics": f"{trust.SOFTWARE_GRAPHICS}",
         "warnings": f"{trust.WARNING} for each field, {trust.SCREEN_WARNING} for `screen_resolution`;"
         f" {trust.MOST_WARNINGS} at most",

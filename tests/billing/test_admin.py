@@ -75,7 +75,7 @@ def test_a_form_that_is_sent_twice_moves_once(operator: Client, alice: Member) -
         ("top_up", 10**10, "less than or equal"),
     ],
 )
-def test_what_makes_no_sense_is_said_on_the_form(
+def test_the_form_names_invalid_fields(
     operator: Client, alice: Member, kind: str, credits: object, complaint: str
 ) -> None:
     services.hold(workspace_id=alice.workspace.id, amount=40, reference="r", source=services.Source())

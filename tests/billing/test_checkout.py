@@ -103,7 +103,7 @@ def test_a_pack_has_a_price_of_its_own(alice: Member, stripe: FakeStripe, settin
         ({"credits": 5, "cancel_url": "https:///path"}, "cancel_url"),
     ],
 )
-def test_what_makes_no_sense_is_refused(alice: Member, stripe: FakeStripe, body: Any, field: str) -> None:
+def test_invalid_fields_are_refused(alice: Member, stripe: FakeStripe, body: Any, field: str) -> None:
     reply = alice.post(BUY, body)
 
     assert (reply.status, list(reply.body["fields"])) == (400, [field])
@@ -152,7 +152,7 @@ def test_a_wrong_key_is_a_502_too(alice: Member, stripe: FakeStripe, settings: A
     assert buy(alice).code == "UPSTREAM_UNAVAILABLE"
 
 
-def test_nobody_listening_is_a_502(alice: Member, stripe: FakeStripe, settings: Any) -> None:
+def test_a_refused_connection_to_stripe_is_a_502(alice: Member, stripe: FakeStripe, settings: Any) -> None:
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"
     assert buy(alice).code == "UPSTREAM_UNAVAILABLE"
 
@@ -333,11 +333,11 @@ def test_prices_round_up(price: str, amount: int) -> None:
         (environment.credit_packs, '{"a": {"credits": true, "amount": 1}}', "whole number from 1"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(read: Any, text: str, complaint: str) -> None:
+def test_invalid_settings_are_named(read: Any, text: str, complaint: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=complaint):
         read(text)
 
 
-def test_settings_that_make_sense_are_read() -> None:
+def test_valid_settings_are_read() -> None:
     assert environment.credit_currency("EUR") == "eur"
     assert environment.credit_packs('{"a": {"credits": 10, "amount": 9}}') == {"a": Offer(10, 9)}

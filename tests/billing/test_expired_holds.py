@@ -1,4 +1,4 @@
-"""Holds past their expiry: kept while their work lives, released without a charge when nobody settled them."""
+"""Holds past their expiry: kept while their work runs, else released without a charge."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def hold(member: Member, reference: str, *, late: timedelta = timedelta(seconds=
     )
 
 
-def test_a_hold_of_nobody_is_released_after_its_expiry(alice: Member, caplog: pytest.LogCaptureFixture) -> None:
-    hold(alice, "nobody:1", late=timedelta(hours=-1))
+def test_a_hold_without_an_owner_is_released_after_its_expiry(alice: Member, caplog: pytest.LogCaptureFixture) -> None:
+    hold(alice, "ownerless:1", late=timedelta(hours=-1))
     assert release_expired() == SweepResult()
 
     with caplog.at_level(logging.ERROR):
@@ -104,23 +104,23 @@ def test_a_hold_whose_work_never_was_is_released(alice: Member, reference: str) 
 
 
 def test_the_tick_does_it(alice: Member) -> None:
-    hold(alice, "nobody:1")
+    hold(alice, "ownerless:1")
     release_expired_holds()
     assert alice.credits() == (100, 0)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_sweeps_and_who_settles_meet() -> None:
+def test_concurrent_sweeps_and_settlements_settle_each_hold_once() -> None:
     alice = join("alice")
     for number in range(12):
-        hold(alice, f"nobody:{number}")
+        hold(alice, f"ownerless:{number}")
 
     def act(thread: int) -> int:
         if thread < 3:
             return release_expired().released
         taken = 0
         for number in range(12):
-            reference = f"nobody:{number}"
+            reference = f"ownerless:{number}"
             held = services.settle(workspace_id=alice.workspace.id, reference=reference, used=3)
             taken += held.captured or 0
         return taken

@@ -76,7 +76,7 @@ def test_a_reference_is_each_workspaces_own(alice: Member, bob: Member) -> None:
     assert (alice.credits(), bob.credits()) == ((100, 7), (100, 8))
 
 
-def test_what_is_held_can_not_be_held_again(alice: Member) -> None:
+def test_held_credits_cannot_be_held_again(alice: Member) -> None:
     hold(alice, 60, "a")
     with pytest.raises(InsufficientCredit, match="41 needed, 40 available"):
         hold(alice, 41, "b")
@@ -85,7 +85,7 @@ def test_what_is_held_can_not_be_held_again(alice: Member) -> None:
 
 
 @pytest.mark.parametrize("used", [-1, 8])
-def test_more_than_was_held_can_not_be_captured(alice: Member, used: int) -> None:
+def test_more_than_was_held_cannot_be_captured(alice: Member, used: int) -> None:
     hold(alice, 7)
     with pytest.raises(ValueError, match="of 7 held"):
         settle(alice, used)

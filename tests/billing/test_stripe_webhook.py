@@ -106,7 +106,7 @@ def test_what_came_to_nothing_grants_nothing(alice: Member, stripe: FakeStripe, 
     assert (alice.credits(), the_checkout().status) == ((100, 0), status)
 
 
-def test_money_that_came_counts_whatever_was_heard_before(alice: Member, stripe: FakeStripe) -> None:
+def test_a_payment_counts_after_any_earlier_event(alice: Member, stripe: FakeStripe) -> None:
     session_id = buy(alice, stripe)
     early = stripe.event(FAILED, stripe.pay(session_id, delayed=True))
     send(early)
@@ -202,7 +202,7 @@ def test_partial_refunds_add_up_in_any_order(alice: Member, stripe: FakeStripe) 
     assert list(problems()) == []
 
 
-def test_a_refund_may_be_heard_of_before_the_payment(alice: Member, stripe: FakeStripe) -> None:
+def test_a_refund_may_arrive_before_the_payment(alice: Member, stripe: FakeStripe) -> None:
     session_id = buy(alice, stripe)
     paid = stripe.event(COMPLETED, stripe.pay(session_id))
     send(stripe.event(REFUNDED, stripe.charge(session_id, 400)))
@@ -304,16 +304,16 @@ def test_one_good_signature_of_several_is_enough(alice: Member, stripe: FakeStri
         json.dumps({"type": REFUNDED, "data": {"object": {"amount": True}}}).encode(),
     ],
 )
-def test_what_is_no_event_is_refused(db: None, stripe: FakeStripe, body: bytes) -> None:
+def test_an_invalid_event_is_refused(db: None, stripe: FakeStripe, body: bytes) -> None:
     assert send(body).code == "BAD_REQUEST"
 
 
-def test_without_a_secret_nobody_is_believed(db: None) -> None:
+def test_without_a_secret_every_event_is_refused(db: None) -> None:
     reply = send(b"{}", signature(b"{}", secret=""))
     assert (reply.status, reply.code) == (503, "NOT_CONFIGURED")
 
 
-def test_the_door_has_the_usual_manners(db: None, stripe: FakeStripe) -> None:
+def test_other_methods_and_large_bodies_are_refused(db: None, stripe: FakeStripe) -> None:
     reply = call("GET", "/webhooks/stripe")
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
     assert send(b" " * (1024 * 1024 + 1)).code == "PAYLOAD_TOO_LARGE"

@@ -14,7 +14,7 @@ cancelled: list[str] = []
 
 
 async def wait(request: HttpRequest) -> JsonResponse:
-    """Answers when everybody that `waiting` counts on has come."""
+    """Answers when the test sets this request's event in `waiting`."""
     event = asyncio.Event()
     waiting.append(event)
     try:

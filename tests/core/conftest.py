@@ -23,7 +23,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> datetime:
 
 @pytest.fixture
 def patient_buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Redis may take its time. Whoever didn't wait for it would be counted elsewhere, or refused."""
+    """Redis may be slow. With the usual time limit a request would be counted elsewhere, or refused."""
     from apps.core import ratelimit_buckets
 
     monkeypatch.setattr(ratelimit_buckets, "_TIMEOUT_SECONDS", PATIENCE)

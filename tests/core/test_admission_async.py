@@ -80,7 +80,7 @@ async def hang_up_once_begun(application: Application, member: Member, body: byt
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
-        raise AssertionError("there is nobody to send to")
+        raise AssertionError("the client has disconnected")
 
     headers = [(b"x-api-key", member.secret.encode()), (b"idempotency-key", b"k")]
     scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/probe", "query_string": b""}
@@ -116,7 +116,7 @@ async def test_rate_limits_hold(
     assert all(headers["ratelimit-policy"] == '"other";q=3;w=180' for _, headers, _ in answers)
 
 
-async def test_a_transaction_can_not_span_an_asynchronous_view(application: Application, carol: Member) -> None:
+async def test_a_transaction_cannot_span_an_asynchronous_view(application: Application, carol: Member) -> None:
     status, _, _ = await ask(
         application, "POST", "/v1/impossible", key=carol.secret, headers=[(b"idempotency-key", b"k")], stay=True
     )

@@ -27,7 +27,7 @@ def carol(transactional_db: None) -> Member:
 
 @pytest.fixture
 def away(carol: Member) -> Iterator[None]:
-    """Nobody gets a new connection."""
+    """New connections to the database fail."""
     host = connection.settings_dict["HOST"]
     connection.close()
     connection.settings_dict["HOST"] = "/nonexistent"

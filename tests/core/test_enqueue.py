@@ -1,4 +1,4 @@
-"""Work is handed over after the commit, and a broker that is away stops nobody."""
+"""Messages are sent after the commit. A broker that is down is no error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.patience import PATIENCE
 
 @pytest.fixture
 def queue() -> Iterator[redis.Redis]:
-    """The broker's, for which nobody is in a hurry."""
+    """The broker's queue, with a long time limit."""
     enqueue._producer.cache_clear()
     patience = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
     enqueue._producer().conf.broker_transport_options.update(patience)
@@ -47,7 +47,7 @@ def test_what_is_rolled_back_is_not_enqueued(queue: redis.Redis) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_broker_that_is_away_stops_nobody(settings: LazySettings, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_is_down_is_logged_and_no_error(settings: LazySettings, caplog: pytest.LogCaptureFixture) -> None:
     settings.CELERY_BROKER_URL = "redis+socket:///nonexistent/redis.sock"
     enqueue._producer.cache_clear()
 

@@ -1,4 +1,4 @@
-"""What every answer has in common: request ids, the error envelope, JSON whatever happens."""
+"""What all answers have: request ids, and JSON with the error envelope also after an exception."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_numbers_are_checked(tmp_path: Path, text: str) -> None:
         env.integer("N", 5, most=10)
 
 
-def test_countries_that_make_no_sense_are_a_setting_to_correct() -> None:
+def test_invalid_countries_are_a_wrong_setting() -> None:
     with pytest.raises(ImproperlyConfigured, match="EGRESS_COUNTRIES"):
         egress_countries("us")
 
@@ -103,7 +103,7 @@ def test_redis_may_be_named_in_any_spelling(given: str, ours: str, celerys: str)
 
 
 @pytest.mark.parametrize("text", ["host:6379", "http://host", "unix://relative"])
-def test_what_is_no_redis_is_refused(text: str) -> None:
+def test_an_invalid_redis_url_is_refused(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="REDIS_URL"):
         redis_address(text)
 
@@ -111,7 +111,7 @@ def test_what_is_no_redis_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["/run/runner.sock", "host:80", "ftp://host", "http://host:80", "unix:run/runner.sock", "unix://run/r"]
 )
-def test_what_is_no_runner_is_refused(text: str) -> None:
+def test_an_invalid_runner_url_is_refused(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"BROWSA_RUNNER_URL must be unix:/path/runner\.sock"):
         runner_address(text)
 
@@ -137,7 +137,7 @@ def test_master_keys_are_read_newest_first() -> None:
 
 
 @pytest.mark.parametrize("text", ["v1", "v1:", "v1:hunter2=", "V 1:" + "A" * 43 + "=", "v1:" + "A" * 40])
-def test_a_master_key_that_is_none_is_refused_and_not_repeated(text: str) -> None:
+def test_an_invalid_master_key_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="BROWSA_MASTER_KEYS") as refused:
         master_keys(text)
 

@@ -237,7 +237,7 @@ def test_a_day_later_the_key_is_free(runner: FakeRunner) -> None:
     assert isinstance(records.begin(scope(), b"other", now=NOW + timedelta(hours=24, seconds=1)), KeyedExecution)
 
 
-def test_a_process_that_died_before_anything_began_blocks_the_key_for_no_longer_than_its_lease() -> None:
+def test_a_process_that_died_early_blocks_the_key_until_its_reservation_expires() -> None:
     begun()
 
     with pytest.raises(IdempotencyInProgress):
@@ -256,7 +256,7 @@ def test_who_was_overtaken_can_neither_begin_nor_answer() -> None:
     assert IdempotencyKey.objects.get().status is None
 
 
-def test_once_something_began_time_frees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_with_a_subject_stays_reserved_until_the_outcome_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     resolved: list[StoredResponse | Unresolved] = [Unresolved.RUNNING]
     monkeypatch.setitem(idempotency._resolvers, "probe", lambda subject_id: resolved[0])
     attempt = begun()
@@ -268,13 +268,13 @@ def test_once_something_began_time_frees_nothing(monkeypatch: pytest.MonkeyPatch
         records.begin(scope(), b"other", now=NOW + timedelta(hours=1))
     assert not records.discard(attempt)
 
-    resolved[0] = StoredResponse(201, {"Location": "/x"}, b"what became of it")
+    resolved[0] = StoredResponse(201, {"Location": "/x"}, b"the outcome")
     assert records.begin(scope(), b"{}", now=NOW) == resolved[0]
-    resolved[0] = StoredResponse(201, {}, b"what became of it later")
+    resolved[0] = StoredResponse(201, {}, b"a later outcome")
     stored = records.begin(scope(), b"{}", now=NOW)
-    assert isinstance(stored, StoredResponse) and stored.content == b"what became of it"
+    assert isinstance(stored, StoredResponse) and stored.content == b"the outcome"
     assert records.store(attempt, StoredResponse(201, {}, b"the first process' own")) == stored, (
-        "everybody gets the same bytes"
+        "all callers get the same bytes"
     )
 
 
@@ -309,7 +309,7 @@ def test_a_binding_goes_with_its_transaction() -> None:
 def test_an_answer_that_is_too_large_is_left_to_its_subject(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "MAX_STORED_BYTES", 10)
     monkeypatch.setitem(
-        idempotency._resolvers, "probe", lambda subject_id: StoredResponse(200, {}, b"built anew, and long")
+        idempotency._resolvers, "probe", lambda subject_id: StoredResponse(200, {}, b"built again, and long")
     )
     attempt = begun()
     bind_now(attempt)
@@ -317,7 +317,7 @@ def test_an_answer_that_is_too_large_is_left_to_its_subject(monkeypatch: pytest.
     records.store(attempt, StoredResponse(200, {}, b"longer than ten bytes"))
 
     assert IdempotencyKey.objects.get().status is None
-    assert records.begin(scope(), b"{}", now=NOW) == StoredResponse(200, {}, b"built anew, and long")
+    assert records.begin(scope(), b"{}", now=NOW) == StoredResponse(200, {}, b"built again, and long")
 
 
 def test_a_purge_removes_what_is_past_its_time_and_nothing_else() -> None:

@@ -86,7 +86,7 @@ def test_upstream_proxies_are_counted_by_country_and_state(runner: FakeRunner) -
 def test_jobs_and_their_holds_are_counted_by_state_and_kind(alice: Member, runner: FakeRunner) -> None:
     scrape()  # counting begins
     make_job(alice, "scrape")
-    add_pages(claimed(make_job(alice, "batch"), "somebody"), 1)
+    add_pages(claimed(make_job(alice, "batch"), "worker-1"), 1)
 
     samples = scrape()
 
@@ -122,7 +122,7 @@ def test_only_reading_is_allowed() -> None:
     assert call("POST", "/metrics").status == 405
 
 
-def test_log_lines_say_whose_work_they_belong_to(
+def test_log_lines_name_the_workspace_and_the_request(
     alice: Member, runner: FakeRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "browsa.access"):

@@ -36,6 +36,7 @@ def test_every_public_call_is_in_it_and_nothing_else(document: Any) -> None:
         "GET /v1/agents/{agent_id}/cdp",
         "GET /v1/agents/{agent_id}/live",
         "GET /v1/agents/{agent_id}/trust",
+        "GET /v1/agents/{agent_id}/detection-signal",
         "GET /v1/agents/{agent_id}/fingerprint",
         "GET /v1/agents/{agent_id}/downloads",
         "GET /v1/agents/{agent_id}/downloads/{name}",

@@ -112,7 +112,7 @@ def test_the_headers_are_structured_fields_of_the_draft() -> None:
     }
 
 
-def test_a_clock_that_went_back_delays_nobody_for_longer_than_a_bucket_takes() -> None:
+def test_a_clock_that_went_back_delays_no_request_for_longer_than_a_bucket_takes() -> None:
     limit = Limit(60, burst=2)
 
     refused = decide("x", limit, take(10**16, 10**15, limit))
@@ -188,6 +188,6 @@ def test_a_workspaces_row_starts_from_what_the_operator_set() -> None:
         '{"read": {"burst": 1000001}}',
     ],
 )
-def test_what_makes_no_sense_is_named(text: str) -> None:
+def test_invalid_settings_are_named(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="BROWSA_RATE_LIMITS"):
         rate_limits(text)

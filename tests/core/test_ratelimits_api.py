@@ -17,6 +17,7 @@ from apps.core import ratelimit_buckets
 from apps.core.ratelimit_buckets import SharedBuckets, Unavailable
 from apps.core.ratelimits import TABLE, Limit
 from stack import redis as redis_server
+from stack.child import launched
 from stack.home import locate, opened
 from tests.cast import Member, at_once, call, join
 from tests.fakes.runner import FakeRunner
@@ -88,7 +89,7 @@ def test_many_at_once_get_no_more_than_the_burst(settings: LazySettings) -> None
     assert sorted(statuses) == [200] * 7 + [429] * 23
 
 
-def test_what_needs_no_key_is_not_counted_and_a_wrong_key_counts_for_nobody(alice: Member) -> None:
+def test_public_paths_and_wrong_keys_count_for_no_workspace(alice: Member) -> None:
     for path in ("/healthz", "/readyz", "/docs", "/openapi.json", "/nope", "/v1/nope"):
         assert "RateLimit" not in call("GET", path, key=alice.secret).headers
     for reply in (call("GET", "/v1/agents"), call("GET", "/v1/agents", key="agt_live_" + "0" * 32)):
@@ -114,7 +115,7 @@ def test_a_workspace_has_limits_of_its_own(alice: Member, bob: Member, caplog: p
     assert "rate limits are not valid" in caplog.text
 
 
-def test_the_admin_page_refuses_nonsense(alice: Member) -> None:
+def test_the_admin_page_refuses_invalid_values(alice: Member) -> None:
     from django.core.exceptions import ValidationError
 
     alice.workspace.rate_limits = {"credits": {"per_minute": 0}}
@@ -143,7 +144,10 @@ class OwnRedis:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._server.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            launched(self._server.command()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         until(self._server.ready)
 

@@ -12,6 +12,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import connection
 
+from browsa import serving
 from browsa.serving import Application
 from tests.cast import Member, join
 from tests.core import async_urls
@@ -169,6 +170,19 @@ async def test_waiting_clients_hold_no_threads(fresh: Application, settings: Laz
     assert {(status, body["workspaces"]) for status, _, body in answers} == {(200, 0)}
     assert all("x-request-id" in headers for _, headers, _ in answers)
     assert len(await asyncio.to_thread(_sessions) - before) <= 16
+
+
+def test_a_path_of_any_length_is_found_but_only_short_ones_are_kept() -> None:
+    serving._resolve.cache_clear()
+
+    for digits in (20, 60_000):
+        for _ in range(3):
+            match = serving.find_view(f"/v1/agents/agt_{'a' * digits}")
+            assert match is not None
+            assert match.kwargs == {"agent_id": f"agt_{'a' * digits}"}
+    assert serving.find_view("/nope") is None
+
+    assert serving._resolve.cache_info().currsize == 1
 
 
 async def test_liveness_needs_no_free_thread(fresh: Application, settings: LazySettings) -> None:

@@ -1,4 +1,4 @@
-"""Listeners that nobody should ever reach: they say who came anyway."""
+"""Listeners that must not be reached. They record every visit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Canary:
             try:
                 self._tcp.bind((host, self.port))
                 break
-            except OSError:  # that TCP port is somebody else's
+            except OSError:  # the TCP port is in use
                 self._udp.close()
                 self._udp = socket.socket(family, socket.SOCK_DGRAM)
         self._tcp.listen(64)

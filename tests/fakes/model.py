@@ -11,8 +11,8 @@ with ScriptedModel() as model:
 
 The model's name chooses the script: `claude-login` and `gpt-login` play "login". Which step answers is read from the
 prompt, in which browser-use numbers its steps, so it makes no difference which process asks, and how often. Past its
-end a script repeats its last step. browser-use counts a step whose call failed for good as a step: the one after it is
-answered then.
+end a script repeats its last step. browser-use counts a step whose call failed finally as a step: the next call gets
+the answer of the step after it.
 
 A step that can't be taken (its element is not on the page, its function raised) ends the task: `done`, without
 success, and the reason for a text. So does the last step that browser-use allows, unless the script ends it itself.
@@ -188,7 +188,7 @@ class ScriptedModel:
                 return found
             actions = found if isinstance(found, list) else [found]
             taken = [action.on(asked.prompt) for action in actions]
-        except Exception as error:  # a script's function may raise anything; whoever runs the task is to read it
+        except Exception as error:  # a script's function may raise anything; the task's result shows it
             actions = [Done(f"The script's step {number} can't be taken: {error}", success=False)]
             taken = [action.on(asked.prompt) for action in actions]
         if _ONLY_DONE in asked.prompt and "done" not in taken[0]:

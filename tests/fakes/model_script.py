@@ -89,7 +89,7 @@ class Done(Action):
 
 @dataclass(frozen=True, slots=True)
 class AskHuman(Action):
-    """Browsa's own action: a question to whoever gave the task."""
+    """Browsa's own action: a question to the user who gave the task."""
 
     question: str
 

@@ -38,7 +38,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, whoever's wire it came over. `schema` is that of a structured answer, `tool` the one to be called."""
+    """A request of either provider. `schema` is that of a structured answer, `tool` the tool that must be called."""
 
     provider: Provider
     model: str

@@ -100,7 +100,7 @@ def html(text: str) -> Page:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 256  # with the usual five, browsers' connections wait for seconds while nobody accepts them
+    request_queue_size = 256  # with the default of 5, connections of browsers wait for seconds
     site: Site
 
 

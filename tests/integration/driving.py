@@ -101,7 +101,7 @@ class Member:
         return [(line["kind"], line["amount"]) for line in self.ledger() if line["agent_id"] == agent_id]
 
     def leave(self) -> None:
-        """Ends what still runs, lest it is in the way of the next test."""
+        """Ends the agents that still run, so that the next test has their browsers."""
         for agent in self.get("/v1/agents").json()["agents"]:
             if agent["status"] == "running":
                 self.delete(f"/v1/agents/{agent['id']}")

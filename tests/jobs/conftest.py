@@ -20,7 +20,7 @@ from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _nobody_is_in_a_hurry() -> Iterator[None]:
+def _long_time_limits() -> Iterator[None]:
     """The broker, Redis and the connections to the runner get more than a few seconds to answer, or to end."""
     from apps.core import enqueue
     from apps.jobs.tasks.llm import keys
@@ -56,7 +56,7 @@ def carol(transactional_db: None) -> Member:
 
 
 @pytest.fixture
-def short_leases(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def short_claims(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats every tenth of a second, none of which is too late, however long the machine stands still."""
     from apps.jobs.worker import claim_heartbeat
 

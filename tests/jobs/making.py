@@ -25,7 +25,7 @@ def make_job(member: Member, kind: Kind = "batch", *, pages: int = 3, **fields: 
 
 
 def claimed(job: Job, owner: str = "worker", at: datetime | None = None) -> Claim:
-    """Expects that it can be had."""
+    """A claim on the job. Fails if there is none."""
     claim = claims.claim(job_id=job.id, owner=owner, now=at)
     assert claim is not None
     return claim
@@ -56,5 +56,5 @@ def story(job: Job) -> list[str]:
     return list(JobEvent.objects.filter(job_id=job.id).order_by("seq").values_list("type", flat=True))
 
 
-def after_the_lease() -> datetime:
+def after_the_claim() -> datetime:
     return now() + timedelta(seconds=16)

@@ -1,4 +1,4 @@
-"""An API process of its own, as `make up` starts it, on the tests' database."""
+"""An API process, as `make up` starts it, on the tests' database."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from stack.child import launched, stop
 from stack.harness import free_port
 from tests.patience import PATIENCE
 from tests.processes import environment
@@ -35,17 +36,12 @@ def api_process(home: Path) -> Iterator[Api]:
     command += ["--loop", "uvloop", "--http", "browsa.protocol:Protocol", "--ws", "none", "--no-access-log"]
     command += ["--log-level", "warning", "--timeout-graceful-shutdown", "1"]
     with (home / "api.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment(home), stdout=log, stderr=log)
+        process = subprocess.Popen(launched(command), env=environment(home), stdout=log, stderr=log)
     try:
         _wait_for(port, process, home / "api.log")
         yield Api(port, process.pid)
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, signal.SIGTERM, 10)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

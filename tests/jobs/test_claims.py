@@ -1,4 +1,4 @@
-"""One job, one worker: claims, leases, fencing."""
+"""One job, one worker: claims, heartbeats, fencing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from apps.jobs.services import claims, completion, event_log, progress
 from apps.jobs.services.claims import Claim, ClaimLost
 from apps.jobs.services.event_log import LostRace, NewEvent
 from tests.cast import Member, at_once, join
-from tests.jobs.making import add_pages, after_the_lease, claimed, make_job, now, page, reread, story
+from tests.jobs.making import add_pages, after_the_claim, claimed, make_job, now, page, reread, story
 
 pytestmark = pytest.mark.django_db
 
@@ -32,12 +32,12 @@ def test_a_queued_job_is_claimed_once(alice: Member) -> None:
     assert story(job) == ["queued", "started"]
 
 
-def test_what_is_not_there_can_not_be_claimed(db: None) -> None:
+def test_an_unknown_job_cannot_be_claimed(db: None) -> None:
     assert claims.claim(job_id=uuid.uuid4(), owner="a") is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_claim_one_does() -> None:
+def test_one_of_many_concurrent_claims_succeeds() -> None:
     job = make_job(join("alice"))
 
     won = at_once(8, lambda number: claims.claim(job_id=job.id, owner=f"w{number}"))
@@ -47,21 +47,21 @@ def test_of_many_who_claim_one_does() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_take_over_one_does() -> None:
+def test_one_of_many_concurrent_takeovers_succeeds() -> None:
     job = make_job(join("alice"))
     claimed(job)
 
-    later = after_the_lease()
+    later = after_the_claim()
     won = at_once(8, lambda number: claims.claim(job_id=job.id, owner=f"w{number}", now=later))
 
     assert [claim.fence for claim in won if claim] == [2]
     assert story(job) == ["queued", "started", "requeued", "started"]
 
 
-def test_a_lease_that_is_kept_is_not_given_away(alice: Member) -> None:
+def test_a_claim_with_heartbeats_is_not_given_away(alice: Member) -> None:
     job = make_job(alice)
     claim = claimed(job, "a")
-    later = after_the_lease()
+    later = after_the_claim()
 
     claims.heartbeat(claim, now=later - timedelta(seconds=2))
 
@@ -88,7 +88,7 @@ def test_a_stale_owner_changes_no_row(alice: Member, write: Callable[[Claim], ob
     job = make_job(alice)
     stale = claimed(job)
     if since == "taken over":
-        claimed(job, at=after_the_lease())
+        claimed(job, at=after_the_claim())
     elif since == "requeued":
         claims.give_back(stale)
     elif since == "completed":
@@ -141,7 +141,7 @@ def test_claims_at_once_keep_to_the_workspaces_cap() -> None:
     assert len([claim for claim in won if claim]) == 2
 
 
-def test_a_sync_job_is_claimed_by_who_creates_it(alice: Member) -> None:
+def test_a_sync_job_is_claimed_by_its_creator(alice: Member) -> None:
     job = make_job(alice, "scrape", pages=1, sync=True)
     claim = Claim.of(job)
 
@@ -152,7 +152,7 @@ def test_a_sync_job_is_claimed_by_who_creates_it(alice: Member) -> None:
     assert alice.credits() == (99, 0)
 
 
-def test_nobody_writes_a_row_that_moved_meanwhile(alice: Member) -> None:
+def test_a_row_that_has_moved_is_not_written(alice: Member) -> None:
     job = make_job(alice)
     seen = event_log.lock(job.id)
     claimed(job)
@@ -192,7 +192,7 @@ def test_the_database_itself_refuses(alice: Member, forbidden: str) -> None:
 def test_a_page_done_twice_counts_and_charges_once(alice: Member) -> None:
     job = make_job(alice)
     add_pages(claimed(job), 0, 1)
-    second = claimed(job, at=after_the_lease())
+    second = claimed(job, at=after_the_claim())
 
     assert not progress.record_page(second, page(1, text="another"))
     assert progress.record_page(second, page(2, failed=True))
@@ -204,7 +204,7 @@ def test_a_page_done_twice_counts_and_charges_once(alice: Member) -> None:
     assert "text" not in JobPage.objects.get(position=1).payload
 
 
-def test_a_page_may_hold_what_json_columns_can_not(alice: Member) -> None:
+def test_text_that_json_columns_cannot_hold_is_kept(alice: Member) -> None:
     text = "\x00 \ud800 é"
 
     progress.record_page(claimed(make_job(alice)), page(0, text=text))

@@ -103,7 +103,7 @@ def test_a_failure_is_free_unless_said_otherwise(alice: Member) -> None:
     assert (data["error_code"], len(data["error_message"])) == ("TIMEOUT", 2000)
 
 
-def test_a_sync_job_tells_nobody(alice: Member) -> None:
+def test_a_sync_job_fires_no_event(alice: Member) -> None:
     completion.complete(Claim.of(make_job(alice, "scrape", sync=True)), page=page(0))
     completion.fail(
         Claim.of(make_job(alice, "scrape", sync=True)), code="TIMEOUT", message="", page=page(0, failed=True)
@@ -142,7 +142,7 @@ def test_a_running_job_is_asked_to_stop_and_pays_for_what_it_finished(alice: Mem
     assert alice.credits() == (99, 0)
 
 
-def test_what_is_over_can_not_be_cancelled_nor_what_is_not_there(alice: Member, bob: Member) -> None:
+def test_finished_and_unknown_jobs_cannot_be_cancelled(alice: Member, bob: Member) -> None:
     job = make_job(alice)
     with pytest.raises(NotFound):
         completion.cancel(workspace_id=bob.workspace.id, job_id=job.id)
@@ -153,7 +153,7 @@ def test_what_is_over_can_not_be_cancelled_nor_what_is_not_there(alice: Member, 
         completion.cancel(workspace_id=alice.workspace.id, job_id=job.id)
 
 
-def test_more_than_was_held_can_not_be_charged(alice: Member) -> None:
+def test_more_than_was_held_cannot_be_charged(alice: Member) -> None:
     claim = claimed(make_job(alice))
 
     with pytest.raises(ValueError, match="of 3 held"):

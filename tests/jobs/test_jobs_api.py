@@ -184,7 +184,7 @@ def test_numbers_out_of_range_are_400(alice: Member, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["?status=done", "?kind=agent", "?limit=0", "?limit=201", "?cursor=x", "?status="])
-def test_a_list_of_what_there_can_not_be_is_400(alice: Member, query: str) -> None:
+def test_an_invalid_filter_is_400(alice: Member, query: str) -> None:
     assert alice.get(f"/v1/jobs{query}").code == "BAD_REQUEST"
 
 

@@ -113,7 +113,7 @@ def test_the_first_wish_to_cancel_counts() -> None:
     assert state.cancel_requested_at == BEGUN + timedelta(seconds=3)
 
 
-def test_gaps_and_wrong_fences_can_not_be_folded() -> None:
+def test_gaps_and_wrong_fences_cannot_be_folded() -> None:
     told = events(STARTED, PAGE, PAGE)
 
     with pytest.raises(IllegalEvent, match="event 4 follows event 2"):

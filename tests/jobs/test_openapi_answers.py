@@ -34,7 +34,7 @@ __all__ = ["stripe"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TASK = {"task": "Sort these words by length.", "llm_api_key": "sk-1", "metadata": {"ours": [1]}}
-NOBODY = uuid.UUID(int=0)
+UNKNOWN = uuid.UUID(int=0)
 
 
 class Judge:
@@ -76,7 +76,7 @@ def test_agents(judge: Judge, runner: FakeRunner) -> None:
     path = f"/v1/agents/{agent['id']}"
     download = Download("0" * 8 + "-0000-4000-8000-" + "0" * 12, "a.txt", "https://x.test/a", 4, "completed", 1.0)
     runner.downloads[agent["id"]] = [(download, b"text")]
-    for part in ("", "/cdp", "/live", "/trust", "/fingerprint", "/downloads", "/downloads/a.txt"):
+    for part in ("", "/cdp", "/live", "/trust", "/fingerprint", "/detection-signal", "/downloads", "/downloads/a.txt"):
         judge.ask("GET", path + part, expect=200)
     judge.ask("POST", f"{path}/sessions", expect=400)
     judge.ask("GET", "/v1/agents?limit=1&include=quick", expect=200)
@@ -91,6 +91,7 @@ def test_agents(judge: Judge, runner: FakeRunner) -> None:
     assert judge.answered == {
         *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
         *("get_agent_trust", "get_agent_fingerprint", "list_agent_downloads", "get_agent_download"),
+        "get_agent_detection_signal",
     }
 
 
@@ -221,7 +222,7 @@ def test_tasks(judge: Judge) -> None:
     judge.ask("POST", f"/v1/jobs/{other['id']}/cancel", expect=200)
     judge.ask("GET", f"/v1/jobs/{other['id']}/result", expect=409)
     judge.ask("GET", "/v1/jobs?kind=task&status=cancelled", expect=200)
-    judge.ask("GET", f"/v1/jobs/{NOBODY}", expect=404)
+    judge.ask("GET", f"/v1/jobs/{UNKNOWN}", expect=404)
     assert judge.answered >= {"create_task", "get_step_screenshot", "respond_to_job", "cancel_job", "list_jobs"}
 
 
@@ -281,6 +282,7 @@ def test_no_operation_is_left_out() -> None:
     played = {
         *("create_agent", "get_agent", "get_agent_cdp", "get_agent_live", "list_agents", "destroy_agent"),
         *("get_agent_trust", "get_agent_fingerprint", "list_agent_downloads", "get_agent_download"),
+        "get_agent_detection_signal",
         *("get_credits", "list_ledger_entries", "get_offers", "start_checkout", "get_checkout"),
         *("mint_key", "revoke_key", "list_keys", "list_team_members"),
         *("register_webhook", "ping_webhook", "test_webhook", "list_webhook_deliveries", "redeliver_webhook_delivery"),

@@ -38,7 +38,7 @@ which_claim = st.integers(0, 3)
 
 
 class OneJob(RuleBasedStateMachine):
-    """`status`, `held_by`, `lease`, `stored` … are the model; every claim ever given is kept, to be used when stale."""
+    """`status`, `held_by`, `claim_until`, `stored` … are the model; all claims are kept and used when stale."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class OneJob(RuleBasedStateMachine):
         self.job = make_job(self.alice, "scrape" if sync else "batch", pages=PAGES, sync=sync, now=self.clock)
         self.claims: list[Claim] = [Claim.of(self.job)] if sync else []
         self.held_by: Claim | None = self.claims[0] if sync else None
-        self.lease = self.clock + timedelta(seconds=15)
+        self.claim_until = self.clock + timedelta(seconds=15)
         self.status = "running" if sync else "queued"
         self.seen: set[int] = set()
         self.stored: set[int] = set()
@@ -71,17 +71,17 @@ class OneJob(RuleBasedStateMachine):
 
     @rule(owner=st.sampled_from("ab"))
     def claim(self, owner: str) -> None:
-        expired = self.status == "running" and self.lease < self.clock
+        expired = self.status == "running" and self.claim_until < self.clock
         claim = claims.claim(job_id=self.job.id, owner=owner, now=self.clock)
         assert (claim is not None) == (self.status == "queued" or (expired and self.lost < 4))
         if claim is not None:
             self.lost += expired
             self.claims.append(claim)
-            self.held_by, self.status, self.lease = claim, "running", self.clock + timedelta(seconds=15)
+            self.held_by, self.status, self.claim_until = claim, "running", self.clock + timedelta(seconds=15)
 
     @rule()
     def reap(self) -> None:
-        expired = self.status == "running" and self.lease < self.clock
+        expired = self.status == "running" and self.claim_until < self.clock
         assert sweeps.reap(now=self.clock) == expired
         if expired and self.cancelling:
             self.over("cancelled", len(self.stored))
@@ -105,7 +105,7 @@ class OneJob(RuleBasedStateMachine):
     @rule(by=which_claim)
     def heartbeat(self, by: int) -> None:
         if self.write(by, lambda claim: claims.heartbeat(claim, now=self.clock)):
-            self.lease = self.clock + timedelta(seconds=15)
+            self.claim_until = self.clock + timedelta(seconds=15)
 
     @rule(by=which_claim, position=st.integers(0, PAGES - 1), failed=st.booleans())
     def store_a_page(self, by: int, position: int, failed: bool) -> None:

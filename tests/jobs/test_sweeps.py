@@ -15,7 +15,7 @@ from apps.jobs.models import Job
 from apps.jobs.services import claims, completion, progress, sweeps
 from apps.jobs.services.claims import Claim
 from tests.cast import Member, at_once, join
-from tests.jobs.making import add_pages, after_the_lease, claimed, make_job, now, page, reread, story
+from tests.jobs.making import add_pages, after_the_claim, claimed, make_job, now, page, reread, story
 
 pytestmark = pytest.mark.django_db
 
@@ -84,7 +84,7 @@ def test_a_lost_job_goes_back_and_on_from_its_pages(messages: redis.Redis) -> No
     messages.delete("bulk")
 
     assert sweeps.reap(now=reread(job).claim_until) == 0
-    assert sum(at_once(4, lambda _: sweeps.reap(now=after_the_lease()))) == 1
+    assert sum(at_once(4, lambda _: sweeps.reap(now=after_the_claim()))) == 1
 
     assert sent(messages, "bulk") == [[str(job.id)]]
     assert selectors.positions_done(job_id=job.id) == {0, 1}
@@ -106,7 +106,7 @@ def lose(job: Job, times: int, at: datetime) -> datetime:
 def test_five_losses_in_a_row_are_the_end(alice: Member) -> None:
     job = make_job(alice)
     add_pages(claimed(job), 0)
-    at = after_the_lease()
+    at = after_the_claim()
     assert sweeps.reap(now=at) == 1
 
     lose(job, 4, at)
@@ -117,7 +117,7 @@ def test_five_losses_in_a_row_are_the_end(alice: Member) -> None:
     assert [kind for kind, _ in alice.events()] == ["job.failed"]
 
 
-def test_who_gets_further_starts_counting_anew(alice: Member) -> None:
+def test_progress_resets_the_count_of_losses(alice: Member) -> None:
     job = make_job(alice)
     at = lose(job, 4, now())
     claim = claimed(job, at=at)
@@ -134,31 +134,31 @@ def test_a_lost_job_that_was_to_be_cancelled_is(alice: Member) -> None:
     add_pages(claimed(job), 0)
     completion.cancel(workspace_id=alice.workspace.id, job_id=job.id)
 
-    sweeps.reap(now=after_the_lease())
+    sweeps.reap(now=after_the_claim())
 
     assert (reread(job).status, alice.credits()) == ("cancelled", (99, 0))
 
 
-def test_a_lost_task_is_taken_up_by_another_and_in_the_end_given_up_free_of_charge(
+def test_a_lost_task_is_taken_over_and_finally_fails_free_of_charge(
     alice: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "JOB_MAX_ATTEMPTS", 2)
     job = make_job(alice, "task")
     claimed(job)
 
-    sweeps.reap(now=after_the_lease())
+    sweeps.reap(now=after_the_claim())
     assert reread(job).status == "queued"
     claimed(job, "another")
-    sweeps.reap(now=after_the_lease())
+    sweeps.reap(now=after_the_claim())
 
     assert (reread(job).status, reread(job).error_code, alice.credits()) == ("failed", "INTERNAL_ERROR", (100, 0))
 
 
-def test_a_sync_job_whose_api_died_is_finished_by_a_worker_and_tells_nobody(alice: Member) -> None:
+def test_a_sync_job_whose_api_died_is_finished_by_a_worker_and_fires_no_event(alice: Member) -> None:
     job = make_job(alice, "scrape", pages=1, sync=True)
     dead = Claim.of(job)
 
-    sweeps.reap(now=after_the_lease())
+    sweeps.reap(now=after_the_claim())
     completion.complete(claimed(job, "worker"), page=page(0))
 
     assert (reread(job).status, alice.credits(), alice.events()) == ("completed", (99, 0), [])
@@ -170,9 +170,9 @@ def test_a_sync_job_whose_api_died_is_finished_by_a_worker_and_tells_nobody(alic
 def test_reminders_and_losses_cost_no_job_its_place(alice: Member) -> None:
     first, *others = (make_job(alice) for _ in range(8))
     claimed(first)
-    sweeps.reap(now=after_the_lease())
+    sweeps.reap(now=after_the_claim())
     assert selectors.next_waiting(lane=BATCHES) == first.id
-    assert sweeps.relay(now=after_the_lease() + LATER) == 8
+    assert sweeps.relay(now=after_the_claim() + LATER) == 8
 
     for job in (first, *others):
         assert selectors.next_waiting(lane=BATCHES) == job.id

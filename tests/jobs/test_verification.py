@@ -123,7 +123,7 @@ def test_rows_are_rewritten_from_their_events(jobs: dict[str, Job]) -> None:
         assert {**old, "claim_until": None} == {**new, "claim_until": None}
 
 
-def test_what_can_not_be_folded_is_left_alone(jobs: dict[str, Job]) -> None:
+def test_events_that_cannot_be_folded_are_left_alone(jobs: dict[str, Job]) -> None:
     _drop_an_event(jobs["done"])
 
     assert list(rebuild()) == []

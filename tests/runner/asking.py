@@ -100,7 +100,7 @@ def case(site: Site, name: str, path: str = "") -> Iterator[str]:
 
 @contextlib.contextmanager
 def whole(site: Site, path: str, answer: str | bytes) -> Iterator[str]:
-    """A whole answer that is sent as it is, whereupon the connection is closed; its URL."""
+    """A whole answer that is sent unchanged, after which the connection is closed; its URL."""
     site.raw[path] = answer if isinstance(answer, bytes) else answer.encode()
     try:
         yield site.url(path)

@@ -1,4 +1,4 @@
-"""A raw CDP client, as somebody without a library would write it; nothing of the product is in it."""
+"""A raw CDP client that needs no library and no code of the product."""
 
 from __future__ import annotations
 

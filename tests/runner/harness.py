@@ -71,7 +71,7 @@ async def in_time(seconds: float, measure: Callable[[], Awaitable[float]]) -> No
 
 
 def reserved_port() -> socket.socket:
-    """A socket that keeps a port from everybody but those who are told it: they can listen there, as they like."""
+    """A socket that reserves a port: a process that knows the port can listen there, and no other process gets it."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: then others could have the port, too
@@ -180,7 +180,7 @@ class RunnerProcess:
 
     @contextlib.asynccontextmanager
     async def lease(self, **fields: Any) -> AsyncIterator[Lease]:
-        """A browser of one's own, given back at the end."""
+        """A new lease, released at the end."""
         lease = await self.grant(**fields)
         try:
             yield lease

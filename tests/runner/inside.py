@@ -1,4 +1,4 @@
-"""A program of ours in a real jail, in Chromium's place: started, limited and let go as a runner does it."""
+"""A Python program in a real jail instead of Chromium: started, limited and ended as a runner does it."""
 
 from __future__ import annotations
 

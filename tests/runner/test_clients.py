@@ -1,4 +1,4 @@
-"""One address for every kind of client, alone and together."""
+"""One address for all kinds of clients, alone and together."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ async def test_a_clients_request_id_is_echoed(runner: RunnerProcess) -> None:
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "my-own-id"
 
 
-async def test_whoever_never_finishes_a_request_is_cut_off(runner: RunnerProcess) -> None:
+async def test_a_client_that_never_finishes_a_request_is_cut_off(runner: RunnerProcess) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", runner.port)
 
     async def drip() -> None:
@@ -208,7 +208,7 @@ async def test_whoever_never_finishes_a_request_is_cut_off(runner: RunnerProcess
             await asyncio.sleep(0.2)
 
     dripping = asyncio.create_task(drip())
-    with contextlib.suppress(ConnectionResetError):  # a byte may have come that nobody wanted to read any more
+    with contextlib.suppress(ConnectionResetError):  # a byte may have come after the last read
         assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     assert not dripping.done()
     dripping.cancel()
@@ -282,7 +282,7 @@ async def test_a_client_that_leaves_without_a_word_is_said_goodbye_to(shared: Le
         assert cdp.socket.close_code == 1000
 
 
-async def test_a_client_that_stops_reading_holds_up_nobody_else(runner: RunnerProcess, lease: Lease) -> None:
+async def test_a_client_that_stops_reading_delays_no_other_client(runner: RunnerProcess, lease: Lease) -> None:
     async with Cdp(lease.cdp_url) as deaf, Cdp(lease.cdp_url) as other:
         await deaf.run("1")
         deaf.socket.transport.pause_reading()

@@ -14,7 +14,7 @@ from tests.runner.harness import Lease, RunnerProcess, in_time, until
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_a_frame_that_goes_before_it_is_ready_keeps_nobody_waiting(lease: Lease, site: Site) -> None:
+async def test_a_frame_that_goes_before_it_is_ready_delays_no_client(lease: Lease, site: Site) -> None:
     """Chromium answers nothing more of what it was asked about such a frame."""
 
     async def crowd() -> float:

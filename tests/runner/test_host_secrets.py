@@ -26,7 +26,7 @@ CANARY = "canary-3f0c9c1e-of-this-host"
 
 @pytest.fixture(scope="module")
 def canary() -> Iterator[Path]:
-    """A file on the host that everybody may read, where a jail would look for one."""
+    """A file on the host that all users may read, where a jail would look for one."""
     with tempfile.NamedTemporaryFile("w", prefix="browsa-canary-", suffix=".html", delete=False) as file:
         file.write(f"<title>{CANARY}</title>{CANARY}")
     path = Path(file.name)
@@ -42,8 +42,14 @@ async def cdp(shared: Lease) -> AsyncIterator[Cdp]:
         yield cdp
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tab(cdp: Cdp) -> str:
+    """A page in which the tests navigate one after the other."""
+    return await cdp.new_page()
+
+
 def secrets_of_the_host(runner: RunnerProcess) -> list[str]:
-    """Words that only this host has; whoever sees one has seen the host."""
+    """Words that only this host has: a browser that shows one has read the host."""
     host = Path("/etc/hostname").read_text().strip() if Path("/etc/hostname").exists() else socket.gethostname()
     words = [CANARY, str(runner.folder), runner.settings["BROWSA_RUNNER_TOKEN"], "BROWSA_RUNNER_TOKEN", "root:x:0"]
     words.append("The identity layer for AI agents")  # in the repository's own files
@@ -90,8 +96,9 @@ def assert_clean(runner: RunnerProcess, found: object) -> None:
         "chrome://inspect",
     ],
 )
-async def test_no_address_shows_anything_of_the_host(runner: RunnerProcess, cdp: Cdp, canary: Path, url: str) -> None:
-    tab = await cdp.new_page()
+async def test_no_address_shows_anything_of_the_host(
+    runner: RunnerProcess, cdp: Cdp, tab: str, canary: Path, url: str
+) -> None:
     await cdp.call("Page.enable", session=tab)
     answer = await cdp.call("Page.navigate", {"url": url.replace("CANARY", canary.as_uri())}, session=tab)
     await until(lambda: cdp.holds("document.readyState == 'complete'", session=tab), what="the page")

@@ -467,7 +467,7 @@ async def test_clients_that_come_and_leave_other_pages_are_not_noticed(
         target = (await cdp.call("Target.getTargetInfo", session=watchful))["targetInfo"]["targetId"]
         await cdp.run("seen.clear()", session=watchful)
 
-        for _ in range(20):
+        for _ in range(10):
             await cdp.attach(target)
             other = await cdp.call("Target.createTarget", {"url": "about:blank"})
             await cdp.attach(other["targetId"])

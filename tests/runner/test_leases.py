@@ -15,7 +15,6 @@ import pytest
 from tests.fakes.report_api import ReportApi
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
-from tests.runner.endurance import come_and_go
 from tests.runner.harness import (
     TOKEN,
     Lease,
@@ -117,7 +116,7 @@ async def test_a_page_that_crashes_is_not_the_browsers_end(runner: RunnerProcess
 
 
 async def warm_browsers(runner: RunnerProcess, *leases: Lease) -> list[int]:
-    """Pids of the browsers that nobody leased; every lease there is must be named."""
+    """Pids of the browsers that are not leased; `leases` must be all leases."""
     await runner.ready()
     leased = [await browser_of(lease) for lease in leases]
     return [pid for pid in browsers_of(runner.pid) if pid not in leased]
@@ -171,7 +170,7 @@ async def test_a_killed_socket_helper_is_replaced(runner: RunnerProcess, lease: 
         assert await cdp.run("1") == 1
 
 
-async def test_whoever_finds_no_browser_in_time_is_told_and_the_others_served_in_order(
+async def test_without_a_free_browser_a_call_ends_in_time_and_the_waiting_ones_are_served_in_order(
     private: RunnerProcess,
 ) -> None:
     limit = (await private.status()).limit
@@ -213,7 +212,7 @@ async def test_whoever_finds_no_browser_in_time_is_told_and_the_others_served_in
         await lease.release()
 
 
-async def test_a_caller_who_hangs_up_leaves_nobody_in_the_queue(private: RunnerProcess) -> None:
+async def test_a_caller_that_hangs_up_leaves_the_queue(private: RunnerProcess) -> None:
     limit = (await private.status()).limit
     held = [await private.grant() for _ in range(limit)]
     caller = asyncio.create_task(private.grant())
@@ -238,7 +237,3 @@ async def test_a_senseless_request_is_refused_and_leases_nothing(runner: RunnerP
     assert (refused.value.status, refused.value.code) == (400, "bad_request")
     assert (await runner.status()).leased <= before.leased  # some may just be going away
     assert await runner.leases() == leases
-
-
-async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(private: RunnerProcess) -> None:
-    await come_and_go(private, rounds=1)  # five rounds: tests/faults

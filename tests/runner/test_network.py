@@ -36,7 +36,7 @@ def canary6() -> Iterator[Canary | None]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_came(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_visits(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test here ends with untouched canaries."""
     canaries = [request.getfixturevalue("canary"), request.getfixturevalue("canary6")]
     yield
@@ -51,12 +51,10 @@ async def cdp(shared: Lease) -> AsyncIterator[Cdp]:
         yield cdp
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def tab(cdp: Cdp) -> AsyncIterator[str]:
-    """A page of the test's own."""
-    made = await cdp.call("Target.createTarget", {"url": "about:blank"})
-    yield await cdp.attach(made["targetId"])
-    await cdp.call("Target.closeTarget", {"targetId": made["targetId"]})
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tab(cdp: Cdp) -> str:
+    """A page in which the tests navigate one after the other."""
+    return await cdp.new_page()
 
 
 # PORT is the canary's. Where nothing listens, an answer would be a different error than the policy's.

@@ -83,7 +83,7 @@ async def test_browser_use_plays_a_script(
         "openai": (browser_use.ChatOpenAI, "gpt-login", openai.DefaultAsyncHttpxClient),
     }[provider]
 
-    # browser-use makes a client for every call and closes none: they share one that is closed.
+    # browser-use makes a client for each call and closes none: they share one that is closed.
     async with runner.lease() as lease, http() as shared:
         llm = chat(model=name, api_key=KEY, base_url=model.base_url, http_client=shared)
         browser = browser_use.BrowserSession(cdp_url=lease.cdp_http)

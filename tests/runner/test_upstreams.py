@@ -21,6 +21,8 @@ from tests.runner.harness import Refused, RunnerProcess, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
+CHROMIUMS_OWN = ("google.com", "googleapis.com", "gvt1.com")
+
 
 @dataclass
 class Exits:
@@ -31,9 +33,9 @@ class Exits:
     french: UpstreamProxy
 
     def sites(self) -> list[str]:
-        """What the proxies were asked for, without probes."""
+        """What the pages made the browser ask the proxies for: neither probes nor what Chromium requests by itself."""
         asked = [target for proxy in (*self.german, self.french) for target in proxy.asked]
-        return [target for target in asked if ".invalid" not in target]
+        return [target for target in asked if not target.partition(":")[0].endswith((".invalid", *CHROMIUMS_OWN))]
 
     def forget(self) -> None:
         for proxy in (*self.german, self.french):
@@ -89,12 +91,14 @@ async def opened(cdp: Cdp, url: str) -> str | None:
 async def test_a_browser_leaves_through_its_countrys_proxy_which_resolves_the_names(
     exits: Exits, site: Site, country: str
 ) -> None:
+    seen = len(site.requests)
     async with exits.runner.lease(country=country) as lease, Cdp(lease.cdp_url) as cdp:
         assert await opened(cdp, "http://far.example/hello") is None
         assert await opened(cdp, "http://second.example/hello") is None
 
     assert set(exits.sites()) == {"far.example:80", "second.example:80"}
-    assert [request.headers["host"] for request in site.requests[-2:]] == ["far.example", "second.example"]
+    hosts = [request.headers["host"] for request in site.requests[seen:] if request.path == "/hello"]
+    assert hosts == ["far.example", "second.example"]
 
 
 async def test_a_browser_keeps_its_exit_and_its_session(exits: Exits) -> None:
@@ -124,7 +128,7 @@ async def test_a_browser_whose_proxy_fails_takes_the_other_one_and_returns_to_it
         await mine.down()
         try:
             assert await opened(cdp, "http://b.example/hello") is None
-            assert other.asked == ["b.example:80"]
+            assert "b.example:80" in other.asked
             (german, _french) = (await exits.runner.status()).egress
             assert (german.country, german.upstreams, german.healthy) == ("de", 2, 1)
             assert german.faults == [f"{mine.kind}://127.0.0.1:{mine.port}: it refuses connections"]
@@ -136,7 +140,7 @@ async def test_a_browser_whose_proxy_fails_takes_the_other_one_and_returns_to_it
 
         await until(works_again, what="the end of the rest")
         assert await opened(cdp, "http://c.example/hello") is None
-        assert mine.asked[-1] == "c.example:80"
+        assert "c.example:80" in mine.asked
 
 
 async def test_quick_pages_leave_through_the_proxy_each_with_a_session_of_its_own(exits: Exits, site: Site) -> None:

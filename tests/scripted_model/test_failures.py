@@ -67,7 +67,7 @@ async def test_each_attempt_uses_up_one_failure(model: ScriptedModel, caller: Ca
     for _ in range(2):
         assert await actions(caller, "busy", step(2)) == [{"done": {"text": "There.", "success": True}}]
 
-    caller.client = caller.client.with_options(api_key="sk-of-somebody-else")
+    caller.client = caller.client.with_options(api_key="sk-of-another-caller")
     with pytest.raises(caller.errors.RateLimitError):
         await actions(caller, "busy", step(2))
 

@@ -47,7 +47,7 @@ async def test_openai_clients_may_leave_the_version_out(model: ScriptedModel) ->
         ("/v1/v1/messages", {"x-api-key": KEY}, b"{}", 404),
     ],
 )
-def test_what_no_client_of_theirs_would_send(
+def test_invalid_requests_are_refused(
     model: ScriptedModel, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     model.play("go", [Done()])

@@ -1,4 +1,4 @@
-"""What tests of webhooks share: receivers, somebody who listens, and a deliverer in this process."""
+"""What tests of webhooks share: receivers, a workspace with webhooks, and a deliverer in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short ways to events, endpoints and what became of them."""
+"""Helpers that make events and endpoints, and read deliveries."""
 
 from __future__ import annotations
 

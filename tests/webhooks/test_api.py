@@ -164,7 +164,7 @@ def test_what_is_given_is_changed_and_the_rest_stays(alice: Member) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [("status", "deleted"), ("status", 1), ("events", ["x"])])
-def test_a_change_that_makes_no_sense_is_named(alice: Member, field: str, value: Any) -> None:
+def test_an_invalid_change_is_named(alice: Member, field: str, value: Any) -> None:
     reply = patch(alice, f"/v1/webhooks/{registered(alice)['id']}", {field: value})
 
     assert reply.status == 400
@@ -183,7 +183,7 @@ def test_a_disabled_one_gets_nothing_until_it_is_enabled(alice: Member) -> None:
     for call_ in ("ping", "test"):
         assert alice.post(f"{path}/{call_}").code == "CONFLICT"
     assert not Delivery.objects.exists()
-    assert OutboxEvent.objects.count() == 1, "a test event that nobody gets did not happen"
+    assert OutboxEvent.objects.count() == 1, "a refused test event leaves no row"
 
     Endpoint.objects.update(failing_since=timezone.now() - timedelta(days=9), last_failure_at=timezone.now())
     assert patch(alice, path, {"status": "active"}).body == hook

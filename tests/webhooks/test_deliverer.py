@@ -179,7 +179,7 @@ def test_the_tenth_failure_is_the_last(carol: Member, receivers: Receivers) -> N
     assert (failed.status, failed.due_at) == ("failed", None)
 
 
-def test_sending_again_begins_the_schedule_anew(carol: Member, receivers: Receivers) -> None:
+def test_a_redelivery_starts_the_schedule_again(carol: Member, receivers: Receivers) -> None:
     shop = receivers.answering(500)
     endpoint = listen(carol, shop.url())
     happen(carol)
@@ -271,7 +271,7 @@ def test_a_redirect_to_an_inner_address_leads_nowhere(carol: Member, receivers: 
     assert inside.got == []
 
 
-def test_a_secret_that_can_not_be_read_is_said_and_holds_up_nobody(carol: Member, receivers: Receivers) -> None:
+def test_an_unreadable_secret_is_logged_and_delays_no_other_delivery(carol: Member, receivers: Receivers) -> None:
     shop, other = receivers.answering(200), receivers.answering(200)
     endpoint = listen(carol, shop.url())
     dave = join("dave")

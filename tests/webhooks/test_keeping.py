@@ -83,7 +83,7 @@ def disabled(member: Member, reason: str) -> Endpoint:
 
 @pytest.mark.parametrize(("reason", "said"), [("gone", "410"), ("failing", "five days")])
 def test_owners_are_told_once_what_was_disabled_and_why(owned: Member, reason: str, said: str) -> None:
-    owned.workspace.name = "Shop\nBcc: everybody@example.com"
+    owned.workspace.name = "Shop\nBcc: others@example.com"
     owned.workspace.save()
     endpoint = disabled(owned, reason)
 

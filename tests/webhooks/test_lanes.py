@@ -49,7 +49,7 @@ class Play:
             self.lanes.finish(sent[0], health, now=0)
 
 
-def test_a_receiver_of_which_nothing_is_known_gets_few_at_once_and_one_that_does_well_gets_more() -> None:
+def test_a_new_receiver_gets_few_deliveries_at_once_and_a_healthy_one_gets_more() -> None:
     play = Play(EndpointLanes())
     shop = play.endpoint()
 

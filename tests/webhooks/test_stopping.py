@@ -70,7 +70,7 @@ def begun_once(work: Callable[..., Any], begun: threading.Event, go_on: threadin
     return slowly
 
 
-def test_what_nobody_began_is_given_back(shop: Receiver, temper: tempers.Holding) -> None:
+def test_deliveries_that_have_not_begun_are_given_back(shop: Receiver, temper: tempers.Holding) -> None:
     deliverer = Deliverer(seconds=PATIENCE)
     deliverer.start()
     until(lambda: temper.held == HEALTHY_LIMIT and claimed() > HEALTHY_LIMIT)

@@ -32,6 +32,7 @@ CAP_RETRY_SECONDS = 30
 HOLD_GRACE = timedelta(minutes=30)
 
 _INSERT = PreparedInsert(Agent)
+_INSERT_FINGERPRINT = PreparedInsert(AgentFingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,10 @@ def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
     """
     measured = trust.read_document(granted.fingerprint)
     warnings = list(dict.fromkeys([*agent.warnings, *granted.fingerprint.get("warnings", ())]))
+    signal = selectors.detection_signal(agent.os_type, agent.country)
     facts = trust.TrustFacts(
         persistent=agent.mode == Agent.Mode.PERSISTENT,
+        pass_rate=signal and signal.pass_rate,
         proxied=identity.proxied(agent.country),
         contradictions=measured.contradictions,
         software_graphics=measured.software_graphics,
@@ -174,10 +177,12 @@ def mark_running(agent: Agent, granted: LeaseGranted) -> bool:
         expires_at=from_unix(granted.expires_at),
     )
     if moved:
-        AgentFingerprint.objects.create(
-            agent=agent,
-            document=granted.fingerprint,
-            trust_inputs=[one.to_dict() for one in trusted.inputs],
-            created_at=timezone.now(),
+        _INSERT_FINGERPRINT.execute(
+            AgentFingerprint(
+                agent=agent,
+                document=granted.fingerprint,
+                trust_inputs=[one.to_dict() for one in trusted.inputs],
+                created_at=timezone.now(),
+            )
         )
     return moved

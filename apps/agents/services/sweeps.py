@@ -15,7 +15,7 @@ from apps.agents.services import termination
 from apps.core import ticks
 from apps.core.errors import UpstreamTimeout
 from apps.core.times import from_unix
-from runner.wire import EndReason, RunnerReport
+from runner.wire import HARNESS_LEASE_PREFIX, EndReason, RunnerReport
 
 # The runner ends a browser at its deadline and reports it. Without a report, beat ends the agent after this time.
 EXPIRY_GRACE = timedelta(seconds=5)
@@ -69,7 +69,7 @@ def reconcile_runner(*, runner: RunnerClient, now: datetime | None = None) -> No
     """Releases leases without a live agent, and ends agents without a lease. Raises UpstreamUnavailable."""
     now = now or timezone.now()
     status = runner.status()
-    leases = runner.leases()
+    leases = {lease_id for lease_id in runner.leases() if not lease_id.startswith(HARNESS_LEASE_PREFIX)}
     for lease_id in sorted(leases - selectors.live_among(agent_ids=leases)):
         termination.release_quietly(agent_id=lease_id, runner=runner)
     for agent in selectors.running_on(runner_id=status.runner_id):

@@ -114,7 +114,7 @@ def _sameness(url: str) -> str:
 
 
 def _doubt(url: str, words: str) -> str | None:
-    """Why `url` can't be relied upon to be the one page that is meant."""
+    """Why `url` may not be the one page that the task means."""
     try:
         web_url(url)
     except ValueError as error:

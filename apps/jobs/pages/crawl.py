@@ -5,7 +5,6 @@ goes on from them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -62,7 +61,10 @@ class Crawling:
                 for error in filter(None, [task.result() for task in done]):
                     return Failed(error.code, error.message)  # the start itself gave nothing
         finally:
-            await _stop([*under_way, *self._robots.values()])
+            tasks: list[asyncio.Future[Any]] = [*under_way, *self._robots.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await self._run.progress(total=self._frontier.total)
         return Completed()
 
@@ -116,7 +118,7 @@ class Crawling:
         refusal = rules.refusal(visit.url)
         if refusal is None:
             return None
-        message = f"{visit.url[:500]} is not visited: {refusal}. To visit it all the same, set respect_robots to false."
+        message = f"{visit.url[:500]} is not visited: {refusal}. To visit it anyway, set respect_robots to false."
         return UpstreamUnavailable(message) if rules.closed else UrlNotAllowed(message)
 
     async def _ask_robots(self, address: str) -> Robots:
@@ -160,10 +162,3 @@ def _past(run: Run) -> tuple[list[Past], int]:
         past.append(Past(visit, kept.get("landed"), kept.get("links", ())))
         size += page.size
     return past, size
-
-
-async def _stop(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    tasks = list(tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -98,10 +98,17 @@ class Frontier:
                 return None
             url = self._level.popleft()
             if url in self._past:
-                self._replay(self._past.pop(url))
+                past = self._past.pop(url)
+                if past.landed is not None:
+                    if past.visit.depth == 0:
+                        self._origins.add(origin(past.landed))
+                    self._note(past.visit, past.landed, past.links)
             elif url not in self._pages:
                 self._visits += 1
-                visit = Visit(self._free_position(), url, self._depth)
+                self._position += 1
+                while self._position in self._taken:
+                    self._position += 1
+                visit = Visit(self._position, url, self._depth)
                 self._open.add(visit.position)
                 return visit
         return None
@@ -129,19 +136,13 @@ class Frontier:
         return Found("page", page, links)
 
     def fail(self, visit: Visit) -> None:
-        """The visit got nothing. It counts all the same."""
+        """Ends a visit that failed. It counts as a visit."""
         self._open.discard(visit.position)
 
     def skip(self, visit: Visit) -> None:
         """The visit is not made, and doesn't count."""
         self._open.discard(visit.position)
         self._visits -= 1
-
-    def _replay(self, past: Past) -> None:
-        if past.landed is not None:
-            if past.visit.depth == 0:
-                self._origins.add(origin(past.landed))
-            self._note(past.visit, past.landed, past.links)
 
     def _note(self, visit: Visit, page: str, followed: Sequence[str]) -> None:
         self._pages.add(page)
@@ -168,12 +169,6 @@ class Frontier:
         if rules.include and not any_matches(rules.include, url):
             return False
         return not any_matches(rules.exclude, url)
-
-    def _free_position(self) -> int:
-        self._position += 1
-        while self._position in self._taken:
-            self._position += 1
-        return self._position
 
 
 def _canonical_or(url: str, otherwise: str, *, base: str | None = None) -> str:

@@ -141,10 +141,6 @@ async def _content(job: PageJob, page: PageResult) -> dict[str, Any]:
         raise UpstreamUnavailable("The page is too large: its screenshot has more than 12 MiB.")
     if job.call == "screenshot":
         return {"screenshot_png_b64": page.screenshot_png_b64}
-    return await _formats(job, page)
-
-
-async def _formats(job: PageJob, page: PageResult) -> dict[str, Any]:
     wanted = job.params["formats"]
     content: dict[str, Any] = {}
     if "html" in wanted:

@@ -5,8 +5,8 @@ absolute, code is without the numbers of its lines, and text that looks like a m
 that are no HTML are Markdown as they are, or a block of code.
 
 It holds the interpreter while it works: 0.3 ms per kilobyte of usual HTML measured here, 1.2 at worst, and up to 160
-bytes of memory per byte. So a page of more than INLINE_CHARS is converted in a process of its own, with limits that
-the kernel keeps: whatever somebody's HTML does to the converter, the others are answered meanwhile.
+bytes of memory per byte. So a page of more than INLINE_CHARS is converted in a separate process, with limits
+that the kernel enforces: HTML that makes the converter slow does not delay other requests.
 """
 
 from __future__ import annotations

@@ -25,14 +25,13 @@ def crawl(job: Job) -> dict[str, Any]:
 
 
 def _listed(job: Job, name: str) -> dict[str, Any]:
-    rows = [_shown(page.payload) for page in selectors.each_page(job_id=job.id)]
+    rows = [
+        {name: value for name, value in page.payload.items() if not name.startswith("_")}
+        for page in selectors.each_page(job_id=job.id)
+    ]
     rows = [row for row in rows if "duplicate_of" not in row]
     completed = sum(row["status"] == "completed" for row in rows)
     return {name: rows, "completed": completed, "failed": len(rows) - completed}
-
-
-def _shown(payload: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in payload.items() if not name.startswith("_")}
 
 
 BUILDERS: dict[str, Builder] = {

@@ -1,7 +1,7 @@
-"""What a site's robots.txt allows us (RFC 9309). Pure.
+"""What a site's robots.txt allows (RFC 9309). Pure.
 
 Our product token is `Browsa`; where no group names it, the group for `*` holds. A site without one (4xx) allows
-everything; one whose robots.txt can't be had now (5xx, no connection) allows nothing (section 2.3.1).
+everything; one whose robots.txt cannot be loaded (5xx, no connection) allows nothing (section 2.3.1).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Robots:
 
     @classmethod
     def found(cls, http_status: int, text: str) -> Robots:
-        """From the answer to `/robots.txt`, redirects followed, whatever its type: `text` is what was sent."""
+        """From the answer to `/robots.txt`, redirects followed, of any type: `text` is its body."""
         if http_status >= 500:
             return cls(closed=f"its robots.txt answers {http_status}")
         if http_status >= 300:
@@ -34,7 +34,7 @@ class Robots:
 
     @classmethod
     def unreachable(cls, why: str) -> Robots:
-        return cls(closed=f"its robots.txt can't be had ({why})")
+        return cls(closed=f"its robots.txt cannot be loaded ({why})")
 
     def refusal(self, url: str) -> str | None:
         """Why `url`, a canonical one, may not be fetched; None when it may."""

@@ -46,7 +46,10 @@ def lock(job_id: uuid.UUID) -> Job | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    values = [_read(name, value) for name, value in zip(_LOCKED, row, strict=True)]
+    values = [
+        json.loads(value) if name in _JSON and value is not None else value
+        for name, value in zip(_LOCKED, row, strict=True)
+    ]
     return Job.from_db(connection.alias, _LOCKED, values)
 
 
@@ -92,10 +95,6 @@ def _values(job_id: uuid.UUID, events: Sequence[Event]) -> list[Any]:
 
 def _adapted(name: str, value: Any) -> Any:
     return _json(value) if name in _JSON and value is not None else value
-
-
-def _read(name: str, value: Any) -> Any:
-    return json.loads(value) if name in _JSON and value is not None else value
 
 
 def _json(value: Any) -> str:

@@ -108,15 +108,13 @@ class JobNotifications:
                 self._request_read(job_id)
 
     async def _keep_reading(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 job_ids = await self._next_to_read()
                 if not job_ids:
                     continue
                 try:
-                    read = functools.partial(selectors.heads, job_ids=job_ids)
-                    heads = await loop.run_in_executor(self._threads, read)
+                    heads = await self._threads.run(functools.partial(selectors.heads, job_ids=job_ids))
                 except Error as error:
                     log.warning("the heads of jobs can't be read", extra={"cause": type(error).__name__})
                     continue

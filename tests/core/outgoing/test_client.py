@@ -257,17 +257,17 @@ async def test_a_body_that_never_comes_costs_a_moment(receivers: Receivers, monk
     "answer",
     [b"nonsense\r\n\r\n", b"HTTP/1.1 200", b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 99999 X\r\n\r\n", b"\x00" * 64],
 )
-async def test_what_is_no_http_is_no_answer(receivers: Receivers, answer: bytes) -> None:
+async def test_an_answer_that_is_not_http_is_refused(receivers: Receivers, answer: bytes) -> None:
     receiver = receivers.new(tempers.saying(answer, then_hang_up=True))
 
     assert "did not answer with valid HTTP" in await refusal(receiver.url())
 
 
-async def test_nobody_there() -> None:
+async def test_a_closed_port_and_an_unknown_name_are_named() -> None:
     with socket.socket() as closed:
         closed.bind((LOOPBACK, 0))
         assert await refusal(f"http://{LOOPBACK}:{closed.getsockname()[1]}/") == "connection refused"
-    assert await refusal("http://nobody.example/", names=Names()) == "the host's name can't be resolved"
+    assert await refusal("http://unknown.example/", names=Names()) == "the host's name can't be resolved"
 
 
 async def test_the_systems_resolver_says_no_to_what_is_no_name() -> None:
@@ -298,7 +298,7 @@ async def test_tls_is_checked_against_the_name_that_was_written(receivers: Recei
     assert [got.connection for got in receiver.got] == [1, 1]
 
 
-async def test_tls_to_who_does_not_speak_it(receivers: Receivers) -> None:
+async def test_tls_to_a_plain_server_is_an_error(receivers: Receivers) -> None:
     plain = receivers.new(tempers.saying(b"what?\r\n\r\n", then_hang_up=True))
 
     said = await refusal(plain.url().replace("http:", "https:"), seconds=1)

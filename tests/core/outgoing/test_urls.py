@@ -73,7 +73,7 @@ def test_a_url_is_taken_apart(text: str, host_header: str, target: str) -> None:
         "https://[v1.x]/",
     ],
 )
-def test_what_is_no_plain_web_address_is_refused(text: str) -> None:
+def test_an_invalid_url_is_refused(text: str) -> None:
     with pytest.raises(BadUrl):
         check(text, ())
 

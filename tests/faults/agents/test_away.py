@@ -1,4 +1,4 @@
-"""A part that is not killed but away: no browser to be had, a runner that is silent, a Redis that forgot everything."""
+"""A part that does not answer: no free browser, a silent runner, a Redis that has lost its data."""
 
 from __future__ import annotations
 

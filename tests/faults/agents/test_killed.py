@@ -118,7 +118,9 @@ def test_an_api_killed_while_it_provisions_leaves_nothing_halfway(
         ("failed", "UPSTREAM_TIMEOUT"),
         ("failed", "UPSTREAM_UNAVAILABLE"),
     }
-    assert any(row["error_code"] == "UPSTREAM_TIMEOUT" for row in states)  # some had a hold, and nobody to go on
+    assert any(
+        row["error_code"] == "UPSTREAM_TIMEOUT" for row in states
+    )  # some had a hold, and no process that continued
     destroyed = sum(row["n"] for row in states if row["status"] == "destroyed")
     assert adds_up(member.ledger()) == member.credits() == (100 - destroyed, 0)
     assert crowd(member, 1)[0]["status"] == "running"

@@ -1,4 +1,4 @@
-"""Nobody lives longer than their time, whoever is away when it ends.
+"""No agent runs past its deadline, also when other parts of the stack are down.
 
 The API takes five minutes at least, so these agents come from the service behind it, with seconds.
 """
@@ -27,7 +27,7 @@ def expired_at(stack: Stack, agent_id: str) -> float | None:
     return None if said is None else datetime.strptime(said[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()  # noqa: DTZ007
 
 
-def test_the_browser_dies_at_its_deadline_with_everybody_else_away(
+def test_the_browser_ends_at_its_deadline_while_the_other_processes_are_stopped(
     stack: Stack, member: Member, database: Database
 ) -> None:
     (agent_id,) = short_lived(member, ttl=15)
@@ -60,7 +60,7 @@ def test_beat_settles_what_a_silent_runner_does_not_report(stack: Stack, member:
         ended = member.ended(agent_id)
         assert (ended["status"], database.reason(agent_id)) == ("destroyed", "crashed")
         late = datetime.fromisoformat(ended["destroyed_at"]) - datetime.fromisoformat(ended["expires_at"])
-        assert late.total_seconds() <= 0  # it ran until its deadline at most, not until somebody noticed
+        assert late.total_seconds() <= 0  # it ran until its deadline at most, not until the sweep
 
     until_well(stack, database)
     assert member.kinds(agent_id) == [("hold", 0), ("release", 0)]

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def rich() -> Member:
-    """Can afford an agent for every crash."""
+    """Has enough credits for one agent in each crash."""
     member = join("rich")
     Workspace.objects.filter(id=member.workspace.id).update(max_burners=1000)
     billing.grant(workspace_id=member.workspace.id, amount=1000, reference="test", description="")
@@ -47,7 +47,7 @@ def crash_everywhere(member: Member, path: str, body: str) -> int:
         input=json.dumps({"database": database, "path": path, "body": body, "secret": member.secret}),
         env={
             **os.environ,
-            "DATABASE_URL": "postgresql://nobody@localhost/nothing",
+            "DATABASE_URL": "postgresql://none@localhost/nothing",
             "REDIS_URL": settings.REDIS_URL,
             "BROWSA_HOME": str(settings.BROWSA_HOME),
             "BROWSA_SECRET_KEY": settings.SECRET_KEY,
@@ -92,7 +92,7 @@ def test_agents(rich: Member, runner: FakeRunner) -> None:
     )
     assert kinds[201, False, 201], "killed before the agent was there: the repeat made it"
     assert kinds[409, False, 504], "killed before the agent ran: in progress until the sweep had settled it"
-    assert kinds[201, True, 201], "killed before the answer was kept: the repeat tells what became of it"
+    assert kinds[201, True, 201], "killed before the answer was kept: the repeat gets the outcome"
     assert set(kinds) == {(201, False, 201), (409, False, 504), (201, True, 201)}
     assert [reply.content for reply in again] == [reply.content for reply in late]
     assert Agent.objects.count() == count, "one for each key"

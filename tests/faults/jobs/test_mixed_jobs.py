@@ -111,7 +111,7 @@ class Hurting(threading.Thread):
             self.done.append(way)
 
     def _hurt(self, what: str, name: str) -> bool:
-        """False while there is nobody to be hurt: the last time is not over yet."""
+        """False while the process is not back from the last time."""
         with contextlib.suppress(ProcessLookupError, KeyError, redis.RedisError):
             if what == "flush":
                 url = json.loads((self._stack.home / "stack.json").read_text())["REDIS_URL"]
@@ -122,7 +122,7 @@ class Hurting(threading.Thread):
             else:
                 pid = self._stack.pids[name]
                 os.kill(pid, signal.SIGSTOP)
-                self._pause.wait(CLAIM_SECONDS * 2.0)  # past the lease
+                self._pause.wait(CLAIM_SECONDS * 2.0)  # until the claim has expired
                 os.kill(pid, signal.SIGCONT)
             return True
         return False

@@ -231,7 +231,7 @@ async def test_reports_are_repeated_until_the_api_has_them(start: Callable[..., 
     with reserved_port() as reserved:
         port = int(reserved.getsockname()[1])
         runner = start(BROWSA_REPORT_URL=f"http://127.0.0.1:{port}/internal/runner/report")
-        await until(lambda: "cannot be reached" in runner.log(), what="a report to nobody")
+        await until(lambda: "cannot be reached" in runner.log(), what="a report that fails")
         api = ReportApi(port)
     api.status = 500  # before it serves: a report that it takes is not repeated
     with api:
@@ -362,11 +362,11 @@ async def test_without_a_jail_it_warns_loudly_and_works(start: Callable[..., Run
 async def test_a_user_who_is_not_root_can_run_it(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     if os.geteuid() != 0:
         pytest.skip("this very run is not root's: the other tests show it")
-    nobody = 65534
+    unprivileged = 65534
     try:
         subprocess.run(
             [sys.executable, "-c", "import aiohttp, uvloop, runner"],
-            user=nobody, group=nobody, extra_groups=[], cwd=ROOT, capture_output=True, check=True,
+            user=unprivileged, group=unprivileged, extra_groups=[], cwd=ROOT, capture_output=True, check=True,
             env={"PATH": os.environ["PATH"]},
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
@@ -374,13 +374,13 @@ async def test_a_user_who_is_not_root_can_run_it(site: Site, tmp_path_factory: p
     runner = RunnerProcess(BROWSA_POOL_SIZE="1", BROWSA_ALLOW_ADDRESSES=f"127.0.0.1:{site.port}")
     try:
         for folder in (runner.folder, runner.home):
-            os.chown(folder, nobody, nobody)
-        await runner.start(user=nobody).ready()
+            os.chown(folder, unprivileged, unprivileged)
+        await runner.start(user=unprivileged).ready()
         async with runner.lease() as lease, Cdp(lease.cdp_url) as cdp:
             await cdp.open(site.url("/hello"))
             assert await cdp.run("document.title") == "Hello"
             pid = await browser_of(lease)
-            assert status_of(pid)["Uid"].split()[0] == str(nobody)
+            assert status_of(pid)["Uid"].split()[0] == str(unprivileged)
     finally:
         runner.clean()
 

@@ -73,7 +73,7 @@ def test_however_a_stack_ends_beside_another_nothing_is_left_and_the_next_one_fi
         assert locate(home).sockets.exists() == (end == signal.SIGKILL)
 
     with embedded_servers(home):
-        pass  # the killed one's sockets and pid file are in nobody's way
+        pass  # the killed one's sockets and pid file do not disturb the next start
     assert len(keys) == 1
 
 

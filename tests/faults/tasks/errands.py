@@ -70,7 +70,7 @@ def trail(prompt: str) -> str:
 
 
 def _note(prompt: str) -> Action | list[Action]:
-    if trail(prompt).split()[-1:] == ["noted"]:  # whoever began this step has done it
+    if trail(prompt).split()[-1:] == ["noted"]:  # another worker began this step and has done it
         return Act({"wait": {"seconds": 1}})
     return [Type("Note", "x"), Click("Send")]
 
@@ -89,10 +89,10 @@ class Gate:
 
     def pass_through(self) -> None:
         self._reached.set()
-        assert self._opened.wait(120), "nobody opened the gate"
+        assert self._opened.wait(120), "the gate was not opened"
 
     def until_reached(self) -> None:
-        assert self._reached.wait(60), "nobody came to the gate"
+        assert self._reached.wait(60), "the gate was not reached"
 
     def open(self) -> None:
         self._opened.set()

@@ -1,4 +1,4 @@
-"""A caller's LLM key is used, and is nowhere to be found: not at rest, not on its way, not in what anybody is shown."""
+"""A caller's LLM key is used, and appears nowhere: not in stored data, messages or logs, not in any answer."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Story:
         self._play("broken", Always(Malformed()))
         self._play("rude", Failing(HangUp(), then=Done("After all.")))
         hanging, broken, rude = self._give("hangs", wallclock_seconds=12), self._give("broken"), self._give("rude")
-        nowhere = self._give("rude", llm_base_url="http://nobody.invalid")
+        nowhere = self._give("rude", llm_base_url="http://unknown.invalid")
         self._end(rude, "completed")
         self._end(broken, "LLM_ERROR")
         self._end(hanging, "TIMEOUT")
@@ -142,7 +142,7 @@ class Story:
         self._end(killed, "completed")
 
     def _orphaned(self) -> None:
-        """The provider repeats the key to a task whose browser has just died, which nobody has told it."""
+        """The provider repeats the key to a task whose browser has just died, before the task has noticed."""
         gate = Gate()
         self._play(
             "orphan",

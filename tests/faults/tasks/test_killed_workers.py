@@ -48,7 +48,7 @@ def agents(crowd: Tasks) -> list[str]:
 
 @pytest.fixture(scope="module")
 def another(workers: Workers) -> list[Worker]:
-    """The worker beside the stack's own: whoever kills it puts a new one here."""
+    """The worker beside the stack's own. A test that kills it puts a new one here."""
     return [workers.start()]
 
 

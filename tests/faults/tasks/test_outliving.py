@@ -101,7 +101,7 @@ def test_a_task_at_work_does_not_notice_an_emptied_redis(tasks: Tasks, stack: St
     assert tasks.over(job_id)["result"]["final_result"] == "Here: 1."
 
 
-def test_whoever_takes_a_task_over_needs_its_key(tasks: Tasks, stack: Stack, workers: Workers) -> None:
+def test_a_worker_that_takes_a_task_over_needs_its_key(tasks: Tasks, stack: Stack, workers: Workers) -> None:
     gate = Gate()
     job_id = gated(tasks, "orphaned", gate, errands.walk(tasks.site, "1"))
 

@@ -35,7 +35,7 @@ def another_process() -> Iterator[subprocess.Popen[str]]:
     }
     environment = {
         **os.environ,
-        "DATABASE_URL": "postgresql://nobody@localhost/nothing",
+        "DATABASE_URL": "postgresql://none@localhost/nothing",
         "REDIS_URL": settings.REDIS_URL,
         "BROWSA_HOME": str(settings.BROWSA_HOME),
         "BROWSA_SECRET_KEY": settings.SECRET_KEY,
@@ -131,19 +131,19 @@ def test_a_database_that_goes_away_again_and_again_loses_nothing(
 
 
 def cut_connections() -> None:
-    """As a restart of the database does it: everybody's connection ends, and for a moment there are no new ones."""
+    """As a restart of the database does: all connections end, and for a short time new ones fail."""
     with connection.cursor() as cursor:
         host, connection.settings_dict["HOST"] = connection.settings_dict["HOST"], "/nonexistent"
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        # Nobody has come back in the meantime.
+        # No connection may return in the meantime.
         cursor.execute("SELECT pg_sleep(0.2)")
     connection.settings_dict["HOST"] = host
 
 
-def test_a_deliverer_that_breaks_down_begins_anew(
+def test_a_deliverer_that_fails_starts_again(
     carol: Member,
     receivers: Receivers,
     loopback: None,
@@ -196,7 +196,7 @@ def test_without_redis_everything_is_delivered(
     assert len(set(ids(shop))) == Delivery.objects.filter(endpoint=endpoint).count() == 20
 
 
-def test_a_rolled_back_event_is_nobodys(carol: Member, receivers: Receivers, deliverer: None) -> None:
+def test_a_rolled_back_event_is_not_delivered(carol: Member, receivers: Receivers, deliverer: None) -> None:
     from django.db import transaction
 
     shop = receivers.answering(200)

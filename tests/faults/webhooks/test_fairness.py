@@ -1,4 +1,4 @@
-"""Sick receivers delay nobody else."""
+"""Failing receivers delay no other receiver."""
 
 from __future__ import annotations
 

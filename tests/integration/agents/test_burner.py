@@ -81,6 +81,28 @@ def test_the_answer_has_every_field_of_the_contract(member: Member, stack: Stack
     member.delete(f"/v1/agents/{agent['id']}")
 
 
+def test_a_download_reaches_its_owner(member: Member, outsider: Member, site: Site) -> None:
+    agent = member.burner()
+    path = f"/v1/agents/{agent['id']}/downloads"
+    with attach(agent["cdp_url"]) as cdp:
+        command(cdp, "Page.navigate", url=site.url("/download"))
+
+    def complete() -> list[dict[str, Any]]:
+        downloads: list[dict[str, Any]] = member.get(path).json()["downloads"]
+        return [one for one in downloads if one["state"] == "completed"]
+
+    (only,) = until(complete, what="the download")
+
+    assert (only["name"], only["url"], only["size"]) == ("loot.bin", site.url("/download"), 256)
+    for name in ("loot.bin", only["id"]):
+        answer = member.get(f"{path}/{name}")
+        assert (answer.status_code, answer.content) == (200, b"loot" * 64)
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="loot.bin"'
+    assert outsider.get(path).status_code == outsider.get(f"{path}/loot.bin").status_code == 404
+    member.delete(f"/v1/agents/{agent['id']}")
+    assert member.get(path).json()["code"] == member.get(f"{path}/loot.bin").json()["code"] == "AGENT_NOT_RUNNING"
+
+
 def test_a_life_in_full(member: Member, outsider: Member, stack: Stack, site: Site, database: Database) -> None:
     first = member.burner(initial_url=site.url("/hello"), country="de", os_type="OS_TYPE_WINDOWS")
     second = member.burner()

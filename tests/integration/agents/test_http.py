@@ -1,4 +1,4 @@
-"""What the real HTTP server says to requests that nobody should send, byte for byte on the socket."""
+"""What the real HTTP server says to invalid and unusual requests, byte for byte on the socket."""
 
 from __future__ import annotations
 
@@ -160,9 +160,9 @@ def test_a_wrong_method_is_told_the_right_ones(wire: Wire, method: str, path: st
 
 
 def test_keys(wire: Wire) -> None:
-    (nobody,) = wire.send(b"GET /v1/agents HTTP/1.1\r\nHost: x\r\n\r\n")
-    nobody.says(401, "UNAUTHORIZED")
-    assert nobody.headers["WWW-Authenticate"].startswith("Bearer")
+    (anonymous,) = wire.send(b"GET /v1/agents HTTP/1.1\r\nHost: x\r\n\r\n")
+    anonymous.says(401, "UNAUTHORIZED")
+    assert anonymous.headers["WWW-Authenticate"].startswith("Bearer")
     for wrong in ("agt_live_" + "0" * 32, "x", "agt_live_\xff\xfe", wire.key.upper(), wire.key[:-1], wire.key + "0"):
         wire.ask("GET", "/v1/agents", X_API_Key=wrong).says(401, "INVALID_API_KEY")
     (bearer,) = wire.send(f"GET /v1/agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {wire.key}\r\n\r\n".encode())

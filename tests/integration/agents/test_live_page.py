@@ -54,7 +54,7 @@ def agent(member: Member, site: Site) -> Iterator[dict[str, Any]]:
 
 @asynccontextmanager
 async def visitor(stack: Stack, *, gateway: int | None = None) -> AsyncIterator[Page]:
-    """Somebody with an ordinary browser. With `gateway` it reaches the gateway by that port."""
+    """An ordinary browser. With `gateway` it reaches the gateway at that port."""
     shell = find_headless_shell(os.environ) or find_chromium(os.environ)
     rule = f"--host-resolver-rules=MAP 127.0.0.1:{stack.port + 1} 127.0.0.1:{gateway}"
     complaints: list[str] = []
@@ -82,7 +82,7 @@ async def visitor(stack: Stack, *, gateway: int | None = None) -> AsyncIterator[
 
 
 async def until_remote(agent: dict[str, Any], expression: str, value: object) -> None:
-    """Until the page in the agent's browser says so. On a thread: what is awaited may have to pass a cable of ours."""
+    """Until the page in the agent's browser has the value. On a thread: the event loop may have to carry its bytes."""
     await asyncio.to_thread(until, lambda: evaluate(agent, expression) == value, what=f"{expression} = {value!r}")
 
 
@@ -113,7 +113,7 @@ async def point(page: Page, x: float, y: float) -> tuple[float, float]:
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
-async def test_whoever_has_the_link_sees_the_browser(stack: Stack, agent: dict[str, Any], site: Site) -> None:
+async def test_the_link_shows_the_browser(stack: Stack, agent: dict[str, Any], site: Site) -> None:
     async with visitor(stack) as page:
         await page.goto(agent["live_url"])
         await is_live(page)
@@ -134,7 +134,7 @@ async def test_whoever_has_the_link_sees_the_browser(stack: Stack, agent: dict[s
     assert evaluate(agent, "one.value + two.value") == ""
 
 
-async def test_whoever_has_the_control_link_fills_in_a_form(stack: Stack, agent: dict[str, Any]) -> None:
+async def test_the_control_link_can_fill_in_a_form(stack: Stack, agent: dict[str, Any]) -> None:
     async with visitor(stack) as page:
         await page.goto(agent["control_url"])
         await is_live(page)
@@ -195,7 +195,7 @@ async def test_it_says_when_the_session_has_ended(
         await expect(again.locator("h1")).to_have_text("The session has ended")
 
 
-async def test_whoever_was_cut_off_when_it_ended_is_told_so(
+async def test_a_page_without_a_connection_at_the_end_learns_of_it(
     stack: Stack, member: Member, agent: dict[str, Any]
 ) -> None:
     async with Cable(stack.port + 1) as cable, visitor(stack, gateway=cable.port) as page:

@@ -274,7 +274,9 @@ def test_text_that_neither_databases_nor_utf_8_can_hold_is_mended(
     assert api.post(carol, "/v1/quick/scrape", {"url": url(1)}).body["html"] == row["html"]
 
 
-def test_five_hundred_urls_hold_up_nobody_else(api: ServedApi, carol: Member, pages: FakePages, work: Work) -> None:
+def test_the_pages_of_a_batch_wait_in_the_queue_of_their_workspace(
+    api: ServedApi, carol: Member, pages: FakePages, work: Work
+) -> None:
     asked: list[PageRequest] = []
     pages.before = asked.append
     accepted = submit(api, carol, [url(n) for n in range(90)])

@@ -77,7 +77,7 @@ def test_a_link_is_read_from_its_page(link: str, expected: str) -> None:
         "http://" + "a" * 3000,
     ],
 )
-def test_what_is_no_web_address_is_refused(url: str) -> None:
+def test_an_invalid_web_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         canonical(url)
 

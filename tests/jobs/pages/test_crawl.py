@@ -195,7 +195,7 @@ def test_a_start_that_robots_txt_forbids_fails_the_crawl(
     assert carol.credits() == (100, 0)
 
 
-def test_a_start_that_can_not_be_reached_fails_the_crawl(
+def test_a_start_that_cannot_be_reached_fails_the_crawl(
     api: ServedApi, carol: Member, graph: FakePages, work: Work
 ) -> None:
     graph.script(f"{SITE}/", PageFailure("unreachable", "net::ERR_CONNECTION_REFUSED", SITE))
@@ -239,7 +239,7 @@ def test_another_worker_goes_on_where_one_died(
     graph.await_held()
     _until_rows(3, of=accepted)
 
-    # The lease passes to another, as when a process is stopped for too long; the one that had it gives up.
+    # Another worker claims the job, as when a process is stopped for too long; the first one gives up.
     Job.objects.update(claim_until=timezone.now() - timedelta(seconds=1))
     graph._gates.clear()
     _another_worker(accepted)

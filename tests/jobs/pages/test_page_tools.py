@@ -142,7 +142,7 @@ def test_a_site_in_trouble_allows_nothing(status: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<!doctype html><p>not found", "\x00\ufeff", "Disallow: /", "User-agent\n:\n"])
-def test_what_is_no_robots_txt_forbids_nothing(text: str) -> None:
+def test_text_that_is_not_robots_txt_forbids_nothing(text: str) -> None:
     assert Robots.found(200, text).refusal("http://a.test/") is None
 
 

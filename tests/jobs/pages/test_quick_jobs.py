@@ -15,7 +15,7 @@ from tests.cast import Member
 from tests.fakes.pages import FakePages
 from tests.fakes.served import ServedApi
 from tests.jobs.conftest import Work
-from tests.jobs.making import after_the_lease, claimed, now
+from tests.jobs.making import after_the_claim, claimed, now
 from tests.patience import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books_add_up")]
@@ -167,14 +167,14 @@ def test_a_scrape_that_an_api_process_left_behind_is_done_by_a_worker(
 
 
 def test_a_call_whose_job_was_taken_over_is_told_the_workers_result_when_it_repeats(
-    api: ServedApi, carol: Member, pages: FakePages, work: Work, short_leases: None
+    api: ServedApi, carol: Member, pages: FakePages, work: Work, short_claims: None
 ) -> None:
     gate = pages.hold(URL)
     with ThreadPoolExecutor(1) as thread:
         call = thread.submit(api.post, carol, "/v1/quick/scrape", {"url": URL}, Idempotency_Key="one")
         pages.await_loading(1)
         job = Job.objects.get()
-        claimed(job, at=after_the_lease())
+        claimed(job, at=after_the_claim())
         overtaken = call.result()
     assert (overtaken.status, overtaken.code) == (409, "CONFLICT")
     assert api.post(carol, "/v1/quick/scrape", {"url": URL}, Idempotency_Key="one").code == "IDEMPOTENCY_IN_PROGRESS"

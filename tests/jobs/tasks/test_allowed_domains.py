@@ -56,6 +56,6 @@ def test_patterns_are_made_plain(pattern: str, plain: str) -> None:
 @pytest.mark.parametrize(
     "pattern", ["", "*", "*.", "https://example.com", "a b", "a..b", "*.*.com", "a/b", "a:80", "?"]
 )
-def test_what_is_no_host_is_refused(pattern: str) -> None:
+def test_an_invalid_host_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="must be a host"):
         check_pattern(pattern)

@@ -82,7 +82,7 @@ def test_another_jobs_key_does_not_open(alice: Member) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_key_and_all_that_a_task_needs_go_with_its_end(carol: Member) -> None:
+def test_the_key_and_the_other_data_of_a_task_are_deleted_with_its_end(carol: Member) -> None:
     job_id = uuid.UUID(give(carol).body["id"])
 
     assert carol.post(f"/v1/jobs/{job_id}/cancel").status == 200
@@ -165,7 +165,7 @@ def test_without_credits_no_task_begins_and_its_key_is_forgotten(alice: Member) 
         ("metadata", {"a": "x" * 17_000}),
     ],
 )
-def test_nonsense_is_refused_by_name_and_holds_nothing(alice: Member, field: str, value: Any) -> None:
+def test_invalid_fields_are_named_and_nothing_is_held(alice: Member, field: str, value: Any) -> None:
     reply = give(alice, **{field: value})
 
     assert (reply.status, list(reply.body["fields"])) == (400, [field])

@@ -1,4 +1,4 @@
-"""A task's key while Redis is away: for a moment, and for good."""
+"""A task's key while Redis is down, briefly or for longer."""
 
 from __future__ import annotations
 

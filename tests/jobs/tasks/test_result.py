@@ -1,4 +1,4 @@
-"""What a task says about itself, from whatever its model and its pages said."""
+"""The result of a task, from any text of its model and its pages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def event(**fields: Any) -> dict[str, Any]:
     return result.step_event(step, screenshot_url=None, redact=lambda text: text.replace("sk-1", "[the key]"))
 
 
-def test_a_step_is_told_without_secrets_wherever_they_are() -> None:
+def test_a_step_is_shown_without_secrets() -> None:
     told = event(
         url="http://site.test/?k=sk-1",
         title="sk-1",
@@ -97,7 +97,7 @@ def test_answers_that_are_no_steps_are_described_in_one_sentence() -> None:
     assert len(result.unusable(3, "x" * 9000, said="y" * 300)) < 900
 
 
-def test_the_schema_is_told_to_the_model() -> None:
+def test_the_model_gets_the_schema() -> None:
     assert result.prompt("Find it.", None) == "Find it."
     assert '{"type": "integer"}' in result.prompt("Find it.", {"type": "integer"})
 
@@ -123,5 +123,5 @@ def test_a_task_is_over_its_budget_above_it(limit: float, over: bool) -> None:
     assert problem is None or "5.8e-05 USD, more than max_cost_usd" in problem
 
 
-def test_a_budget_can_not_be_kept_without_a_price() -> None:
+def test_a_budget_without_a_price_ends_the_task() -> None:
     assert "removed the price" in (result.over_budget((0, 0), price=None, limit=5.0) or "")

@@ -1,4 +1,4 @@
-"""Answers against schemas of strangers: what fits, what doesn't, and what would take for ever."""
+"""Answers against schemas that callers send: what fits, what does not, and what would never end."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from apps.jobs.tasks import selectors as task_selectors
 from apps.jobs.tasks import services, sweeps
 from apps.jobs.tasks.services import StepRecord
 from tests.cast import Member
-from tests.jobs.making import after_the_lease, claimed, now, reread, story
+from tests.jobs.making import after_the_claim, claimed, now, reread, story
 
 pytestmark = pytest.mark.django_db
 
@@ -125,10 +125,10 @@ def test_a_step_is_recorded_in_its_turn_only(alice: Member) -> None:
             services.record_step(claim, step(number))
 
 
-def test_who_lost_the_lease_may_neither_act_nor_record(alice: Member) -> None:
+def test_a_worker_that_lost_its_claim_can_neither_act_nor_record(alice: Member) -> None:
     job = begun(alice)
     stale = claimed(job)
-    fresh = claimed(job, "another", at=after_the_lease())
+    fresh = claimed(job, "another", at=after_the_claim())
 
     with pytest.raises(ClaimLost):
         services.begin_step(stale, number=1)
@@ -145,7 +145,7 @@ def test_another_worker_finds_the_state_and_the_deadline_of_the_first(alice: Mem
     stepped(Claim.of(reread(job)), 1)
     services.begin_step(Claim.of(reread(job)), number=2)
 
-    second = services.resume(claimed(job, "another", at=after_the_lease()), wallclock=MINUTE)
+    second = services.resume(claimed(job, "another", at=after_the_claim()), wallclock=MINUTE)
 
     assert (second.state, second.acting_step) == (b"state", 2)
     assert second.deadline_at == first.deadline_at
@@ -213,7 +213,7 @@ def test_only_who_asks_gets_an_answer_and_only_from_its_owner(alice: Member, bob
     assert reread(job).status == "input_required"
 
 
-def test_a_question_that_nobody_answers_ends_the_task(alice: Member) -> None:
+def test_a_question_without_an_answer_ends_the_task(alice: Member) -> None:
     job = begun(alice)
     services.resume(claimed(job), wallclock=MINUTE)
     expires_at = services.ask(Claim.of(reread(job)), step(1), question="Which?")
@@ -255,7 +255,7 @@ def admitted(member: Member, job: Job) -> Agent:
     return agents.admit(workspace_id=member.workspace.id, job_id=job.id, request=REQUEST)
 
 
-def test_a_task_has_one_browser_which_ends_with_it_and_is_in_nobodys_way(alice: Member) -> None:
+def test_a_task_has_one_browser_that_ends_with_it_and_does_not_count_as_a_burner(alice: Member) -> None:
     job = begun(alice)
     claim = claimed(job)
     agent = admitted(alice, job)

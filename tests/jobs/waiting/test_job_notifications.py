@@ -11,7 +11,7 @@ from tests.patience import PATIENCE
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_listener_ends_at_whatever_moment_it_is_told_to() -> None:
+async def test_the_listener_ends_whenever_it_is_stopped() -> None:
     """A cancellation that is swallowed would keep a worker from ending."""
     for moment in range(60):
         notifications = JobNotifications()

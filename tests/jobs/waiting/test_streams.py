@@ -123,7 +123,7 @@ async def test_a_thousand_long_polls_hold_no_threads_and_wake_together(api: Api,
         polls = [await Poll.begin(api, carol, job, wait=1) for _ in range(MANY // 10)]
         await asyncio.gather(*(poll.body() for poll in polls))
     asked = 5 * (cpu_seconds(api) - before)
-    print(f"{MANY} long-polls answered {took:.2f} s after the end; CPU: {spent:.2f} s, {asked:.2f} s to ask anew")
+    print(f"{MANY} long-polls answered {took:.2f} s after the end; CPU: {spent:.2f} s, {asked:.2f} s for as many polls")
     assert spent < asked
 
 
@@ -245,7 +245,7 @@ async def test_a_stream_resumes_after_the_last_event_seen(client: httpx.AsyncCli
     assert [event["id"] for event in first + second + third] == ["1", "2", "3", "4", "5"]
 
 
-async def test_who_has_heard_all_is_told_not_to_come_back(client: httpx.AsyncClient, carol: Member) -> None:
+async def test_a_client_that_has_all_events_is_told_not_to_reconnect(client: httpx.AsyncClient, carol: Member) -> None:
     job = await aside(make_job, carol, "scrape", pages=1, sync=True)
     await aside(completion.end_cancelled, Claim.of(job))
 

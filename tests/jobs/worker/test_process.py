@@ -1,4 +1,4 @@
-"""A worker as it runs in production that is told to end while it has jobs in hand."""
+"""A worker process, as in production, that is told to end while it runs jobs."""
 
 from __future__ import annotations
 

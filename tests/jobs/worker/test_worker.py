@@ -21,7 +21,7 @@ from apps.jobs.worker.worker import Worker
 from tests.cast import Member, join
 from tests.jobs.making import (
     add_pages,
-    after_the_lease,
+    after_the_claim,
     claimed,
     make_job,
     page,
@@ -162,7 +162,7 @@ def test_a_cancel_is_heard_without_redis_too(
 
 async def _deaf(run: Run) -> Outcome:
     await asyncio.Event().wait()
-    raise AssertionError("nobody sets it")
+    raise AssertionError("it is never set")
 
 
 def test_an_executor_that_is_deaf_is_stopped(carol: Member, hire: Hire, aside: ThreadPoolExecutor) -> None:
@@ -223,8 +223,8 @@ def test_while_the_database_is_away_nothing_is_decided(carol: Member, hire: Hire
     assert story(job) == ["queued", "started"]
 
 
-def test_who_lost_the_lease_stops_and_writes_nothing(
-    carol: Member, hire: Hire, aside: ThreadPoolExecutor, short_leases: None
+def test_a_worker_that_lost_its_claim_stops_and_writes_nothing(
+    carol: Member, hire: Hire, aside: ThreadPoolExecutor, short_claims: None
 ) -> None:
     stopped, reached = threading.Event(), threading.Event()
 
@@ -234,12 +234,12 @@ def test_who_lost_the_lease_stops_and_writes_nothing(
             await asyncio.Event().wait()
         finally:
             stopped.set()
-        raise AssertionError("nobody sets it")
+        raise AssertionError("it is never set")
 
     job = make_job(carol)
     running = aside.submit(hire(slow).run, job.id)
     assert reached.wait(PATIENCE)
-    claimed(job, "another", at=after_the_lease())
+    claimed(job, "another", at=after_the_claim())
 
     running.result(PATIENCE)
 
@@ -248,12 +248,12 @@ def test_who_lost_the_lease_stops_and_writes_nothing(
     assert reread(job).owner == "another"
 
 
-def test_a_long_job_keeps_its_lease(carol: Member, hire: Hire, short_leases: None) -> None:
-    leases: list[Any] = []
+def test_a_long_job_keeps_its_claim(carol: Member, hire: Hire, short_claims: None) -> None:
+    claim_ends: list[Any] = []
 
     async def slow(run: Run) -> Outcome:
-        while len(set(leases)) < 4:
-            leases.append(await asyncio.to_thread(_lease_of, run.job))
+        while len(set(claim_ends)) < 4:
+            claim_ends.append(await asyncio.to_thread(_claim_end, run.job))
         return Completed()
 
     job = make_job(carol)
@@ -262,7 +262,7 @@ def test_a_long_job_keeps_its_lease(carol: Member, hire: Hire, short_leases: Non
     assert reread(job).status == "completed"
 
 
-def _lease_of(job: Job) -> Any:
+def _claim_end(job: Job) -> Any:
     try:
         return reread(job).claim_until
     finally:

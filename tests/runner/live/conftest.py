@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.fakes.site import Site, html
 from tests.runner.harness import Lease
-from tests.runner.live.agent import Agent
+from tests.runner.live.agent import Agent, agent_of
 
 FORM = """<!doctype html><title>Form</title><style>
 body > * { position: absolute; width: 35%; height: 10%; margin: 0; box-sizing: border-box }
@@ -38,8 +38,13 @@ def _pages(site: Site) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def agent(lease: Lease) -> AsyncIterator[Agent]:
-    async with Agent(lease.cdp_url) as agent:
-        await agent.call("Target.getTargets")  # this makes it a client of the browser, not of the page
-        agent.page = await agent.attach(lease.granted.page_id)
+async def agent(shared: Lease) -> AsyncIterator[Agent]:
+    """The agent of the browser that the tests of a module share. At the end it leaves one empty page."""
+    async with agent_of(shared) as agent:
         yield agent
+        first = shared.granted.page_id
+        for target in (await agent.call("Target.getTargets"))["targetInfos"]:
+            if target["type"] == "page" and target["targetId"] != first:
+                await agent.call("Target.closeTarget", {"targetId": target["targetId"]})
+        await agent.call("Target.activateTarget", {"targetId": first})
+        await agent.show("about:blank")

@@ -16,7 +16,6 @@ from tests.fakes.site import Site, html
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
 from tests.runner.harness import POOL_SIZE, Lease, RunnerProcess, until
-from tests.runner.live.agent import Agent
 from tests.runner.live.watcher import (
     Watcher,
     live_path,
@@ -104,8 +103,7 @@ async def test_they_are_told_why_it_ended(runner: RunnerProcess) -> None:
         assert (await first.closed(), await second.closed()) == (ENDED, ENDED)
 
 
-async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, lease: Lease, agent: Agent) -> None:
-    await agent.look("1")
+async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, lease: Lease) -> None:
     await runner.at_rest(warm=POOL_SIZE)  # what other tests took is made again, and opens files
     before = connections(runner)
     for _ in range(12):
@@ -127,7 +125,7 @@ async def test_nothing_is_left_of_viewers_that_are_gone(runner: RunnerProcess, l
         ("macos", "us", "MacIntel", ["en-US", "en"], "America/New_York"),
     ],
 )
-async def test_the_identity_holds_while_somebody_watches_and_afterwards(
+async def test_the_identity_holds_during_and_after_a_live_view(
     runner: RunnerProcess, site: Site, family: str, country: str, platform: str, languages: list[str], timezone: str
 ) -> None:
     """The agent's client was there before, so the live view's own sessions are the newest ones."""

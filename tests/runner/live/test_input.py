@@ -15,7 +15,7 @@ from runner.live.pacing import INPUTS_AT_ONCE
 from runner.live.viewer import REFUSED
 from tests.fakes.site import Site
 from tests.runner.harness import Lease, until
-from tests.runner.live.agent import Agent
+from tests.runner.live.agent import Agent, agent_of
 from tests.runner.live.watcher import (
     BLUE,
     RED,
@@ -29,9 +29,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")
 INPUT = {"name": (0.2, 0.15), "secret": (0.2, 0.35), "story": (0.2, 0.55)}  # where they are, as parts of the picture
 
 
-async def test_control_types_into_a_form(lease: Lease, agent: Agent, site: Site) -> None:
+async def test_control_types_into_a_form(shared: Lease, agent: Agent, site: Site) -> None:
     await agent.show(site.url("/form"))
-    async with Watcher(lease, "control") as operator:
+    async with Watcher(shared, "control") as operator:
         await operator.told("hello", mode="control")
         await operator.sees(BLUE)
         await operator.click(*INPUT["name"])
@@ -52,13 +52,13 @@ async def test_control_types_into_a_form(lease: Lease, agent: Agent, site: Site)
         assert watched == "story"
 
 
-async def test_control_points_where_the_picture_shows_it(lease: Lease, agent: Agent, site: Site) -> None:
+async def test_control_points_where_the_picture_shows_it(shared: Lease, agent: Agent, site: Site) -> None:
     await agent.show(site.url("/form"))
     watch = """const seen = []; for (const kind of ["mousedown", "mouseup", "dblclick", "contextmenu", "wheel"])
       addEventListener(kind, e => seen.push([e.type, e.button, e.buttons, Math.round(e.clientX / innerWidth * 100),
         Math.round(e.clientY / innerHeight * 100), e.shiftKey, e.deltaY || 0]), {passive: true}); 0"""
     await agent.look(f"globalThis.seen = (() => {{ {watch}; return seen }})(); 0")
-    async with Watcher(lease, "control") as operator:
+    async with Watcher(shared, "control") as operator:
         await operator.until(lambda: operator.frames, what="a picture")
         await operator.send("mouse", **{**mouse("down", 0.25, 0.8), "modifiers": 8})
         await operator.send("mouse", **mouse("up", 0.75, 0.9))
@@ -80,9 +80,9 @@ async def test_control_points_where_the_picture_shows_it(lease: Lease, agent: Ag
 
 
 @pytest.mark.parametrize("modifier", [2, 4], ids=["ctrl", "command"])
-async def test_shortcuts_do_what_they_do_in_a_browser(lease: Lease, agent: Agent, site: Site, modifier: int) -> None:
+async def test_shortcuts_do_what_they_do_in_a_browser(shared: Lease, agent: Agent, site: Site, modifier: int) -> None:
     await agent.show(site.url("/form"))
-    async with Watcher(lease, "control") as operator:
+    async with Watcher(shared, "control") as operator:
         await operator.sees(BLUE)
         await operator.click(*INPUT["name"])
         await operator.send("text", text="to be replaced")
@@ -96,11 +96,13 @@ async def test_shortcuts_do_what_they_do_in_a_browser(lease: Lease, agent: Agent
         await until(replaced, what="the replacement")
 
 
-async def test_only_who_asks_gets_the_selection_and_no_password_is_told(lease: Lease, agent: Agent, site: Site) -> None:
+async def test_only_who_asks_gets_the_selection_and_no_password_is_told(
+    shared: Lease, agent: Agent, site: Site
+) -> None:
     await agent.show(site.url("/form"))
     # What the page makes of its own functions must not matter.
     await agent.look("getSelection = document.getSelection = () => 'forged'; getSelection().toString = () => 'forged'")
-    async with Watcher(lease, "control") as operator, Watcher(lease, "control") as other:
+    async with Watcher(shared, "control") as operator, Watcher(shared, "control") as other:
         await operator.until(lambda: operator.frames, what="a picture")
         await agent.look("window.find('words to'); 0")
         assert await operator.copied() == "words to"
@@ -123,16 +125,16 @@ async def a_new_form_is_typed_into(agent: Agent, operator: Watcher, site: Site) 
     await until(typed, what="the typing")
 
 
-async def test_input_goes_to_the_page_in_front(lease: Lease, agent: Agent, site: Site) -> None:
+async def test_input_goes_to_the_page_in_front(shared: Lease, agent: Agent, site: Site) -> None:
     await agent.show(site.url("/colour?of=red"))
-    async with Watcher(lease, "control") as operator:
+    async with Watcher(shared, "control") as operator:
         await operator.sees(RED)
         await a_new_form_is_typed_into(agent, operator, site)
 
 
-async def test_a_page_that_hangs_keeps_nobody_from_another_one(lease: Lease, agent: Agent, site: Site) -> None:
-    await agent.show(site.url("/colour?of=red"))
-    async with Watcher(lease, "control") as operator:
+async def test_a_page_that_hangs_does_not_block_input_to_another_one(lease: Lease, site: Site) -> None:
+    async with agent_of(lease) as agent, Watcher(lease, "control") as operator:
+        await agent.show(site.url("/colour?of=red"))
         await operator.sees(RED)
         hanging = asyncio.create_task(agent.look("for (;;);"))
         await operator.click(0.5, 0.5)
@@ -151,7 +153,7 @@ INPUTS = [
 
 
 @pytest.mark.parametrize("message", [*map(json.dumps, INPUTS), "", "{", b"\0"], ids=lambda message: str(message)[:24])
-async def test_whoever_may_only_watch_is_cut_off_when_it_sends_anything(shared: Lease, message: str | bytes) -> None:
+async def test_a_view_only_client_is_cut_off_when_it_sends_anything(shared: Lease, message: str | bytes) -> None:
     async with Watcher(shared) as watcher:
         await watcher.until(lambda: watcher.frames, what="a picture")
         await watcher.socket.send(message)
@@ -160,16 +162,16 @@ async def test_whoever_may_only_watch_is_cut_off_when_it_sends_anything(shared: 
         assert "view-only" in (watcher.socket.close_reason or "")
 
 
-async def test_a_viewer_changes_nothing_in_the_page(lease: Lease, agent: Agent, site: Site) -> None:
+async def test_a_viewer_changes_nothing_in_the_page(shared: Lease, agent: Agent, site: Site) -> None:
     await agent.show(site.url("/form"))
     await agent.look("document.all.name.focus(); globalThis.events = 0; for (const kind of ['mousedown', 'keydown', "
               "'input']) addEventListener(kind, () => events++); 0")  # fmt: skip
     for message in INPUTS:
-        async with Watcher(lease) as watcher:
+        async with Watcher(shared) as watcher:
             await watcher.until(lambda watcher=watcher: watcher.frames, what="a picture")
             await watcher.socket.send(json.dumps(message))
             assert await watcher.closed() == REFUSED
-    async with Watcher(lease, "control") as operator:
+    async with Watcher(shared, "control") as operator:
         await operator.until(lambda: operator.frames, what="a picture")
         await operator.press("k", "KeyK", 75)
 
@@ -197,7 +199,7 @@ async def test_a_viewer_changes_nothing_in_the_page(lease: Lease, agent: Agent, 
     ],
     ids=lambda message: str(message)[:24],
 )
-async def test_whoever_steers_with_nonsense_is_cut_off(shared: Lease, message: str | bytes) -> None:
+async def test_a_client_that_sends_invalid_input_is_cut_off(shared: Lease, message: str | bytes) -> None:
     async with Watcher(shared, "control") as operator:
         await operator.socket.send(message)
 

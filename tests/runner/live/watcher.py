@@ -77,14 +77,14 @@ class Watcher:
         return found
 
     async def copied(self) -> str:
-        """What is selected. Asked again when nobody says: for a page that takes its time the runner does not wait."""
+        """The selected text. Asks again without an answer: the runner does not wait for a slow page."""
         before = len(self._clips())
         for _ in range(3):
             await self.send("copy")
             with contextlib.suppress(AssertionError):
                 clips = await self.until(lambda: self._clips()[before:], what="a copy", seconds=PATIENCE / 3)
                 return str(clips[0])
-        raise AssertionError("nobody said what is selected")
+        raise AssertionError("no answer has the selection")
 
     def _clips(self) -> list[str]:
         return [message["text"] for message in self.said if message["type"] == "clipboard"]

@@ -309,7 +309,7 @@ async def test_one_queue_with_many_pages_does_not_hold_up_another(runner: Runner
             sent.set()
 
     with slow(site, "/mine") as gate:
-        mine = [asyncio.create_task(fetch(runner, site.url("/mine"), queue="big")) for _ in range(40)]
+        mine = [asyncio.create_task(fetch(runner, site.url("/mine"), queue="big")) for _ in range(16)]
         await until(lambda: site.paths().count("/mine") == PAGE_PLACES, what="a page in every place")
         wanted = {"url": site.url("/hello"), "os_family": "macos", "country": "us", "formats": [], "queue": "small"}
         asking = runner.request("POST", "/pages", json=wanted, extensions={"trace": note})
@@ -320,5 +320,5 @@ async def test_one_queue_with_many_pages_does_not_hold_up_another(runner: Runner
         gate.release(2)
         assert isinstance(page_answer((await other).content), PageResult)
         assert sum(task.done() for task in mine) <= 2
-        gate.release(40)
+        gate.release(16)
         await asyncio.gather(*mine)

@@ -126,7 +126,7 @@ async def test_the_systems_resolver_answers_for_every_name(name: str) -> None:
     assert await refusal(Dialer(()), name) is Refusal.NAME
 
 
-async def test_a_port_that_nobody_listens_on_is_refused() -> None:
+async def test_a_closed_port_is_refused() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
 

@@ -1,4 +1,4 @@
-"""Files are read out of a jail whatever its programs put in their place."""
+"""Only regular files are read from a jail, even if its programs replace them."""
 
 from __future__ import annotations
 

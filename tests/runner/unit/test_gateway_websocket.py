@@ -141,7 +141,7 @@ def test_a_huge_message_is_judged_by_its_beginning(message: dict[str, Any], leve
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
-def test_garbage_is_waited_on_or_given_to_somebody(data: bytes) -> None:
+def test_any_bytes_are_incomplete_or_of_one_level(data: bytes) -> None:
     assert level_of(data) in (None, "browser", "page")
 
 

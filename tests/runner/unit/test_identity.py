@@ -1,4 +1,4 @@
-"""Identities: coherent for every family in every country."""
+"""Identities: coherent for all families in all countries."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_the_time_zone_and_the_locale_are_left_to_clients() -> None:
     assert not methods & {"Emulation.setTimezoneOverride", "Emulation.setLocaleOverride"}
 
 
-@pytest.mark.parametrize("kind", ["browser", "other", "auction_worklet"])
+@pytest.mark.parametrize("kind", ["browser", "auction_worklet"])
 def test_what_runs_no_script_of_a_page_is_left_alone(kind: str) -> None:
     assert target_commands(drawn(), kind) == []
 

@@ -28,8 +28,9 @@ class FakeBrowser:
         self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.chromium = SimpleNamespace(stderr_tail=["bye"])
         self.fingerprint = SimpleNamespace(seed="seed")
-        self.measured = {"platform": "MacIntel"}
+        self.measured = {"timezone": "UTC"}
         self.routes: list[Route] = []
+        self.serves_harness = False
         self.opened: list[str] = []
         self.may_lease = asyncio.Event()
         self.may_lease.set()
@@ -39,6 +40,9 @@ class FakeBrowser:
         if not self.answers:
             raise CdpError("no answer")
         self.routes.append(route)
+
+    def serve_harness(self) -> None:
+        self.serves_harness = True
 
     async def navigate(self, url: str) -> None:
         self.opened.append(url)
@@ -124,10 +128,17 @@ async def test_a_lease_is_a_browser_of_the_shape_and_with_the_egress_that_were_a
 
     assert pool.orders == [Wanted(Shape("windows", "de"))]
     assert pool.given[0].routes == [upstreams.route("de", token="agt_7")]
-    assert (granted.seed, granted.fingerprint) == ("seed", {"platform": "MacIntel"})
+    assert (granted.seed, granted.fingerprint) == ("seed", {"timezone": "UTC"})
     assert leases.find(granted.profile) is pool.given[0]
     assert granted.page_id == "PAGE"
     assert granted.expires_at - granted.leased_at == 60
+
+
+async def test_only_a_lease_of_the_harness_opens_the_reference_pages(leases: Leases, pool: FakePool) -> None:
+    await leases.grant(request("agt_1"))
+    await leases.grant(request("harness_1", harness=True))
+
+    assert [browser.serves_harness for browser in pool.given] == [False, True]
 
 
 async def test_a_capability_names_its_runner_and_cannot_be_guessed(leases: Leases) -> None:
@@ -328,6 +339,6 @@ async def test_a_browser_that_died_on_the_way_to_its_lease_is_reported(
     granted = await asking
     await turn()
 
-    # The caller has it in hand, so the API must hear of its end.
+    # The caller has got the lease, so its end must be reported.
     assert leases.find(granted.profile) is None
     assert [end.reason for end in ended] == ["crashed"]

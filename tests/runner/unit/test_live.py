@@ -88,7 +88,7 @@ VALUES = st.none() | st.booleans() | st.floats() | st.text()
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
+@given(st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=8))
 def test_nonsense_is_refused_and_nothing_worse(value: object) -> None:
     with pytest.raises(InvalidMessage):
         assert parse(json.dumps(value)) == Copy()  # the one message that has no other field

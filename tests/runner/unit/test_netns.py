@@ -135,7 +135,7 @@ async def test_a_helper_that_dies_in_the_middle_is_an_error_not_a_hang(
 async def test_a_caller_who_gives_up_does_not_leave_its_sockets_to_the_next(
     factory: SocketFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next caller may ask for another browser's jail: an answer must reach the one who asked, or nobody."""
+    """The next caller may ask for another browser's jail: an answer must reach its own caller or none."""
     gate, exchange, first = threading.Event(), netns._exchange, threading.Event()
 
     def held(channel: socket.socket, request: bytes, fd: int) -> tuple[bytes, list[int]]:

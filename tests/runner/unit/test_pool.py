@@ -155,7 +155,7 @@ async def test_at_the_limit_a_caller_gets_the_place_of_one_that_ended(
     assert pool.state().leased == 1
 
 
-async def test_whoever_waits_in_vain_is_told_so_and_forgotten(make: Callable[..., Pool]) -> None:
+async def test_a_caller_that_waited_in_vain_gets_an_error_and_is_forgotten(make: Callable[..., Pool]) -> None:
     pool = make(target=1, limit=1)
     await pool.take(MAC, wait=PATIENCE)
 
@@ -165,7 +165,7 @@ async def test_whoever_waits_in_vain_is_told_so_and_forgotten(make: Callable[...
     assert len(pool.state().waiting) == 0
 
 
-async def test_without_patience_nobody_waits(make: Callable[..., Pool], factory: Factory) -> None:
+async def test_without_a_wait_the_error_comes_at_once(make: Callable[..., Pool], factory: Factory) -> None:
     factory.instant = False
     pool = make(target=1)
 

@@ -285,7 +285,7 @@ def test_no_name_leaves_a_browser_without_an_answer(host: bytes) -> None:
     assert asyncio.run(scenario()) in (2, 4)
 
 
-async def test_a_browser_that_nobody_leased_reaches_nothing() -> None:
+async def test_a_browser_without_a_lease_reaches_nothing() -> None:
     async with serving(echo) as site, proxy(route=None) as port, browser(port, to_site(site)) as (reader, _writer):
         assert await answered(reader) == 2
 

@@ -304,6 +304,22 @@ async def test_a_proxy_that_is_silent_to_the_probe_too_rests_and_is_tried_again(
         country.close()
 
 
+@pytest.mark.usefixtures("short_rests")
+async def test_a_silent_proxy_is_found_out_when_browsers_give_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstreams, "SUSPECT_SECONDS", 0.0)
+    async with UpstreamProxy("http") as proxy:
+        proxy.silent = True
+        country = Upstreams(parse_countries(json.dumps({"de": proxy.url})))
+        waiting = asyncio.ensure_future(route(country, "agt_1").open("far.example", 443))
+        await until(lambda: proxy.connections == 1)
+        monkeypatch.setattr(tunnels, "PROBE_SECONDS", 0.05)
+
+        waiting.cancel()
+
+        await until(lambda: country.states()[0].healthy == 0)
+        country.close()
+
+
 async def test_no_log_line_has_credentials(
     country: Upstreams, proxies: list[UpstreamProxy], caplog: pytest.LogCaptureFixture
 ) -> None:

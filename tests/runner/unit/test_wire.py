@@ -67,7 +67,7 @@ def test_what_a_newer_peer_adds_is_ignored(message: wire.Message) -> None:
 @given(messages)
 def test_what_has_a_default_may_be_missing_and_nothing_else(message: wire.Message) -> None:
     data = json.loads(message.to_json())
-    optional = {"initial_url", "wait_seconds", "seed", "overrides", "fingerprint", "ended", "jail", "egress"}
+    optional = {"initial_url", "wait_seconds", "seed", "overrides", "harness", "fingerprint", "ended", "jail", "egress"}
 
     for name in data:
         shorter = json.dumps({key: value for key, value in data.items() if key != name})

@@ -170,7 +170,8 @@ def _repair_anthropic(exchange: Exchange, answer: Json, text: str) -> str:
             call["input"] = {} if found is None else found
     if not calls:
         freed_text = _freed(text, exchange)
-        tool, found = _forced_tool(exchange), _parsed_object(freed_text)
+        tools = json.loads(exchange.request).get("tools") or [{}]
+        tool, found = str(tools[0].get("name", "")), _parsed_object(freed_text)
         if tool and found is not None:  # the client library reads the JSON that it asks for only from a tool call
             freed = {"type": "tool_use", "id": "toolu_0", "name": tool, "input": found}
         else:
@@ -185,12 +186,6 @@ def _blocks(answer: Json) -> list[Json]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
-
-
-def _forced_tool(exchange: Exchange) -> str:
-    """The tool that the request wants to be called, or an empty string."""
-    tools = json.loads(exchange.request).get("tools") or [{}]
-    return str(tools[0].get("name", ""))
 
 
 def _calls(answer: Json) -> list[Json]:

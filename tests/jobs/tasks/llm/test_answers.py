@@ -76,7 +76,7 @@ def refused(provider: Provider, body: Any, **headers: str) -> ProviderFailure:
         f"[{GOOD}]",
     ],
 )
-def test_json_that_was_asked_for_is_found_in_whatever_is_around_it(provider: Provider, text: str) -> None:
+def test_json_is_found_between_other_text(provider: Provider, text: str) -> None:
     assert json.loads(text_of(provider, read(provider, answer(provider, text)))) == STEP
 
 
@@ -205,7 +205,7 @@ PAGE = b"<!DOCTYPE html><html><head><title>Sign in &amp; go</title></head><body>
         (b"{}", "application/json", "The provider answered 200 without a", True),
     ],
 )
-def test_what_is_no_answer_is_named_in_one_sentence(
+def test_an_invalid_answer_is_named_in_one_sentence(
     provider: Provider, body: bytes, kind: str, said: str, retryable: bool
 ) -> None:
     failure = refused(provider, body, content_type=kind)

@@ -28,6 +28,6 @@ def test_a_name_that_can_be_used(text: str, provider: str, model: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":", "anthropic:", "openai: gpt", "gpt 4", "gpt\n4", "-gpt", "g" * 201, "gpt-ü"])
-def test_a_name_that_can_not(text: str) -> None:
+def test_a_name_that_cannot(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be provider:model|at most"):
         ModelName.parse(text)

@@ -61,7 +61,7 @@ def test_the_operator_adds_changes_and_removes_prices() -> None:
         {"m": {"input": 1, "output": 10**6}},
     ],
 )
-def test_a_table_that_makes_no_sense_is_refused(table: Any) -> None:
+def test_an_invalid_table_is_refused(table: Any) -> None:
     with pytest.raises(ValueError, match=r"must be|at most"):
         prices.parse(json.dumps(table))
 

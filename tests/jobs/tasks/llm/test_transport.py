@@ -192,9 +192,7 @@ async def test_a_key_that_the_provider_repeats_is_not_told(model: ScriptedModel,
 
 
 @pytest.mark.parametrize("cut", range(0, 300, 20))
-async def test_a_key_in_an_answer_that_is_none_is_not_told_even_in_part(
-    model: ScriptedModel, caller: Caller, cut: int
-) -> None:
+async def test_no_part_of_a_key_in_an_invalid_answer_is_shown(model: ScriptedModel, caller: Caller, cut: int) -> None:
     model.play("gossip", [Always(Raw(b"x" * cut + KEY.encode() * 20, content_type="text/plain"))])
 
     with pytest.raises(Exception, match=r"\w"):
@@ -205,7 +203,7 @@ async def test_a_key_in_an_answer_that_is_none_is_not_told_even_in_part(
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "127.0.0.1:1", "[::ffff:127.0.0.1]:1", "localhost:1"])
-async def test_nobody_inside_is_reached(caller: Caller, host: str) -> None:
+async def test_private_addresses_are_not_reached(caller: Caller, host: str) -> None:
     with pytest.raises(Exception, match=r"\w"):
         await caller.ask("hello", base_url=f"http://{host}")
 
@@ -213,7 +211,7 @@ async def test_nobody_inside_is_reached(caller: Caller, host: str) -> None:
     assert "may not be reached" in caller.transport.failure.message
 
 
-async def test_who_gives_up_waiting_leaves_nothing_behind(model: ScriptedModel, caller: Caller) -> None:
+async def test_a_cancelled_call_leaves_no_connection(model: ScriptedModel, caller: Caller) -> None:
     model.play("silent", [Always(Hang())])
     asking = asyncio.create_task(caller.ask("silent"))
     await asyncio.to_thread(model.wait_for, lambda seen: len(seen) == 1)
