@@ -51,6 +51,7 @@ def main() -> None:
             "BROWSA_POOL_SIZE": str(POOL_SIZE),
             "BROWSA_ALLOW_ADDRESSES": ",".join(f"127.0.0.1:{allowed}" for allowed in (port, model.port, *ports.all)),
             "BROWSA_RATE_LIMITS": "off",
+            "BROWSA_MAX_BURNERS": str(2 * provisioning.BURST),
             "BROWSA_TASKS_PER_WORKSPACE": str(tasks.AT_ONCE),
             "SIGNUP_CREDITS": "1000000",
         }

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from pathlib import Path
 
 from playwright.async_api import Browser, Playwright, async_playwright
 
-from bench.subject import Subject
+from bench.subject import POOL_SIZE, Subject
 from bench.table import Row, median, quantile
+from fingerprints import draw
 from runner.browsers import find_chromium
+from runner.identity.launch import launch_of
 from runner.launcher import Launcher
+
+BURST = 20
 
 
 async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) -> list[Row]:
@@ -34,6 +39,8 @@ async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) ->
             await browser.close()
             await subject.destroy(agent)
         await subject.warm()
+        burst = await _burst(subject)
+        await subject.warm()
         own = await _start_directly(playwright, samples=max(3, samples // 10), environ=environ)
     return [
         Row("POST /v1/agents to 201, pool warm, p50", median(created), "ms", target=12),
@@ -46,7 +53,25 @@ async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) ->
             "Chromium started directly",
             target=250,
         ),
+        Row(f"burst of {BURST} agents on a pool of {POOL_SIZE}: to the last 201", burst, "s"),
+        Row(
+            f"… browsers started per second, for the {BURST - POOL_SIZE} that were not warm",
+            (BURST - POOL_SIZE) / burst,
+            "/s",
+            target=4,
+            at_least=True,
+        ),
     ]
+
+
+async def _burst(subject: Subject) -> float:
+    """Seconds until `BURST` agents that are requested at once have their browsers."""
+    started = time.perf_counter()
+    agents = await asyncio.gather(*(subject.provision() for _ in range(BURST)))
+    took = time.perf_counter() - started
+    for agent in agents:
+        await subject.destroy(agent)
+    return took
 
 
 async def _attach(playwright: Playwright, url: str) -> Browser:
@@ -65,9 +90,11 @@ async def _start_directly(playwright: Playwright, *, samples: int, environ: dict
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o711)  # without a jail Chromium runs as another user, which must reach its profile
         launcher = Launcher(binary, jailed=False, home=Path(home))
+        launcher.prepare()
+        settings = launch_of(draw(seed="bench", os_family="macos", country="us", chromium_version=launcher.version))
         for _ in range(samples):
             started = time.perf_counter()
-            chromium = await launcher.launch()
+            chromium = await launcher.launch(settings)
             browser = await _attach(playwright, f"http://127.0.0.1:{chromium.port}")
             times.append((time.perf_counter() - started) * 1000)
             await browser.close()

@@ -14,6 +14,7 @@ from runner.browsers import find_chromium, find_headless_shell
 from runner.cdp import CdpConnection, Params
 from runner.chromium import Chromium
 from runner.chromium_flags import shell_flags
+from runner.identity.launch import Launch
 from runner.launcher import Launcher
 
 
@@ -43,7 +44,7 @@ class RawShell:
         with tempfile.TemporaryDirectory() as home:
             launcher = Launcher(binary, jailed=False, home=Path(home), flags=_unproxied)
             launcher.prepare()
-            shell = cls(await launcher.launch())
+            shell = cls(await launcher.launch(Launch()))
             shell._cdp = await shell.chromium.connect(shell._on_event)
             try:
                 yield shell

@@ -41,7 +41,7 @@ class Subject:
         async with asyncio.timeout(60):
             while True:
                 runner = (await self.client.get("/readyz")).json()["checks"]["runner"]
-                if runner["warm"] >= POOL_SIZE and runner["starting"] == 0:
+                if runner.get("warm", 0) >= POOL_SIZE and runner["starting"] == 0:  # without "warm" it is not ready
                     return
                 await asyncio.sleep(0.05)
 

@@ -10,10 +10,13 @@ import asyncio
 import logging
 import os
 import secrets
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 
 import uvloop
 
@@ -26,8 +29,9 @@ from runner.egress.check import check_egress
 from runner.egress.dial import Dialer
 from runner.egress.upstreams import Upstreams
 from runner.gateway.server import Gateway
+from runner.identity import fonts
+from runner.identity.emulation import DEFAULT_FAMILY
 from runner.identity.measure import MachineValues
-from runner.identity.places import PLACES
 from runner.jail import JailError, marker_of
 from runner.launcher import Launcher
 from runner.leases import Leases
@@ -35,6 +39,7 @@ from runner.live.hub import LiveViews
 from runner.pages.service import PageService
 from runner.pages.shell import Shell
 from runner.pool import Pool
+from runner.pool_decisions import Shape
 from runner.reports import Reporter
 from runner.uids import Uids
 from runner.wire import JailStatus
@@ -54,27 +59,28 @@ class Runner:
         country = next(iter(config.countries))
         self._uids = Uids()
         self._cgroups = _cgroups(config)
+        self._fonts = Path(tempfile.gettempdir()) / f"browsa-{marker_of(config.home)}-fonts"
         launcher = partial(
             Launcher,
             jailed=config.jail == "bwrap",
             home=config.home,
-            timezone=PLACES[country].timezone,
             uids=self._uids,
             cgroups=self._cgroups,
         )
-        leasing = launcher(config.chromium, limits=config.browser_limits)
+        leasing = launcher(config.chromium, limits=config.browser_limits, fonts=self._fonts)
         paging = launcher(config.headless_shell, limits=config.shell_limits, flags=shell_flags)
         self._launchers = [leasing, paging]
         dialer = Dialer(config.allow)
         self._upstreams = Upstreams(config.countries)
         machine = MachineValues()
         self._pool = Pool(
-            lambda: Browser.start(leasing, dialer, country=country, machine=machine),
+            lambda order: Browser.start(leasing, dialer, order, machine=machine),
             target=config.pool_size,
             limit=config.limit(files_count=self._cgroups is not None),
+            default=Shape(DEFAULT_FAMILY, country),
         )
         self._pages = PageService(
-            lambda refused: Shell.start(paging, dialer, upstreams=self._upstreams, on_refused=refused),
+            lambda refused: Shell.start(paging, dialer, country=country, upstreams=self._upstreams, on_refused=refused),
             places=config.page_places,
             country=country,
         )
@@ -105,6 +111,7 @@ class Runner:
         port = await self._gateway.start(self._config.gateway_host, self._config.gateway_port)
         for launcher in self._launchers:
             launcher.prepare()
+        fonts.build_caches(self._fonts)
         if self._cgroups is not None and (left := self._cgroups.remove_leftovers()):
             log.warning("removed %d control groups of jails that a previous runner left", left)
         self._control.jail = self._jail_status()
@@ -140,6 +147,7 @@ class Runner:
         self._gateway.close()
         for launcher in self._launchers:
             launcher.close()
+        shutil.rmtree(self._fonts, ignore_errors=True)
         self._uids.close()
 
     def _jail_status(self) -> JailStatus:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 from collections.abc import Collection
 from typing import Any
 
+from fingerprints import Fingerprint, draw
 from runner.cdp import CdpError
 from runner.chromium import Chromium, ChromiumError
 from runner.dialogs import Dialogs
@@ -16,36 +18,46 @@ from runner.egress import socks
 from runner.egress.dial import Dialer
 from runner.egress.own_hosts import OwnSite
 from runner.egress.upstreams import Route
-from runner.identity.emulation import DEFAULT_FAMILY, Identity
 from runner.identity.emulator import Emulator
 from runner.identity.harness_site import HarnessSite
+from runner.identity.launch import launch_of
 from runner.identity.measure import MachineValues
 from runner.identity.measuring_site import MeasureError, MeasuringSite
 from runner.launcher import Launcher
-from runner.wire import OsFamily
+from runner.pool_decisions import Shape, Wanted
 
 log = logging.getLogger("browsa.runner.browser")
 
+SEED_BYTES = 8
 DISCONNECT_SECONDS = (0.05, 0.5, 3.0)  # after a disconnect; Chromium has noticed it by one of these
 
 
 class Browser:
-    """`start` makes a warm browser, `configure` prepares it for one lease, `kill` ends it. It is never used twice."""
+    """`start` makes a warm browser, `lease` opens its egress, `kill` ends it. It is never used twice."""
 
-    def __init__(self, chromium: Chromium, country: str) -> None:
+    def __init__(self, chromium: Chromium, shape: Shape, fingerprint: Fingerprint) -> None:
         self.chromium = chromium
+        self.shape = shape
+        self.fingerprint = fingerprint
         self.measured: dict[str, Any] = {}  # what this browser reports of itself
         self._route: Route | None = None
         self._own_site: OwnSite | None = None  # the pages of the runner that it may open now
-        self._emulator = Emulator(chromium, Identity.of(DEFAULT_FAMILY, country, chromium.version))
+        self._emulator = Emulator(chromium, fingerprint)
         self._egress: asyncio.Server | None = None
         self.downloads = Downloads(chromium)
 
     @classmethod
-    async def start(cls, launcher: Launcher, dialer: Dialer, *, country: str, machine: MachineValues) -> Browser:
-        """A warm browser with the default identity of `country`, and measured. Raises ChromiumError."""
-        chromium = await launcher.launch()
-        browser = cls(chromium, country)
+    async def start(cls, launcher: Launcher, dialer: Dialer, order: Wanted, *, machine: MachineValues) -> Browser:
+        """A browser with a fingerprint as ordered, measured, without egress yet. Raises ChromiumError."""
+        fingerprint = draw(
+            seed=order.seed or secrets.token_hex(SEED_BYTES),
+            os_family=order.shape.os_family,
+            country=order.shape.country,
+            chromium_version=launcher.version,
+            overrides=dict(order.overrides),
+        )
+        chromium = await launcher.launch(launch_of(fingerprint))
+        browser = cls(chromium, order.shape, fingerprint)
         try:
             assert chromium.listener is not None
             browser._egress = await socks.serve(
@@ -72,10 +84,10 @@ class Browser:
     def page_id(self) -> str:
         return self.chromium.page_id
 
-    async def configure(self, os_family: OsFamily, country: str, *, route: Route) -> None:
-        """Set a lease's identity and open the egress. Raises CdpError or TimeoutError: the browser does not answer."""
+    async def lease(self, *, route: Route) -> None:
+        """Open the egress. Raises CdpError or TimeoutError: the browser does not answer."""
         async with asyncio.timeout(5):
-            await self._emulator.set_identity(Identity.of(os_family, country, self.chromium.version))
+            await self._emulator.check()
         self._route = route
 
     async def _measure(self, machine: MachineValues) -> None:
@@ -123,8 +135,14 @@ class Browser:
         except CdpError as error:
             log.debug("the browser exited while a client detached: %s", error)
 
-    async def connection_ended(self, targets: Collection[str]) -> None:
+    def pause_for_client(self, targets: Collection[str]) -> None:
+        """Leave it to a client to resume these new targets, which wait for its debugger."""
+        self._emulator.paused_by_clients.update(targets)
+
+    async def connection_ended(self, targets: Collection[str], paused: Collection[str] = ()) -> None:
         """Restore the identity after a whole connection has ended, and with it its sessions of `targets`.
+
+        Those of them that were `paused` for the client may still wait for it, and run now.
 
         Chromium ends the sessions when it notices the disconnect. It sends no event then, and on a busy machine this
         takes up to some seconds, so the identity is restored several times.
@@ -134,6 +152,12 @@ class Browser:
             await asyncio.sleep(after - waited)
             await self.sessions_ended(targets)
             waited = after
+            if self.gone.done():
+                return
+            try:
+                await self._emulator.resume(paused)
+            except CdpError as error:
+                log.debug("the browser exited while a client detached: %s", error)
 
     async def dial(self) -> socket.socket:
         """A new connection to its DevTools port. Raises ChromiumError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runner.identity.emulation import DEFAULT_FAMILY, FAMILIES, NATIVE_LOCALE, SHELL_SCREEN
+from runner.identity.emulation import NATIVE_LOCALE, SHELL_SCREEN
 
 DISABLED_FEATURES = (
     "AcceptCHFrame",  # a renegotiated connection on every first visit
@@ -26,8 +26,16 @@ Flags = Callable[[str, str], list[str]]  # from the proxy's URL and the profile 
 
 
 def full_flags(proxy: str, profile: str) -> list[str]:
-    """The command line of a full Chromium. It never has `--no-sandbox` or `--enable-automation`."""
-    screen = FAMILIES[DEFAULT_FAMILY].screen
+    """The command line of a full Chromium without its fingerprint, see `runner.identity.launch`.
+
+    It never has `--no-sandbox` or `--enable-automation`.
+    """
+    # The network service has no sandbox of its own on Linux. In the browser process it takes 45 ms less CPU at the
+    # start, and 12 MiB less memory.
+    return [*_flags(proxy, profile), "--enable-features=NetworkServiceInProcess2"]
+
+
+def _flags(proxy: str, profile: str) -> list[str]:
     return [
         "--headless=new",
         "--remote-debugging-port=0",
@@ -35,11 +43,8 @@ def full_flags(proxy: str, profile: str) -> list[str]:
         f"--proxy-server={proxy}",
         "--proxy-bypass-list=<-loopback>",  # without it, loopback names bypass the proxy
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-        f"--screen-info={{{screen.width}x{screen.height}}}",
-        f"--window-size={screen.width},{screen.height - screen.top - screen.bottom}",
         f"--disable-features={','.join(DISABLED_FEATURES)}",
         "--disable-blink-features=AutomationControlled",
-        f"--lang={NATIVE_LOCALE}",
         "--no-first-run",
         "--no-default-browser-check",
         "--no-pings",
@@ -75,9 +80,10 @@ def shell_flags(proxy: str, profile: str) -> list[str]:
     A shell's window has no bars, so its size is the viewport of the default identity. Most pages need no other, and
     then no command has to set it.
     """
-    screen, flags = SHELL_SCREEN, full_flags(proxy, profile)
+    screen = SHELL_SCREEN
     return [
-        *(flag for flag in flags if not flag.startswith(("--screen-info", "--window-size"))),
+        *_flags(proxy, profile),
+        f"--lang={NATIVE_LOCALE}",
         f"--screen-info={{{screen.width}x{screen.height} workAreaTop={screen.top} workAreaBottom={screen.bottom}}}",
         f"--window-size={screen.viewport.width},{screen.viewport.height}",
         "--block-new-web-contents",  # no popups

@@ -11,6 +11,7 @@ from typing import get_args
 
 from aiohttp import web
 
+from fingerprints import overrides
 from runner.chromium import ChromiumError
 from runner.downloads import CHUNK, NoDownload
 from runner.egress.upstreams import NoUpstream, Upstreams
@@ -102,10 +103,10 @@ class Control:
             boot_id=self._boot_id,
             state=self.state,
             chromium=self._chromium,
-            warm=pool.warm,
-            starting=pool.starting,
+            warm=len(pool.warm),
+            starting=len(pool.starting),
             leased=pool.leased,
-            waiting=pool.waiting,
+            waiting=len(pool.waiting),
             limit=pool.limit,
             jail=self.jail,
             egress=self._upstreams.states(),
@@ -158,6 +159,7 @@ class Control:
             raise ValueError("initial_url must be a string")
         if not isinstance(wanted.seed, str) or not _is_text_map(wanted.overrides):
             raise ValueError("seed must be a string, and overrides an object of strings")
+        overrides.check(wanted.overrides)
         if not isinstance(wanted.harness, bool):
             raise ValueError("harness must be true or false")
 

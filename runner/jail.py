@@ -22,20 +22,21 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HOME = "/home/agent"
 TEMPORARY = "/tmp"  # noqa: S108 (in the jail)
 MAC_TEMPORARY = "/var/folders"  # clients tell a browser to download into a temporary folder of their own machine
+FONT_CACHE = "/var/cache/browsa-fonts"
 PROXY_PORT = 3128
 # Where Chromium, Chrome and Chrome for Testing (which Playwright installs) read managed policies.
 POLICY_PATHS = tuple(
     f"/etc/{name}/policies/managed/browsa.json" for name in ("chromium", "opt/chrome", "opt/chrome_for_testing")
 )
-POLICY = Path(__file__).with_name("chromium_policy.json")
+POLICY = Path(__file__).with_name("chromium_policy.json").read_bytes()
 
 # What a jailed program can write: folder, bytes, inodes. An inode costs about 1 KiB of kernel memory.
 WRITABLE = (
@@ -69,13 +70,18 @@ class JailError(Exception):
 @dataclass(frozen=True, slots=True)
 class JailSpec:
     """`browser` is the folder of the Chromium binary; `marker` is `marker_of` the runner's home. `uid` is the host uid
-    of the jail, None for the uid of the runner. `timezone` is an IANA name; empty for UTC.
+    of the jail, None for the uid of the runner. `environment` is added to the jail's own. `files` are the contents of
+    read-only files by their paths in the jail, `own_files` of files that the jailed program may change. `fonts` is a
+    host folder with fontconfig's caches.
     """
 
     browser: Path
     marker: str
     uid: int | None
-    timezone: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    own_files: Mapping[str, bytes] = field(default_factory=dict)
+    fonts: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,11 @@ def chromium_folder(browser: Path) -> str:
     return str(browser) if browser.is_relative_to("/usr") else "/opt/chromium"
 
 
-def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path = Path("/")) -> list[str]:
-    """bubblewrap's arguments before the program. `root` is the host's root folder (another one in tests)."""
+def bwrap_arguments(spec: JailSpec, *, info_fd: int, file_fds: Mapping[str, int], root: Path = Path("/")) -> list[str]:
+    """bubblewrap's arguments before the program. `file_fds` has a descriptor to read each file of the spec from.
+
+    `root` is the host's root folder (another one in tests).
+    """
     arguments = [
         # `--unshare-all` alone continues without a user namespace when the kernel refuses one.
         "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv",
@@ -115,19 +124,22 @@ def bwrap_arguments(spec: JailSpec, *, info_fd: int, policy_fd: int, root: Path 
         "/usr/local/share/fonts",
     ):
         arguments += ["--ro-bind-try", path, path]
+    if spec.fonts is not None:
+        arguments += ["--ro-bind-try", str(spec.fonts), FONT_CACHE]
     if chromium_folder(spec.browser) != str(spec.browser):
         arguments += ["--ro-bind", str(spec.browser), chromium_folder(spec.browser)]
     arguments += [
-        "--ro-bind-data", str(policy_fd), POLICY_PATHS[0],
+        *(word for path in (POLICY_PATHS[0], *spec.files) for word in ("--ro-bind-data", str(file_fds[path]), path)),
         *(argument for path in POLICY_PATHS[1:] for argument in ("--symlink", POLICY_PATHS[0], path)),
         "--proc", "/proc", "--dev", "/dev",
         *_proc_arguments(root),
         *(argument for folder, size, _inodes in WRITABLE for argument in ("--size", str(size), "--tmpfs", folder)),
+        *(argument for path in spec.own_files for argument in ("--file", str(file_fds[path]), path)),
         "--symlink", TEMPORARY, MAC_TEMPORARY,
         *(argument for folder in ("/usr/local", "/usr/src", "/dev", "/") for argument in ("--remount-ro", folder)),
         "--chdir", HOME,
         "--setenv", "HOME", HOME, "--setenv", "PATH", "/usr/bin", "--setenv", "LANG", "en_US.UTF-8",
-        *(("--setenv", "TZ", spec.timezone) if spec.timezone else ()),
+        *(argument for name, value in spec.environment.items() for argument in ("--setenv", name, value)),
         "--setenv", MARKER, spec.marker,
     ]  # fmt: skip
     return [*arguments, "--"]
@@ -180,13 +192,13 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
         stack.callback(os.close, info_read)
         closing_write = stack.enter_context(ExitStack())
         closing_write.callback(os.close, info_write)
-        policy = os.open(POLICY, os.O_RDONLY)
-        stack.callback(os.close, policy)
+        contents = {POLICY_PATHS[0]: POLICY, **spec.files, **spec.own_files}
+        file_fds = {path: _readable(content, stack) for path, content in contents.items()}
         try:
             process = subprocess.Popen(
-                [bwrap, *bwrap_arguments(spec, info_fd=info_write, policy_fd=policy), *command],
+                [bwrap, *bwrap_arguments(spec, info_fd=info_write, file_fds=file_fds), *command],
                 env={},
-                pass_fds=[info_write, policy],
+                pass_fds=[info_write, *file_fds.values()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -205,6 +217,15 @@ def start(spec: JailSpec, command: Sequence[str], *, stderr: int) -> Jailed:
         process.kill()
         process.communicate()
         raise JailError("bubblewrap could not create the jail") from error
+
+
+def _readable(content: bytes, stack: ExitStack) -> int:
+    """A descriptor to read `content` from, closed with `stack`."""
+    fd = os.memfd_create("jail-file")
+    stack.callback(os.close, fd)
+    os.write(fd, content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _read_all(fd: int) -> bytes:

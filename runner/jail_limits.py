@@ -22,6 +22,8 @@ log = logging.getLogger("browsa.runner.jail_limits")
 
 LAST_PROCESSES_SECONDS = 2.0
 REMOVE_AGAIN_SECONDS = 0.05
+# Of an interface without a route. With only `lo`, Chromium says that it is offline.
+ADDRESS = "192.168.1.24"
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_DESCRIPTORS = 8192  # the number that Chromium sets itself
 
@@ -65,6 +67,7 @@ class JailLimiter:
                 mounts=mounts,
                 inodes={folder: inodes for folder, _size, inodes in jail.WRITABLE},
                 read_only=jail.DEVICES,
+                address=ADDRESS,
                 rlimits=rlimits(self._limits, processes=own_uid or counts_by_namespace(os.uname().release)),
             )
             browser.listener, spares = await self._factory.sockets(

@@ -22,7 +22,7 @@ from runner.cdp import CdpError
 from runner.cgroups import DEFAULT_LIMITS, Cgroups, Limits
 from runner.chromium import Chromium, ChromiumError
 from runner.chromium_flags import Flags, full_flags
-from runner.identity.emulation import DEFAULT_FAMILY, Identity
+from runner.identity.launch import Launch
 from runner.jail_limits import FOLDER, JailLimiter
 from runner.netns import NamespaceError, SocketFactory
 from runner.uids import Uids
@@ -43,8 +43,7 @@ class Started(NamedTuple):
 
 class Launcher:
     """Starts Chromiums of one binary. `home` is the runner's home folder. `limits` apply to each jail. The launchers of
-    one runner share its `uids` and its `cgroups` (None: only rlimits). `timezone` (an IANA name) is that of the browser
-    processes: workers and frames of other sites have it too, without a CDP override.
+    one runner share its `uids` and its `cgroups` (None: only rlimits). `fonts` is a folder of `fonts.build_caches`.
     """
 
     def __init__(
@@ -54,15 +53,16 @@ class Launcher:
         jailed: bool,
         home: Path,
         flags: Flags = full_flags,
-        timezone: str = "",
+        fonts: Path | None = None,
         limits: Limits = DEFAULT_LIMITS,
         uids: Uids | None = None,
         cgroups: Cgroups | None = None,
     ) -> None:
-        self.timezone = timezone
         self.own_uids = os.geteuid() == 0
+        self.version = ""  # of the binary, such as "156.0.8078.79"; known after `prepare`
         self._binary = binary
         self._flags = flags
+        self._fonts = fonts
         self._jailed = jailed
         self._home = home
         self._marker = jail.marker_of(home)
@@ -71,11 +71,10 @@ class Launcher:
         self._factory = SocketFactory()
         self._uids = uids or Uids()
         self._limiter = JailLimiter(self._factory, cgroups, limits)
-        self._version = ""
 
     def prepare(self) -> None:
         """Remove what a previous runner left, and check that jails can be created. Raises jail.JailError."""
-        self._version = _version(self._binary)
+        self.version = _version(self._binary)
         shutil.rmtree(self._profiles, ignore_errors=True)
         if killed := jail.kill_leftovers(self._home):
             log.warning("killed %d processes of jails that a previous runner left", killed)
@@ -84,12 +83,12 @@ class Launcher:
             return
         uid = self._take_uid()
         try:
-            jail.probe(self._spec(uid))
+            jail.probe(self._spec(uid, Launch()))
         except jail.JailError as error:
             if uid is None:
                 raise
             # Either other uids are not mapped here, or only root can read the browser.
-            jail.probe(self._spec(None))
+            jail.probe(self._spec(None, Launch()))
             self.own_uids = False
             log.warning("jails run as root mapped to an ordinary user, not as separate uids: %s", error)
         finally:
@@ -109,13 +108,17 @@ class Launcher:
             shutil.rmtree(self._profiles, ignore_errors=True)
             time.sleep(0.01)
 
-    async def launch(self) -> Chromium:
-        """Start a browser and wait for its DevTools port and its first page. Raises ChromiumError."""
+    async def launch(self, settings: Launch) -> Chromium:
+        """Start a browser and wait for its DevTools port and its first page. Raises ChromiumError.
+
+        Without a jail, the files of `settings` are not used.
+        """
         read, write = os.pipe()
         uid = None
         try:
             uid = self._take_uid()
-            started = self._start_jailed(uid, write) if self._jailed else self._start_bare(uid, write)
+            start = self._start_jailed if self._jailed else self._start_bare
+            started = start(settings, uid, write)
         except (jail.JailError, OSError) as error:
             os.close(read)
             if uid is not None:
@@ -154,23 +157,28 @@ class Launcher:
         if browser.cgroup is not None:
             self._limiter.remove_group(browser.cgroup)
 
-    def _spec(self, uid: int | None) -> jail.JailSpec:
-        return jail.JailSpec(self._binary.parent, self._marker, uid, self.timezone)
+    def _spec(self, uid: int | None, settings: Launch) -> jail.JailSpec:
+        return jail.JailSpec(
+            self._binary.parent,
+            self._marker,
+            uid,
+            environment={**settings.environment, **settings.jail_environment},
+            files=settings.files,
+            own_files=settings.own_files,
+            fonts=self._fonts,
+        )
 
-    def _command(self, binary: str, proxy: str, profile: str) -> list[str]:
-        # CDP overrides apply to pages and workers. This flag is for requests of the browser process, such as the
-        # script of a service worker.
-        user_agent = Identity.of(DEFAULT_FAMILY, "us", self._version).user_agent
-        return jail.gated([binary, *self._flags(proxy, profile), f"--user-agent={user_agent}"])
+    def _command(self, binary: str, proxy: str, profile: str, settings: Launch) -> list[str]:
+        return jail.gated([binary, *self._flags(proxy, profile), *settings.flags])
 
-    def _start_jailed(self, uid: int | None, stderr: int) -> Started:
-        spec = self._spec(uid)
+    def _start_jailed(self, settings: Launch, uid: int | None, stderr: int) -> Started:
+        spec = self._spec(uid, settings)
         binary = f"{jail.chromium_folder(spec.browser)}/{self._binary.name}"
-        command = self._command(binary, f"socks5://127.0.0.1:{jail.PROXY_PORT}", f"{jail.HOME}/profile")
-        jailed = jail.start(spec, command, stderr=stderr)
+        proxy = f"socks5://127.0.0.1:{jail.PROXY_PORT}"
+        jailed = jail.start(spec, self._command(binary, proxy, f"{jail.HOME}/profile", settings), stderr=stderr)
         return Started(jailed.process, init=jailed.init)
 
-    def _start_bare(self, uid: int | None, stderr: int) -> Started:
+    def _start_bare(self, settings: Launch, uid: int | None, stderr: int) -> Started:
         self._profiles.mkdir(mode=0o711, exist_ok=True)
         profile = Path(tempfile.mkdtemp(dir=self._profiles))
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -181,7 +189,7 @@ class Launcher:
         # The folder for Chromium's Unix sockets: the profile, unless the paths would be too long.
         temporary = str(profile) if len(os.fsencode(profile)) < 60 else tempfile.gettempdir()
         process = subprocess.Popen(
-            [*_bare_prefix(uid), *self._command(str(self._binary), proxy, str(profile))],
+            [*_bare_prefix(uid), *self._command(str(self._binary), proxy, str(profile), settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -190,7 +198,7 @@ class Launcher:
                 "TMPDIR": temporary,
                 "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
                 "LANG": "en_US.UTF-8",
-                **({"TZ": self.timezone} if self.timezone else {}),
+                **settings.environment,
             },
         )
         assert process.stdin is not None

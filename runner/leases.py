@@ -18,6 +18,7 @@ from runner.browser import Browser
 from runner.cdp import CdpError
 from runner.egress.upstreams import Upstreams
 from runner.pool import NoBrowser, Pool
+from runner.pool_decisions import Shape, Wanted
 from runner.wire import EndReason, LeaseEnded, LeaseGranted, LeaseRequest
 
 log = logging.getLogger("browsa.runner.leases")
@@ -113,12 +114,14 @@ class Leases:
     async def _grant(self, request: LeaseRequest) -> LeaseGranted:
         loop = asyncio.get_running_loop()
         until = loop.time() + request.wait_seconds
+        shape = Shape(request.os_family, request.country)
+        order = Wanted(shape, request.seed, tuple(sorted(request.overrides.items())))
         self._upstreams.require(request.country)
         route = self._upstreams.route(request.country, token=request.lease_id)
         while True:
-            browser = await self._pool.take(wait=max(0.0, until - loop.time()))
+            browser = await self._pool.take(order, wait=max(0.0, until - loop.time()))
             try:
-                await browser.configure(request.os_family, request.country, route=route)
+                await browser.lease(route=route)
             except (CdpError, TimeoutError) as error:
                 log.warning("a warm browser did not answer and is replaced: %s", error)
                 browser.kill()
@@ -148,6 +151,7 @@ class Leases:
             leased_at=now,
             expires_at=now + request.ttl_seconds,
             fingerprint=browser.measured,
+            seed=browser.fingerprint.seed,
         )
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         lease = Lease(granted, browser, self._deadline(request.lease_id, request.ttl_seconds), ended)

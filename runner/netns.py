@@ -34,7 +34,7 @@ class NamespaceLimits:
     """Limits that are set from inside a jail. `pid` is its first process, which has not executed the program yet.
 
     `mounts` is a descriptor of its mount namespace. `inodes` maps folders to numbers, `rlimits` resources to limits.
-    `read_only` are mount points.
+    `read_only` are mount points. `address` is the IPv4 address of a network interface that leads nowhere.
     """
 
     pid: int
@@ -42,6 +42,7 @@ class NamespaceLimits:
     inodes: dict[str, int] = field(default_factory=dict)
     read_only: tuple[str, ...] = ()
     rlimits: dict[int, int] = field(default_factory=dict)
+    address: str = ""
 
 
 class SocketFactory:
@@ -59,11 +60,11 @@ class SocketFactory:
 
         `namespace` is a descriptor of `/proc/<pid>/ns/net`. The helper also sets the `limits`. Raises NamespaceError.
         """
-        request = {"plain": plain, "port": listen_on, "rlimits": {}}
+        request = {"plain": plain, "port": listen_on, "rlimits": {}, "address": ""}
         namespaces = [os.dup(namespace)]
         if limits is not None:
             request |= {"pid": limits.pid, "rlimits": limits.rlimits}
-            request |= {"inodes": limits.inodes, "read_only": limits.read_only}
+            request |= {"inodes": limits.inodes, "read_only": limits.read_only, "address": limits.address}
             namespaces.append(os.dup(limits.mounts))
         exchange = asyncio.ensure_future(self._sockets(json.dumps(request).encode(), namespaces, bool(listen_on)))
         try:

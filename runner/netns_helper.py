@@ -7,6 +7,7 @@ and, to change mounts, the descriptor of the mount namespace:
     inodes         maximum number of inodes of each tmpfs: {folder: number}
     read_only      mount points to make read-only; device nodes among them can still be opened
     pid, rlimits   a process, and its limits: {resource: number}; a lower hard limit stays
+    address        IPv4 address of a new network interface without a route, or ""
 
 It imports only a few modules of the standard library: it forks for each request, and a small process forks fast.
 """
@@ -20,6 +21,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import sys
 from contextlib import suppress
 from typing import Any
@@ -37,6 +39,14 @@ ST_RELATIME = 4096  # the one flag whose value in statvfs(3) differs from mount(
 KEPT_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME
 
 MAX_REQUEST = 4096
+
+# linux/rtnetlink.h, linux/if_link.h, linux/veth.h
+RTM_NEWLINK, RTM_SETLINK, RTM_NEWADDR = 16, 19, 20
+NLMSG_ERROR = 2
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
+IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 3, 18, 1, 2, 1
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+IFF_UP = 1
 
 
 def _serve(channel: socket.socket) -> None:
@@ -71,6 +81,8 @@ def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], 
             listener.bind(("127.0.0.1", request["port"]))
             listener.listen(512)
         made += [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(request["plain"])]
+        if request["address"]:
+            _add_interface(request["address"])
         if namespaces[1:]:
             _set_namespace(libc, namespaces[1], CLONE_NEWNS, "mnt")
             _change_mounts(libc, request["inodes"], request["read_only"])
@@ -92,6 +104,43 @@ def _enter(libc: ctypes.CDLL, namespace: int) -> None:
 def _set_namespace(libc: ctypes.CDLL, namespace: int, kind: int, name: str) -> None:
     if libc.setns(namespace, kind) != 0:
         raise OSError(ctypes.get_errno(), f"setns({name}): {os.strerror(ctypes.get_errno())}")
+
+
+def _add_interface(address: str) -> None:
+    """Add a pair of connected interfaces, both in this namespace, and give the first one the address.
+
+    No packet leaves the namespace: the pair is connected to nothing else, and the address has no route but its own.
+    """
+    peer = _attribute(VETH_INFO_PEER, _link(0, 0) + _attribute(IFLA_IFNAME, b"eth1\0"))
+    kind = _attribute(IFLA_INFO_KIND, b"veth\0") + _attribute(IFLA_INFO_DATA, peer)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        pair = _link(0, 0) + _attribute(IFLA_IFNAME, b"eth0\0") + _attribute(IFLA_LINKINFO, kind)
+        _netlink(netlink, RTM_NEWLINK, pair)
+        for name in ("eth0", "eth1"):
+            _netlink(netlink, RTM_SETLINK, _link(socket.if_nametoindex(name), IFF_UP))
+        packed = socket.inet_aton(address)
+        head = struct.pack("=BBBBI", socket.AF_INET, 32, 0, 0, socket.if_nametoindex("eth0"))
+        _netlink(netlink, RTM_NEWADDR, head + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed))
+
+
+def _link(index: int, flags: int) -> bytes:
+    """A `struct ifinfomsg`."""
+    return struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, flags)
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    """A netlink attribute, see netlink(7)."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _netlink(netlink: socket.socket, kind: int, body: bytes) -> None:
+    """Send a request and read its acknowledgement. Raises OSError."""
+    flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE
+    netlink.sendto(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body, (0, 0))
+    answer = netlink.recv(4096)
+    (answered,), (error,) = struct.unpack_from("=H", answer, 4), struct.unpack_from("=i", answer, 16)
+    if answered == NLMSG_ERROR and error:
+        raise OSError(-error, f"the jail's network interface: {os.strerror(-error)}")
 
 
 def _change_mounts(libc: ctypes.CDLL, inodes: dict[str, int], read_only: list[str]) -> None:

@@ -1,8 +1,4 @@
-"""The pool of warm browsers: how many to start and when, and which caller gets the next one.
-
-`starts_now` and `pause_before_refill` decide; `Pool` starts and hands out browsers. It starts one browser at a time, or
-two while a caller waits, because a starting Chromium takes a core from the running ones.
-"""
+"""The pool of warm browsers: it starts browsers, keeps them, and hands them out. `pool_decisions` decides."""
 
 from __future__ import annotations
 
@@ -10,16 +6,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 
 from runner.browser import Browser
 from runner.chromium import ChromiumError
+from runner.pool_decisions import (
+    RECENT_LEASES,
+    PoolState,
+    Shape,
+    Wanted,
+    next_step,
+    pause_before_refill,
+    warm_shapes,
+)
 
 log = logging.getLogger("browsa.runner.pool")
-
-STARTS_WHILE_WAITING = 2
-QUIET_SECONDS = 0.5
-MAX_BACKOFF_SECONDS = 10.0
 
 
 class NoBrowser(Exception):
@@ -30,51 +30,24 @@ class PoolClosed(Exception):
     """The pool is closed and hands out no browsers."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """Numbers of browsers. `since_lease`: seconds since the last one was handed out."""
-
-    target: int
-    limit: int
-    warm: int
-    starting: int
-    leased: int
-    waiting: int
-    failures: int = 0
-    since_lease: float = float("inf")
-
-
-def starts_now(state: PoolState) -> int:
-    """How many browsers to start now."""
-    room = state.limit - state.warm - state.starting - state.leased
-    if state.waiting > 0:
-        parallel = 1 if state.failures else STARTS_WHILE_WAITING
-        return max(0, min(state.waiting, parallel - state.starting, room))
-    if state.starting > 0 or state.warm >= state.target:
-        return 0
-    return max(0, min(1, room))
-
-
-def pause_before_refill(state: PoolState) -> float:
-    """Seconds to wait before the next start: after a failure, or while a new lease loads its first page."""
-    if state.failures:
-        return min(MAX_BACKOFF_SECONDS, 0.25 * 2.0 ** min(state.failures, 10))  # 2.0**1024 would overflow
-    if state.waiting:
-        return 0.0
-    return max(0.0, QUIET_SECONDS - state.since_lease)
-
-
 class Pool:
-    """Keeps `target` browsers warm and never runs more than `limit`. `start` starts one browser."""
+    """Keeps `target` browsers warm and never runs more than `limit`. `start` starts one browser.
 
-    def __init__(self, start: Callable[[], Awaitable[Browser]], *, target: int, limit: int) -> None:
+    The warm browsers have the shapes of the recent leases, at first `default`.
+    """
+
+    def __init__(
+        self, start: Callable[[Wanted], Awaitable[Browser]], *, target: int, limit: int, default: Shape
+    ) -> None:
         self._start = start
         self._target = target
         self._limit = limit
-        self._warm: deque[Browser] = deque()
+        self._recent = deque([default] * RECENT_LEASES, maxlen=RECENT_LEASES)
+        self._warm: list[Browser] = []  # the oldest first
+        self._ending: set[Browser] = set()
         self._leased: set[Browser] = set()
-        self._waiters: deque[asyncio.Future[Browser]] = deque()
-        self._starting = 0
+        self._waiters: list[tuple[Wanted, asyncio.Future[Browser]]] = []
+        self._starting: list[Wanted] = []
         self._failures = 0
         self._last_lease = float("-inf")
         self._changed = asyncio.Event()
@@ -84,12 +57,13 @@ class Pool:
 
     def state(self) -> PoolState:
         return PoolState(
-            target=0 if self._closed else self._target,
+            keep=warm_shapes(self._recent, 0 if self._closed else self._target),
             limit=self._limit,
-            warm=len(self._warm),
-            starting=self._starting,
+            warm=tuple(browser.shape for browser in self._warm),
+            starting=tuple(self._starting),
+            waiting=tuple(order for order, _waiter in self._waiters),
             leased=len(self._leased),
-            waiting=len(self._waiters),
+            ending=len(self._ending),
             failures=self._failures,
             since_lease=asyncio.get_running_loop().time() - self._last_lease,
         )
@@ -98,14 +72,19 @@ class Pool:
         """Start to keep browsers warm."""
         self._keep_warm_task = asyncio.create_task(self._keep_warm(), name="pool-keeper")
 
-    async def take(self, *, wait: float) -> Browser:
-        """A browser for one lease. Callers are served in order. Raises NoBrowser after `wait` seconds, PoolClosed."""
+    async def take(self, order: Wanted, *, wait: float) -> Browser:
+        """A browser for one lease. Callers with equal orders are served in turn.
+
+        Raises NoBrowser after `wait` seconds, PoolClosed.
+        """
         if self._closed:
             raise PoolClosed
-        if self._warm and not self._waiters:
-            return self._hand_out(self._warm.popleft())
+        if order.is_plain:
+            self._recent.append(order.shape)
+            if (warm := self._take_warm(order.shape)) is not None:
+                return self._hand_out(warm)
         waiter: asyncio.Future[Browser] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.append((order, waiter))
         self._changed.set()
         try:
             async with asyncio.timeout(wait):
@@ -114,18 +93,25 @@ class Pool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 # It was handed out at the same time as the wait ended, so it has no user.
                 waiter.result().kill()
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
+            elif (order, waiter) in self._waiters:
+                self._waiters.remove((order, waiter))
             if isinstance(error, TimeoutError):
                 raise NoBrowser(f"no browser in {wait:g} s") from error
             raise
+
+    def _take_warm(self, shape: Shape) -> Browser | None:
+        """Remove the oldest warm browser of a shape from the pool and return it."""
+        browser = next((browser for browser in self._warm if browser.shape == shape), None)
+        if browser is not None:
+            self._warm.remove(browser)
+        return browser
 
     def close(self) -> None:
         """Hand out no more browsers and end the warm ones. Leased ones run until their lease ends."""
         self._closed = True
         if self._keep_warm_task is not None:
             self._keep_warm_task.cancel()
-        for waiter in self._waiters:
+        for _order, waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(PoolClosed())
         self._waiters.clear()
@@ -154,14 +140,19 @@ class Pool:
                     continue
                 except TimeoutError:
                     pass
-            for _ in range(starts_now(self.state())):
-                self._starting += 1
-                self._spawn(self._start_one(), "pool-start")
+            step = next_step(self.state())
+            for order in step.start:
+                self._starting.append(order)
+                self._spawn(self._start_one(order), "pool-start")
+            for shape in step.end:
+                if (unneeded := self._take_warm(shape)) is not None:
+                    self._ending.add(unneeded)
+                    unneeded.kill()
             await self._changed.wait()
 
-    async def _start_one(self) -> None:
+    async def _start_one(self, order: Wanted) -> None:
         try:
-            browser = await self._start()
+            browser = await self._start(order)
         except ChromiumError as error:
             self._failures += 1
             log.error("no new browser (failure %d in a row): %s", self._failures, error)
@@ -169,17 +160,21 @@ class Pool:
         else:
             self._failures = 0
         finally:
-            self._starting -= 1
+            self._starting.remove(order)
             self._changed.set()
         if self._closed:
             browser.kill()
         self._spawn(self._remove_when_closed(browser), "pool-wait-closed")
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
+        for asked, waiter in self._waiters:
+            if asked == order and not waiter.done():
+                self._waiters.remove((asked, waiter))
                 waiter.set_result(self._hand_out(browser))
                 return
-        self._warm.append(browser)
+        if order.is_plain:
+            self._warm.append(browser)
+        else:  # its caller has left
+            self._ending.add(browser)
+            browser.kill()
 
     async def _remove_when_closed(self, browser: Browser) -> None:
         """Wait until a browser has exited, for any reason, and remove it from the pool."""
@@ -193,6 +188,7 @@ class Pool:
                     " | ".join(browser.chromium.stderr_tail)[-300:],
                 )
         self._leased.discard(browser)
+        self._ending.discard(browser)
         self._changed.set()
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:

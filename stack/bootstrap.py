@@ -27,13 +27,21 @@ OLDEST_PYTHON = (3, 11)
 _NODE_CLIENTS = ROOT / "tests" / "node"
 # A client of the same API by another publisher. Its package has the name of ours, so it gets a folder of its own.
 _PUBLIC_CLIENT, _PUBLIC_CLIENT_FOLDER = "browsa==0.1.3", VENV / "public-client"
+# Debian's packages of the fonts that `runner.identity.fonts` renames, and a file of each.
+_FONTS = {
+    "fonts-dejavu-core": "dejavu/DejaVuSans.ttf",
+    "fonts-liberation": "liberation/LiberationSans-Regular.ttf",
+    "fonts-crosextra-carlito": "crosextra/Carlito-Regular.ttf",
+    "fonts-noto-color-emoji": "noto/NotoColorEmoji.ttf",
+    "fontconfig": "../../../bin/fc-cache",
+}
 _BROWSER_DOWNLOAD_SECONDS = 120
 _INSTALL_SECONDS = 1800
 _SETUP: dict[str, tuple[str, ...]] = {
-    "up": ("requirements", "browsers", "jail"),
-    "demo": ("requirements", "browsers", "jail"),
-    "bench": ("dev requirements", "browsers", "jail"),
-    "test": ("dev requirements", "browsers", "jail", "node clients", "public client"),
+    "up": ("requirements", "browsers", "fonts", "jail"),
+    "demo": ("requirements", "browsers", "fonts", "jail"),
+    "bench": ("dev requirements", "browsers", "fonts", "jail"),
+    "test": ("dev requirements", "browsers", "fonts", "jail", "node clients", "public client"),
     "test-fast": ("dev requirements",),
     "check": ("dev requirements",),
     "lock": (),
@@ -58,6 +66,8 @@ def main(goal: str) -> None:
         ensure_requirements("requirements.txt", "requirements-dev.txt")
     if "browsers" in steps:
         ensure_browsers()
+    if "fonts" in steps:
+        ensure_fonts_and_languages()
     if "jail" in steps:
         ensure_bubblewrap()
     if "node clients" in steps:
@@ -151,6 +161,24 @@ def ensure_browsers() -> None:
     if not _works(find_headless_shell(os.environ)):
         without_shell.touch()
         say(f"No headless shell: the full Chromium loads quick pages, slower. Set {SHELL_VARIABLE} to use a shell.")
+
+
+def ensure_fonts_and_languages() -> None:
+    """Install what makes identities differ in fonts and language, on Debian. Without it they all look like this host.
+
+    Language packs are needed only for Debian's Chromium: other builds contain them.
+    """
+    files = {package: Path("/usr/share/fonts/truetype") / name for package, name in _FONTS.items()}
+    locales = Path("/usr/lib/chromium/locales")
+    if locales.is_dir():
+        files["chromium-l10n"] = locales / "de.pak"
+    without = VENV / "browsa-without-fonts"  # a failed installation is not repeated at every start
+    missing = [package for package, file in files.items() if not file.exists()]
+    if not missing or not shutil.which("apt-get") or without.exists():
+        return
+    if not all([apt_install(package) for package in missing]):
+        without.touch()
+        say("Identities show the fonts and languages of this host, because packages are missing.")
 
 
 def ensure_bubblewrap() -> None:

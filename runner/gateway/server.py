@@ -34,6 +34,7 @@ DETACHED_TARGET = re.compile(DETACHED + rb'.{,1024}?"targetId":"([^"]+)"', re.DO
 DIALOG = b'"Page.javascriptDialogOpening"'
 SEAM = len(DIALOG) - 1  # the longest of these names may begin in one read and end in the next
 DIALOG_FRAME = re.compile(DIALOG + rb'.{,65536}?"frameId":"([^"]+)"', re.DOTALL)
+MAX_EVENT, MAX_HELD = 72 * 2**10, 64 * 2**20  # bytes: of an event as far as it is read, and of what is held
 HOLD_SECONDS = 5.0  # the longest time that an event is held back from a client
 NO_BROWSER = "no such browser: it never existed, or its agent has ended"
 NO_PATH = "unknown path"
@@ -79,8 +80,8 @@ class ChromiumEnd(Half):
     """Our connection to Chromium's DevTools: does the handshake, then passes bytes to the client.
 
     It finds the events of the client's sessions in these bytes (Chromium does not mask its frames). The event for a
-    new session is held back until its target has the identity: otherwise the client could let a new page run without
-    it.
+    new session is held back until our own work in its target has ended: otherwise the client could let a new page run
+    too early. A page that waits for the client's debugger is resumed by the client alone.
     """
 
     def __init__(self, gateway: Gateway, browser: Browser) -> None:
@@ -88,10 +89,11 @@ class ChromiumEnd(Half):
         self._gateway = gateway
         self._browser = browser
         self._tail = b""
-        self._held: bytes | None = None
+        self._held: bytearray | None = None
         self._frames = websocket.Frames()  # as far as the client has them
         self._farewell: bytes | None = None  # the client gets it after the current frame, and then nothing more
         self.targets: set[str] = set()  # of all sessions that the client has had
+        self._paused: set[str] = set()  # those that waited for the client's debugger
         self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._head = b""
 
@@ -120,10 +122,12 @@ class ChromiumEnd(Half):
                 self._browser.dialogs.client_told(self, frame)
         if self._held is not None:
             self._held += data
+            self._note_pauses(bytes(self._held[-len(data) - MAX_EVENT :]))
+            if len(self._held) > MAX_HELD:
+                self._release_held()
         elif ATTACHED in data or ATTACHED in seam:
-            self._held = data
-            assert self.transport is not None
-            self.transport.pause_reading()
+            self._held = bytearray(data)
+            self._note_pauses(data)
             self._gateway.spawn(self._hold(), "hold-session")
         else:
             self.to_client(data)
@@ -144,6 +148,15 @@ class ChromiumEnd(Half):
             client.transport.resume_reading()
             self.close()
 
+    def _note_pauses(self, news: bytes) -> None:
+        """Note the targets that wait for the client's debugger, before the emulator resumes them.
+
+        Therefore reading does not pause while bytes are held.
+        """
+        _older, newer = _targets(news)
+        self._paused.update(newer)
+        self._browser.pause_for_client(newer)
+
     async def _hold(self) -> None:
         """Hold back bytes from the event of a new session on, until its target has the identity."""
         settled = 0
@@ -151,19 +164,17 @@ class ChromiumEnd(Half):
             async with asyncio.timeout(HOLD_SECONDS):
                 while self._held is not None and (not settled or ATTACHED in self._held[max(0, settled - TAIL) :]):
                     settled = len(self._held)
-                    older, newer = _targets(self._held)
+                    older, newer = _targets(bytes(self._held))
                     self.targets.update(older or (), newer)
                     await self._browser.sessions_began(older, newer)
         except TimeoutError:
             log.warning(LATE_IDENTITY)
         self._release_held()
-        if self.transport is not None:
-            self.transport.resume_reading()
 
     def _release_held(self) -> None:
         held, self._held = self._held, None
         if held:
-            self.to_client(held)
+            self.to_client(bytes(held))
 
     def eof_received(self) -> bool:
         self._release_held()
@@ -175,7 +186,7 @@ class ChromiumEnd(Half):
             self.ready.set_exception(ChromiumError("the browser closed the connection"))
         else:
             self._browser.dialogs.client_left(self)
-            self._gateway.spawn(self._browser.connection_ended(self.targets), "sessions-ended")
+            self._gateway.spawn(self._browser.connection_ended(self.targets, self._paused), "sessions-ended")
         super().connection_lost(exc)
 
 

@@ -1,7 +1,7 @@
-"""An identity (operating system, place, Chrome version), and the CDP commands that set it.
+"""The identity of a page in a headless shell (operating system, place, Chrome version), and the commands that set it.
 
-An identity uses only Chromium's own emulation: Chromium reports these values in headers, in every frame and in every
-worker. No script is injected into pages. No I/O.
+A shell loads pages of several identities, so each of its pages gets one by Chromium's own emulation. A full Chromium
+has a fingerprint instead, from its start, see `runner.identity.launch`. No I/O.
 """
 
 from __future__ import annotations
@@ -27,10 +27,6 @@ class Command(NamedTuple):
 NATIVE_PLATFORM = FAMILIES["linux"].platform  # what Chromium reports without an override
 NATIVE_LOCALE = "en-US"  # with `--lang`
 SHELL_SCREEN = FAMILIES[DEFAULT_FAMILY].screen  # set by the flags of the headless shells
-
-# Target types that run script and have an Emulation domain; others inherit from their frame. Hidden pages are "other".
-PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page", "other"})
-WORKERS = frozenset({"worker", "shared_worker", "service_worker"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +89,8 @@ def user_agent_override(identity: Identity) -> Command:
     )
 
 
-def target_commands(identity: Identity, target_type: str) -> list[Command]:
-    """The commands for a new target of `target_type`, to send before its first script runs."""
-    if target_type in WORKERS:
-        override = user_agent_override(identity)
-        return [Command("Network.setUserAgentOverride", override.params)]
-    if target_type not in PAGES:
-        return []
+def page_commands(identity: Identity) -> list[Command]:
+    """The commands that give a page of a headless shell its identity."""
     return [user_agent_override(identity), *place_commands(identity.place)]
 
 
@@ -109,37 +100,3 @@ def place_commands(place: Place) -> list[Command]:
         Command("Emulation.setTimezoneOverride", {"timezoneId": place.timezone}),
         Command("Emulation.setLocaleOverride", {"locale": place.locale.replace("-", "_")}),
     ]
-
-
-def platform_override(identity: Identity) -> Command:
-    """Set only `navigator.platform`; an empty user agent keeps the one that another session has set."""
-    return Command("Emulation.setUserAgentOverride", {"userAgent": "", "platform": identity.family.platform})
-
-
-def screen_commands(identity: Identity, screen_id: str) -> list[Command]:
-    """The commands that set the browser's screen."""
-    screen = identity.family.screen
-    return [
-        Command(
-            "Emulation.updateScreen",
-            {
-                "screenId": screen_id,
-                "left": 0,
-                "top": 0,
-                "width": screen.width,
-                "height": screen.height,
-                "workAreaInsets": {"top": screen.top, "bottom": screen.bottom, "left": 0, "right": 0},
-            },
-        )
-    ]
-
-
-def window_bounds(identity: Identity) -> dict[str, int]:
-    """A maximised window on this identity's screen."""
-    screen = identity.family.screen
-    return {
-        "left": 0,
-        "top": screen.top,
-        "width": screen.width,
-        "height": screen.height - screen.top - screen.bottom,
-    }

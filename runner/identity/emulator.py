@@ -1,4 +1,8 @@
-"""Set a browser's identity in every page, frame and worker, before its first script runs."""
+"""Set the parts of a fingerprint that Chromium takes from CDP alone, in every page, frame and worker, before it runs.
+
+These are the client hints and, after a client has attached or left, `navigator.platform`. All others are set when the
+process starts, see `runner.identity.launch`.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,15 @@ import logging
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, NamedTuple
 
+from fingerprints import Fingerprint
 from runner import dialogs
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import Chromium
 from runner.dialogs import Dialogs
-from runner.identity.emulation import (
-    NATIVE_PLATFORM,
-    PAGES,
-    Command,
-    Identity,
-    platform_override,
-    screen_commands,
-    target_commands,
-    window_bounds,
-)
+from runner.identity.emulation import NATIVE_PLATFORM, Command
 from runner.identity.measure import MachineValues, measure
 from runner.identity.measuring_site import MeasuringSite
+from runner.identity.overrides import PAGES, platform_override, target_commands
 
 log = logging.getLogger("browsa.runner.identity")
 
@@ -35,6 +32,8 @@ AUTO_ATTACH: Params = {
     "flatten": True,
     "filter": [{"type": "browser", "exclude": True}, {"type": "tab", "exclude": True}, {}],
 }
+
+RESUME = Command("Runtime.runIfWaitingForDebugger", {})
 
 # The longest wait for other new pages: one that does not answer must not block the others.
 SIBLINGS_SECONDS = 2.0
@@ -52,12 +51,16 @@ class Target:
 
     `has_renderer`: it has a renderer, which is its opener's while it has no URL. A page that a link opened in a new
     window without an opener has no renderer before it runs.
+
+    Which sessions must let a new page run, was tried with two of them in Chromium 156: with an opener any one of them
+    does, otherwise each one must.
     """
 
-    def __init__(self, target_id: str, kind: str, *, has_renderer: bool) -> None:
-        self.id = target_id
-        self.kind = kind
-        self.has_renderer = has_renderer
+    def __init__(self, info: Params) -> None:
+        self.id: str = info["targetId"]
+        self.kind: str = info["type"]
+        self.has_opener: bool = info["canAccessOpener"]
+        self.has_renderer = self.has_opener or bool(info["url"])
         self.newest_session: str | None = None
         self.older_sessions: list[str] = []  # sessions that were `newest_session` before
         self.lock = asyncio.Lock()
@@ -67,56 +70,34 @@ class Target:
 class Emulator:
     """Our CDP connection to a browser, open until the browser exits: overrides end with their session.
 
-    A warm browser already has the default identity, so most leases send no commands.
+    `paused_by_clients` are the targets that wait for the debugger of a client, so that only the client may resume them.
     """
 
-    def __init__(self, browser: Chromium, identity: Identity) -> None:
+    def __init__(self, browser: Chromium, fingerprint: Fingerprint) -> None:
+        self.paused_by_clients: set[str] = set()
         self._browser = browser
-        self._identity = identity
+        self._fingerprint = fingerprint
+        self._native_platform = fingerprint.platform == NATIVE_PLATFORM
         self._cdp: CdpConnection | None = None
         self._sessions: dict[str, Target] = {}  # by session id
         self._first_page: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._screen_id = ""
-        self._window_id = 0
-        self._tasks: dict[asyncio.Task[None], Target] = {}  # work on each target's identity
+        self._tasks: dict[asyncio.Task[None], Target] = {}  # work on each target
         self.dialogs = Dialogs(self._answer_dialog)
 
     async def start(self) -> None:
-        """Set the identity in the browser, and from now on in every new target. Raises CdpError."""
+        """Set the overrides in the first page, and from now on in every new target. Raises CdpError."""
         self._cdp = await self._browser.connect(self._on_event)
-        await self._cdp.call("Target.setAutoAttach", AUTO_ATTACH)
+        await self._cdp.post("Target.setAutoAttach", AUTO_ATTACH)
         try:
             async with asyncio.timeout(10):
-                session = await self._first_page
+                await self._first_page
         except TimeoutError as error:
             raise CdpError("the first page did not attach") from error
-        infos = await self._cdp.call("Emulation.getScreenInfos", session=session)
-        self._screen_id = infos["screenInfos"][0]["id"]
-        window = await self._cdp.call("Browser.getWindowForTarget", {"targetId": self._browser.page_id})
-        self._window_id = window["windowId"]
-        await self._set_screen(self._cdp, session)
 
-    async def set_identity(self, identity: Identity) -> None:
-        """Change a warm browser's identity. Pages that it loads from now on see only the new one.
-
-        Raises CdpError when the browser does not answer, also when the identity is the same.
-        """
+    async def check(self) -> None:
+        """Raises CdpError when the browser does not answer."""
         assert self._cdp is not None
-        if identity == self._identity:
-            await self._cdp.call("Browser.getVersion")
-            return
-        new_screen = identity.family.screen != self._identity.family.screen
-        self._identity = identity
-        for session, target in list(self._sessions.items()):
-            replies = [
-                await self._cdp.post(command.method, command.params, session=session)
-                for command in target_commands(identity, target.kind)
-            ]
-            await asyncio.gather(*replies)
-            if target.newest_session is not None:
-                await self._reapply_platform_to(target)  # the newest session still has the old platform
-        if new_screen:
-            await self._set_screen(self._cdp, await self._first_page)
+        await self._cdp.call("Browser.getVersion")
 
     async def measure(self, site: MeasuringSite, machine: MachineValues) -> dict[str, Any]:
         """The fingerprint of this browser, measured in a hidden page. Raises CdpError, MeasureError."""
@@ -132,7 +113,7 @@ class Emulator:
                 first_page=await self._first_page,
                 hidden_page=session,
                 site=site,
-                shape=(self._browser.version, self._identity.os_family),
+                shape=(self._browser.version, self._fingerprint.fonts),
                 machine=machine,
             )
         finally:
@@ -154,7 +135,7 @@ class Emulator:
         """
         assert self._cdp is not None
         await self._cdp.call("Browser.getVersion")  # its reply arrives after the events of those targets
-        if self._identity.family.platform != NATIVE_PLATFORM:
+        if not self._native_platform:
             for target in self._pages(older):
                 self._spawn(self._attach_newest_to(target), target)
         # Wait only for these targets: others may have a busy renderer. A caller that is cancelled must not cancel the
@@ -169,7 +150,7 @@ class Emulator:
         Targets that still have it do not change. Targets that a client has `left` do not have it now, so this is the
         time to detach our older sessions there too.
         """
-        if self._identity.family.platform == NATIVE_PLATFORM:
+        if self._native_platform:
             return
         for target in self._pages(None):
             await self._reapply_platform_to(target, detach_older=target.id in left)
@@ -189,7 +170,7 @@ class Emulator:
                 if target.newest_session is not None:
                     target.older_sessions.append(target.newest_session)
                 target.newest_session = attached["sessionId"]
-                override = platform_override(self._identity)
+                override = platform_override(self._fingerprint)
                 await self._cdp.post(override.method, override.params, session=target.newest_session)
             except CdpError as error:
                 log.debug("a %s closed while a client attached to it: %s", target.kind, error)
@@ -200,7 +181,7 @@ class Emulator:
             while detach_older and target.older_sessions:
                 await self._cdp.post("Target.detachFromTarget", {"sessionId": target.older_sessions.pop()})
             if target.newest_session is not None:
-                override = platform_override(self._identity)
+                override = platform_override(self._fingerprint)
                 await self._cdp.post(override.method, override.params, session=target.newest_session)
 
     async def close(self) -> None:
@@ -215,15 +196,15 @@ class Emulator:
             info = params["targetInfo"]
             known = next((target for target in self._sessions.values() if target.id == info["targetId"]), None)
             if known is None:
-                has_renderer = bool(info["url"]) or info["canAccessOpener"]
-                known = Target(info["targetId"], info["type"], has_renderer=has_renderer)
+                known = Target(info)
                 self._sessions[params["sessionId"]] = known
             elif not params["waitingForDebugger"]:
                 return  # a session of `_attach_newest_to`
-            # A service worker attaches to the browser and to its page, and runs when both sessions have let it run.
             self._spawn(self._set_up(params["sessionId"], known), known)
         elif method == "Target.detachedFromTarget":
-            self._sessions.pop(params["sessionId"], None)
+            ended = self._sessions.pop(params["sessionId"], None)
+            if ended is not None:
+                self.paused_by_clients.discard(ended.id)
         elif method in (dialogs.OPENING, dialogs.CLOSED) and session is not None:
             self.dialogs.on_event(method, params, session)
 
@@ -240,21 +221,21 @@ class Emulator:
             log.debug("a dialog was over before it was answered: %s", error)
 
     async def _set_up(self, session: str, target: Target) -> None:
-        """Set the identity in a new target and let it run. The commands go out together, in one round trip.
+        """Set the overrides in a new target, and let it run unless a client's debugger has that right.
 
-        They go out before anything else. A client that lets another page run may also let this one run (see
-        `_wait_for_siblings`); its first answer from the network still comes through our egress, after these commands.
+        The commands go out together and before anything else. A client that lets another page run may also let this
+        one run (see `_wait_for_siblings`).
         """
         assert self._cdp is not None
-        release = Command("Runtime.runIfWaitingForDebugger", {})
         try:
             sent = await self._send_all(
-                session, [*target_commands(self._identity, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)]
+                session,
+                [*target_commands(self._fingerprint, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)],
             )
             if target.kind == "page":
                 sent += await self._send_all(session, [WATCH_DIALOGS])
             if target.kind in PAGES:
-                if self._identity.family.platform != NATIVE_PLATFORM:
+                if not self._native_platform:
                     # Clients with auto-attach have attached together with us. Attach after them, while the page still
                     # waits.
                     await self._attach_newest_to(target)
@@ -263,19 +244,30 @@ class Emulator:
                     sent = []
                     self._mark_ready(target)
                     await self._wait_for_siblings(target)
-            sent += await self._send_all(session, [release])
-            # Do not wait for a service worker: it starts, and replies, only when all of its sessions have let it run,
-            # and a client's session may wait for us. A page without a renderer has what it was sent before its first
-            # script.
-            if target.kind != "service_worker" and target.has_renderer:
-                await self._wait_for_replies(target, sent)
+                await self._cdp.call("Browser.getVersion")  # after it, the gateway has the clients' events, too
+            self._mark_ready(target)
+            # A service worker attaches to the browser and to its page, and runs when all sessions have let it run.
+            if not (target.has_opener and target.id in self.paused_by_clients):
+                sent += await self._send_all(session, [RESUME])
+                # Do not wait for a service worker: a client's session may wait for us. A page without a renderer has
+                # what it was sent before its first script.
+                if target.kind != "service_worker" and target.has_renderer:
+                    await self._wait_for_replies(target, sent)
         except CdpError as error:
-            log.debug("a %s closed before it had its identity: %s", target.kind, error)
+            log.debug("a %s closed before it had its overrides: %s", target.kind, error)
             return
         finally:
             self._mark_ready(target)
         if target.id == self._browser.page_id and not self._first_page.done():
             self._first_page.set_result(session)
+
+    async def resume(self, targets: Collection[str]) -> None:
+        """Let pages run that waited for a client which has left. A running page does not change."""
+        assert self._cdp is not None
+        self.paused_by_clients.difference_update(targets)
+        for session, target in list(self._sessions.items()):
+            if target.id in targets:
+                await self._send_all(session, [RESUME])
 
     async def _send_all(self, session: str, commands: Sequence[Command]) -> list[SentCommand]:
         """Send commands without waiting for replies. Raises CdpError when the browser has exited."""
@@ -306,9 +298,3 @@ class Emulator:
         task = asyncio.get_running_loop().create_task(work, name="emulator")
         self._tasks[task] = target
         task.add_done_callback(self._tasks.pop)
-
-    async def _set_screen(self, cdp: CdpConnection, session: str) -> None:
-        for command in screen_commands(self._identity, self._screen_id):
-            await cdp.call(command.method, command.params, session=session)
-        bounds = {"windowId": self._window_id, "bounds": window_bounds(self._identity)}
-        await cdp.call("Browser.setWindowBounds", bounds)

@@ -15,7 +15,8 @@ from runner.egress import socks
 from runner.egress.dial import Dialer
 from runner.egress.socks import Refused
 from runner.egress.upstreams import Route, Upstreams
-from runner.identity.emulation import NATIVE_LOCALE, Identity, place_commands
+from runner.identity.emulation import DEFAULT_FAMILY, NATIVE_LOCALE, Identity, place_commands
+from runner.identity.launch import Launch
 from runner.identity.places import Place
 from runner.launcher import Launcher
 from runner.pages.tab import Tab
@@ -44,9 +45,17 @@ class Shell:
         self._next_port = TAB_PORTS
 
     @classmethod
-    async def start(cls, launcher: Launcher, dialer: Dialer, *, upstreams: Upstreams, on_refused: Refused) -> Shell:
-        """Raises ChromiumError."""
-        shell = cls(await launcher.launch(), dialer, upstreams, on_refused, timezone=launcher.timezone)
+    async def start(
+        cls, launcher: Launcher, dialer: Dialer, *, country: str, upstreams: Upstreams, on_refused: Refused
+    ) -> Shell:
+        """A shell whose processes have the time zone of `country` and the user agent of the default family.
+
+        Workers and frames of other sites have them without a CDP override. Raises ChromiumError.
+        """
+        native = Identity.of(DEFAULT_FAMILY, country, launcher.version)
+        settings = Launch((f"--user-agent={native.user_agent}",), {"TZ": native.place.timezone})
+        chromium = await launcher.launch(settings)
+        shell = cls(chromium, dialer, upstreams, on_refused, timezone=native.place.timezone)
         shell.chromium.gone.add_done_callback(lambda _gone: shell._lost())
         try:
             await shell._open_shared_egress()

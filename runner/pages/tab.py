@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, get_args
 
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
-from runner.identity.emulation import SHELL_SCREEN, Command, Identity, Screen, target_commands
+from runner.identity.emulation import SHELL_SCREEN, Command, Identity, Screen, page_commands
 from runner.wire import WaitUntil
 
 # What tells that the document has reached a state. Lifecycle events tell of all of them, and of much that nobody asked
@@ -127,9 +127,7 @@ class Tab:
         """Take on an identity; only what the tab is not yet is sent. Raises CdpError."""
         if identity == self.identity:
             return
-        new = [
-            command for command in target_commands(identity, "page") if self._is.get(command.method) != command.params
-        ]
+        new = [command for command in page_commands(identity) if self._is.get(command.method) != command.params]
         replies = [await self._cdp.post(command.method, command.params, session=self.session) for command in new]
         if identity.family.screen != self._screen:
             replies += await self._resize(identity.family.screen)

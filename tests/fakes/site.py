@@ -29,7 +29,9 @@ const portrait = () => ({
   number: (1234.5).toLocaleString(),
   webdriver: navigator.webdriver,
   hints: navigator.userAgentData && navigator.userAgentData.toJSON(),
-  screen: typeof screen === "undefined" ? null : [screen.width, screen.height],
+  cores: navigator.hardwareConcurrency,
+  online: navigator.onLine,
+  screen: typeof screen === "undefined" ? null : [screen.width, screen.height, devicePixelRatio],
 });
 """
 PORTRAIT = f"<!doctype html><title>Portrait</title><script>{SELF_PORTRAIT}; window.seen = portrait();</script>"

@@ -39,7 +39,7 @@ async def run_inside(
     """The exit status of a Python `program`, and what it wrote to descriptor 4."""
     allocator, factory = Uids(), SocketFactory()
     limiter = JailLimiter(factory, cgroups, limits)
-    spec = jail.JailSpec(Path("/usr/lib"), MARKER, allocator.take() if own_uid else None, "Europe/Berlin")
+    spec = jail.JailSpec(Path("/usr/lib"), MARKER, allocator.take() if own_uid else None, {"TZ": "Europe/Berlin"})
     read, write = os.pipe()
     jailed = jail.start(spec, jail.gated([str(PYTHON), "-IS", "-c", program]), stderr=write)
     os.close(write)

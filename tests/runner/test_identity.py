@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator
@@ -13,8 +14,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Playwright
 
+from fingerprints import draw
 from runner.gateway.server import HOLD_SECONDS
-from runner.identity.emulation import DEFAULT_FAMILY
+from runner.wire import OsFamily
 from tests.fakes.site import SELF_PORTRAIT, Site, html
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp
@@ -26,7 +28,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")
 
 @dataclass(frozen=True)
 class Expected:
-    family: str
+    family: OsFamily
     country: str
     user_agent: str
     platform: str
@@ -34,7 +36,9 @@ class Expected:
     languages: list[str]
     timezone: str
     number: str
-    screen: list[int]
+    locale: str  # of `Intl`, as a Chrome in that language has it
+    screen: tuple[int, ...] = ()
+    cores: int = 0
 
     def portrait(self, *, worker: bool = False) -> dict[str, Any]:
         """What of a portrait must be so, in a page or in a worker."""
@@ -42,25 +46,31 @@ class Expected:
             "languages": self.languages,
             "language": self.languages[0],
             "timezone": self.timezone,
-            "locale": self.languages[0],
+            "locale": self.locale,
             "number": self.number,
+            "cores": self.cores,
+            "online": True,
         }
-        # A worker's navigator.platform and screen are no part of it: Chromium can emulate neither.
-        return expected if worker else expected | {"platform": self.platform, "screen": self.screen, "webdriver": False}
+        # Chromium has no emulation for a worker's navigator.platform.
+        return (
+            expected
+            if worker
+            else expected | {"platform": self.platform, "screen": list(self.screen), "webdriver": False}
+        )
 
 
 IDENTITIES = [
     Expected(
         "macos", "us", "Macintosh; Intel Mac OS X 10_15_7", "MacIntel", "macOS",
-        ["en-US", "en"], "America/New_York", "1,234.5", [1512, 982],
+        ["en-US", "en"], "America/New_York", "1,234.5", "en-US",
     ),
     Expected(
         "windows", "de", "Windows NT 10.0; Win64; x64", "Win32", "Windows",
-        ["de-DE", "de", "en-US", "en"], "Europe/Berlin", "1.234,5", [1920, 1080],
+        ["de-DE", "de", "en-US", "en"], "Europe/Berlin", "1.234,5", "de",
     ),
     Expected(
         "linux", "us", "X11; Linux x86_64", "Linux x86_64", "Linux",
-        ["en-US", "en"], "America/New_York", "1,234.5", [1920, 1080],
+        ["en-US", "en"], "America/New_York", "1,234.5", "en-US",
     ),
 ]  # fmt: skip
 
@@ -71,7 +81,14 @@ IDENTITIES = [
 async def leased(request: pytest.FixtureRequest, runner: RunnerProcess) -> AsyncIterator[tuple[Expected, Lease]]:
     expected: Expected = request.param
     async with runner.lease(os_family=expected.family, country=expected.country) as lease:
-        yield expected, lease
+        drawn = draw(
+            seed=lease.granted.seed,
+            os_family=expected.family,
+            country=expected.country,
+            chromium_version="156.0.0.0",  # the rest does not depend on it
+        )
+        size = (drawn.display.width, drawn.display.height, drawn.display.scale)
+        yield dataclasses.replace(expected, screen=size, cores=drawn.cores), lease
 
 
 @pytest.fixture
@@ -136,7 +153,7 @@ async def test_a_new_context(expected: Expected, browser: Browser, site: Site) -
     await page.goto(site.url("/portrait"))
     seen = await page.evaluate("seen")
     # The screen of a context is its client's: Playwright emulates a viewport of its own there.
-    seen["screen"] = expected.screen
+    seen["screen"] = list(expected.screen)
 
     assert_coherent(expected, seen)
     assert_headers(expected, site.last("/portrait").headers)
@@ -261,20 +278,111 @@ async def test_a_service_worker(expected: Expected, browser: Browser, site: Site
 
     seen = await page.evaluate(IN_SERVICE_WORKER)
 
-    wanted = expected.portrait(worker=True)
-    assert {name: seen[name] for name in wanted} == wanted
-    assert seen["hints"]["platform"] == expected.hint
+    assert_coherent(expected, seen, worker=True)
+    assert expected.user_agent in site.last("/portrait.js").headers["user-agent"]
 
 
-async def test_a_service_workers_user_agent(expected: Expected, browser: Browser, site: Site) -> None:
-    """Chromium takes it from its command line, once: that of the default family, for all leases."""
+async def test_a_shared_worker(expected: Expected, browser: Browser, site: Site) -> None:
     page = browser.contexts[0].pages[0]
     await page.goto(site.url("/hello"))
-    seen = await page.evaluate(IN_SERVICE_WORKER)
+    site.pages["/shared.js"] = lambda query: (
+        200,
+        {"Content-Type": "text/javascript"},
+        f"{SELF_PORTRAIT}; onconnect = event => event.ports[0].postMessage(portrait())".encode(),
+    )
 
-    assert "Headless" not in seen["userAgent"]
-    if expected.family == DEFAULT_FAMILY:
-        assert_coherent(expected, seen, worker=True)
+    seen = await page.evaluate(
+        """() => new Promise(done => { new SharedWorker("/shared.js").port.onmessage = event => done(event.data); })"""
+    )
+
+    assert_coherent(expected, seen, worker=True)
+
+
+async def test_the_browser_tells_its_own_user_agent(expected: Expected, leased: tuple[Expected, Lease]) -> None:
+    """Playwright chooses the key of its shortcuts by it."""
+    async with Cdp(leased[1].cdp_url) as cdp:
+        assert expected.user_agent in (await cdp.call("Browser.getVersion"))["userAgent"]
+
+
+async def test_a_clients_own_time_zone_and_locale_win(expected: Expected, browser: Browser, site: Site) -> None:
+    context = await browser.new_context(timezone_id="Asia/Tokyo", locale="fr-FR")
+    context.set_default_timeout(PATIENCE * 1000)
+    page = await context.new_page()
+    await page.goto(site.url("/portrait"))
+    mine = {"timezone": "Asia/Tokyo", "locale": "fr-FR", "language": "fr-FR", "number": "1\u202f234,5"}
+
+    for host in ("127.0.0.1", "localhost"):
+        await page.goto(site.url("/portrait", host=host))
+        seen = await page.evaluate("seen")
+        assert {name: seen[name] for name in mine} == mine
+    seen = await page.evaluate(
+        """() => new Promise(done => { const w = new Worker("/portrait.js"); w.onmessage = e => done(e.data);
+        w.postMessage(1); })"""
+    )
+    assert (seen["timezone"], seen["number"]) == (mine["timezone"], mine["number"])
+    assert site.last("/portrait").headers["accept-language"].startswith("fr-FR")
+    await context.close()
+
+
+async def test_a_raw_clients_own_time_zone_and_locale_win(leased: tuple[Expected, Lease], site: Site) -> None:
+    async with Cdp(leased[1].cdp_url) as cdp:
+        page = await cdp.new_page()
+        await cdp.call("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"}, session=page)
+        await cdp.call("Emulation.setLocaleOverride", {"locale": "fr_FR"}, session=page)
+        for host in ("127.0.0.1", "localhost"):
+            await cdp.open(site.url("/portrait", host=host), session=page)
+            seen = await cdp.run("seen", session=page)
+            assert (seen["timezone"], seen["number"]) == ("Asia/Tokyo", "1\u202f234,5")
+
+
+async def test_what_a_site_may_ask_of_the_device(expected: Expected, browser: Browser, site: Site) -> None:
+    page = await browser.contexts[0].new_page()  # Chromium does not keep the window's size of a tab behind others
+    await page.goto(site.url("/hello"))
+
+    seen = await page.evaluate(
+        """async () => ({
+          pointer: ["(pointer: fine)", "(any-pointer: fine)", "(hover: hover)", "(any-hover: hover)"].map(
+            query => matchMedia(query).matches),
+          permissions: await Promise.all(["geolocation", "notifications"].map(
+            async name => (await navigator.permissions.query({name})).state)),
+          window: [outerWidth === screen.availWidth, outerHeight === screen.availHeight, innerWidth === outerWidth],
+          roundTrip: navigator.connection.rtt > 0,
+          emoji: (context => { context.font = "40px sans-serif"; context.fillText(String.fromCodePoint(0x1F600), 0, 40);
+            return context.getImageData(0, 0, 50, 50).data.some((value, at) => at % 4 < 3 && value > 0); })(
+            document.createElement("canvas").getContext("2d")),
+        })"""
+    )
+
+    assert seen == {
+        "pointer": [True] * 4,
+        "permissions": ["prompt"] * 2,
+        "window": [True] * 3,
+        "roundTrip": True,
+        "emoji": True,
+    }
+    await page.close()
+
+
+FONTS = {
+    "macos": ["Arial", "Helvetica Neue", "Times New Roman", "Courier New"],
+    "windows": ["Arial", "Segoe UI", "Calibri", "Times New Roman"],
+    "linux": ["DejaVu Sans", "Liberation Sans"],
+}
+
+
+async def test_the_fonts_of_the_family(expected: Expected, browser: Browser, site: Site) -> None:
+    page = browser.contexts[0].pages[0]
+    await page.goto(site.url("/hello"))
+
+    wide = await page.evaluate(
+        """names => { const context = document.createElement("canvas").getContext("2d");
+        const width = font => { context.font = `72px ${font}`; return context.measureText("mmmmmmmmmmlli").width; };
+        return names.filter(name => width(`"${name}", monospace`) !== width("monospace")); }""",
+        [*FONTS[expected.family], "No Such Font"],
+    )
+
+    expected_names = FONTS[expected.family]
+    assert [name for name in wide if name not in ("Courier New",)] == [n for n in expected_names if n != "Courier New"]
 
 
 async def test_the_hints_that_a_site_asks_for(expected: Expected, browser: Browser, site: Site) -> None:

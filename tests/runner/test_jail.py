@@ -120,7 +120,7 @@ async def test_a_jail_shows_the_named_folders_and_nothing_else(runner: RunnerPro
             "home",
             "opt",
         }
-        assert set(os.listdir(root / "etc")) <= {"fonts", "ssl", "ld.so.cache", "chromium", "opt"}
+        assert set(os.listdir(root / "etc")) <= {"browsa", "fonts", "ssl", "ld.so.cache", "chromium", "opt"}
         assert set(os.listdir(root / "home")) == {"agent"}
         assert os.listdir(root / "usr/local") in ([], ["share"])
         mounts = [line.split() for line in Path(f"/proc/{browser}/mounts").read_text().splitlines()]

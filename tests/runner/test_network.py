@@ -285,16 +285,20 @@ async def test_webrtc_sends_no_packet_and_knows_no_address(cdp: Cdp, tab: str, s
     assert not [line for line in candidates if "typ host" in line and ".local" not in line]
 
 
-async def test_a_jail_has_no_route_and_no_interface_but_loopback(runner: RunnerProcess, cdp: Cdp) -> None:
-    """QUIC, DNS and anything else that would not go through the proxy ends here."""
+async def test_a_jail_has_no_route_and_only_interfaces_that_lead_to_each_other(runner: RunnerProcess, cdp: Cdp) -> None:
+    """QUIC, DNS and all other traffic that would not go through the proxy ends here."""
     await runner.at_rest(warm=POOL_SIZE)
     browsers = browsers_of(runner.pid)
     assert browsers
     for pid in browsers:
         with open(f"/proc/{pid}/net/dev") as file:
-            assert [line.split(":")[0].strip() for line in file.readlines()[2:]] == ["lo"]
+            names = {line.split(":")[0].strip() for line in file.readlines()[2:]}
         with open(f"/proc/{pid}/net/route") as file:
             assert file.readlines()[1:] == []
+        with open(f"/proc/{pid}/net/ipv6_route") as file:
+            destinations = {line.split()[0] for line in file if line.split()[-1] != "lo"}
+        assert names == {"lo", "eth0", "eth1"}
+        assert all(destination.startswith(("fe80", "ff")) for destination in destinations)  # link-local and multicast
 
 
 async def test_a_name_that_does_not_exist_fails_fast(cdp: Cdp, tab: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,6 +20,7 @@ from runner.egress.upstreams import Upstreams
 from runner.leases import Leases
 from runner.pages.slots import NoPlace
 from runner.pool import NoBrowser
+from runner.pool_decisions import PoolState, Wanted
 
 LEASE = {"lease_id": "agt_x", "os_family": "macos", "country": "us", "ttl_seconds": 60}
 DEAD = Upstream("http", "127.0.0.1", 1, "user", "hunter2")  # nothing listens on port 1
@@ -33,7 +33,7 @@ class Empty:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def take(self, *, wait: float) -> Any:
+    async def take(self, order: Wanted, *, wait: float) -> Any:
         self.asked += 1
         raise NoBrowser("no browser")
 
@@ -42,7 +42,7 @@ class Empty:
         raise NoPlace("no place")
 
     def state(self) -> Any:
-        return SimpleNamespace(warm=0, starting=0, leased=0, waiting=0, limit=1)
+        return PoolState(keep={}, limit=1)
 
 
 @pytest.fixture

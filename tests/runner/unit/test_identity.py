@@ -12,15 +12,10 @@ from runner.identity.emulation import (
     DEFAULT_FAMILY,
     FAMILIES,
     NATIVE_PLATFORM,
-    PAGES,
-    WORKERS,
     Identity,
     brand_list,
-    platform_override,
-    screen_commands,
-    target_commands,
+    page_commands,
     user_agent_override,
-    window_bounds,
 )
 from runner.identity.places import PLACES
 from runner.wire import OsFamily
@@ -92,40 +87,12 @@ def test_every_version_has_three_brands_one_of_them_made_up() -> None:
         assert len(set(names)) == 3, major
 
 
-@pytest.mark.parametrize("kind", sorted(PAGES | WORKERS))
-def test_what_runs_script_gets_the_user_agent_before_anything_else(kind: str) -> None:
-    commands = target_commands(Identity.of("windows", "de", VERSION), kind)
+def test_a_page_gets_the_countrys_zone_and_locale() -> None:
+    commands = {c.method: c.params for c in page_commands(Identity.of("windows", "de", VERSION))}
 
-    assert commands[0].method.endswith("setUserAgentOverride")
-    assert commands[0].params["platform"] == "Win32"
-
-
-@pytest.mark.parametrize("kind", sorted(PAGES))
-def test_pages_get_the_countrys_zone_and_locale(kind: str) -> None:
-    commands = {c.method: c.params for c in target_commands(Identity.of("windows", "de", VERSION), kind)}
-
+    assert commands["Emulation.setUserAgentOverride"]["platform"] == "Win32"
     assert commands["Emulation.setTimezoneOverride"] == {"timezoneId": "Europe/Berlin"}
     assert commands["Emulation.setLocaleOverride"] == {"locale": "de_DE"}
-
-
-@pytest.mark.parametrize("kind", ["browser", "auction_worklet"])
-def test_what_runs_no_script_of_a_page_is_left_alone(kind: str) -> None:
-    assert target_commands(Identity.of("macos", "us", VERSION), kind) == []
-
-
-@pytest.mark.parametrize("family", get_args(OsFamily))
-def test_a_window_fills_its_screen_but_for_the_desktops_own_bars(family: OsFamily) -> None:
-    identity = Identity.of(family, "us", VERSION)
-    screen, window = screen_commands(identity, "1")[0].params, window_bounds(identity)
-    insets = screen["workAreaInsets"]
-
-    assert window["top"] == insets["top"]
-    assert window["height"] == screen["height"] - insets["top"] - insets["bottom"]
-    assert (window["left"], window["width"]) == (0, screen["width"])
-
-
-def test_the_restored_platform_leaves_the_user_agent_that_a_client_chose() -> None:
-    assert platform_override(Identity.of("windows", "us", VERSION)).params == {"userAgent": "", "platform": "Win32"}
 
 
 def test_an_unknown_family_or_country_is_a_key_error() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from runner import jail
 from runner.chromium_flags import full_flags, shell_flags
-from runner.jail import JailError, JailSpec, bwrap_arguments, chromium_folder, marker_of
+from runner.jail import POLICY_PATHS, JailError, JailSpec, bwrap_arguments, chromium_folder, marker_of
 
 # How many values follow an option; what is bound comes first.
 BINDS = {"--ro-bind": 2, "--ro-bind-try": 2, "--bind": 2, "--bind-try": 2, "--dev-bind": 2, "--dev-bind-try": 2}
@@ -37,7 +37,7 @@ ALLOWED_SOURCES = {
 
 def arguments(browser: str = "/usr/lib/chromium", root: Path = Path("/")) -> list[str]:
     spec = JailSpec(Path(browser), marker_of(Path("/home/of/runner")), None)
-    return bwrap_arguments(spec, info_fd=7, policy_fd=8, root=root)
+    return bwrap_arguments(spec, info_fd=7, file_fds={POLICY_PATHS[0]: 8}, root=root)
 
 
 def bound(args: list[str]) -> dict[str, str]:

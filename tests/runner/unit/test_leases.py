@@ -14,6 +14,7 @@ from runner.cdp import CdpError
 from runner.egress.upstreams import Route, Upstreams
 from runner.leases import Leases
 from runner.pool import NoBrowser
+from runner.pool_decisions import Shape, Wanted
 from runner.wire import LeaseEnded, LeaseRequest
 from tests.patience import PATIENCE
 
@@ -26,18 +27,19 @@ class FakeBrowser:
         self.answers = answers
         self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.chromium = SimpleNamespace(stderr_tail=["bye"])
-        self.configured: list[tuple[str, str, Route]] = []
+        self.fingerprint = SimpleNamespace(seed="seed")
         self.measured = {"timezone": "UTC"}
+        self.routes: list[Route] = []
         self.serves_harness = False
         self.opened: list[str] = []
-        self.may_configure = asyncio.Event()
-        self.may_configure.set()
+        self.may_lease = asyncio.Event()
+        self.may_lease.set()
 
-    async def configure(self, os_family: str, country: str, *, route: Route) -> None:
-        await self.may_configure.wait()
+    async def lease(self, *, route: Route) -> None:
+        await self.may_lease.wait()
         if not self.answers:
             raise CdpError("no answer")
-        self.configured.append((os_family, country, route))
+        self.routes.append(route)
 
     def serve_harness(self) -> None:
         self.serves_harness = True
@@ -57,12 +59,13 @@ class FakeBrowser:
 class FakePool:
     def __init__(self) -> None:
         self.given: list[FakeBrowser] = []
+        self.orders: list[Wanted] = []
         self.mute = 0  # how many of the next ones do not answer
         self.slow = False  # whether those take long to take on an identity
         self.free = asyncio.Event()
         self.free.set()
 
-    async def take(self, *, wait: float) -> Any:
+    async def take(self, order: Wanted, *, wait: float) -> Any:
         try:
             async with asyncio.timeout(wait):
                 await self.free.wait()
@@ -70,8 +73,9 @@ class FakePool:
             raise NoBrowser("no browser") from error
         browser = FakeBrowser(len(self.given), answers=self.mute <= 0)
         if self.slow:
-            browser.may_configure.clear()
+            browser.may_lease.clear()
         self.mute -= 1
+        self.orders.append(order)
         self.given.append(browser)
         return browser
 
@@ -117,14 +121,16 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_lease_is_a_browser_with_the_identity_and_the_way_out_that_were_asked_for(
+async def test_a_lease_is_a_browser_of_the_shape_and_with_the_egress_that_were_asked_for(
     leases: Leases, pool: FakePool, upstreams: Upstreams
 ) -> None:
     granted = await leases.grant(request("agt_7", os_family="windows", country="de"))
 
-    assert pool.given[0].configured == [("windows", "de", upstreams.route("de", token="agt_7"))]
+    assert pool.orders == [Wanted(Shape("windows", "de"))]
+    assert pool.given[0].routes == [upstreams.route("de", token="agt_7")]
+    assert (granted.seed, granted.fingerprint) == ("seed", {"timezone": "UTC"})
     assert leases.find(granted.profile) is pool.given[0]
-    assert granted.page_id == "PAGE" and granted.fingerprint == {"timezone": "UTC"}
+    assert granted.page_id == "PAGE"
     assert granted.expires_at - granted.leased_at == 60
 
 
@@ -329,7 +335,7 @@ async def test_a_browser_that_died_on_the_way_to_its_lease_is_reported(
     asking = asyncio.create_task(leases.grant(request()))
     await turn()
     pool.given[0].exit(-9)
-    pool.given[0].may_configure.set()
+    pool.given[0].may_lease.set()
     granted = await asking
     await turn()
 
