@@ -23,6 +23,7 @@ async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) ->
     """`samples` provisions with a warm pool, one at a time; a quarter as many until a Playwright page is ready."""
     created: list[float] = []
     ready: list[float] = []
+    await subject.destroy(await subject.provision())  # the API opens its connections to the database and the runner
     for _ in range(samples):
         await subject.warm()
         started = time.perf_counter()
