@@ -108,6 +108,9 @@ class Emulator:
             if target is None:
                 raise CdpError("the hidden page did not attach")
             await target.ready
+            # On a busy machine what was sent before its renderer ran can be lost, so send it again and wait for it.
+            again = target_commands(self._identity, target.kind)
+            await asyncio.gather(*(self._cdp.call(c.method, c.params, session=session) for c in again))
             return await measure(
                 self._cdp,
                 first_page=await self._first_page,
