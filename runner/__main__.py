@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvloop
 
+from fingerprints.families import DEFAULT_FAMILY
 from runner.browser import Browser
 from runner.cgroups import Cgroups, NoCgroups
 from runner.chromium_flags import shell_flags
@@ -30,7 +31,6 @@ from runner.egress.dial import Dialer
 from runner.egress.upstreams import Upstreams
 from runner.gateway.server import Gateway
 from runner.identity import fonts
-from runner.identity.emulation import DEFAULT_FAMILY
 from runner.identity.measure import MachineValues
 from runner.jail import JailError, marker_of
 from runner.launcher import Launcher

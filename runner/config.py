@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from addresses.egress import Countries, parse_countries
 from addresses.policy import AllowRule, parse_allow_list
+from fingerprints.places import PLACES
 from runner.browsers import find_chromium, find_headless_shell
 from runner.cgroups import DEFAULT_LIMITS, Limits
-from runner.identity.places import PLACES
 from runner.jail import WRITABLE_BYTES
 
 # Measured: PSS of a leased full Chromium with one ordinary page, rounded up.

@@ -9,13 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fingerprints.brands import Brand as Brand
 from fingerprints.brands import brand_list
-from fingerprints.families import DEFAULT_FAMILY as DEFAULT_FAMILY
-from fingerprints.families import FAMILIES as FAMILIES
-from fingerprints.families import Family, OsFamily
-from fingerprints.families import Screen as Screen
-from fingerprints.families import Size as Size
+from fingerprints.families import DEFAULT_FAMILY, FAMILIES, Family, OsFamily
 from fingerprints.places import PLACES, Place
 
 

@@ -109,7 +109,7 @@ class Emulator:
                 raise CdpError("the hidden page did not attach")
             await target.ready
             # On a busy machine what was sent before its renderer ran can be lost, so send it again and wait for it.
-            again = target_commands(self._identity, target.kind)
+            again = target_commands(self._fingerprint, target.kind)
             await asyncio.gather(*(self._cdp.call(c.method, c.params, session=session) for c in again))
             return await measure(
                 self._cdp,

@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from fingerprints.families import DEFAULT_FAMILY
 from runner.cdp import CdpError
 from runner.chromium import ChromiumError
 from runner.egress.connect import Refusal
 from runner.egress.socks import Refused
-from runner.identity.emulation import DEFAULT_FAMILY, Identity
+from runner.identity.emulation import Identity
 from runner.pages.load import load
 from runner.pages.shell import Shell
 from runner.pages.slots import Turns

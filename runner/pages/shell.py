@@ -8,6 +8,8 @@ import socket
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
+from fingerprints.families import DEFAULT_FAMILY
+from fingerprints.places import Place
 from runner import jail
 from runner.cdp import CdpConnection, CdpError, Params
 from runner.chromium import Chromium, ChromiumError
@@ -15,9 +17,8 @@ from runner.egress import socks
 from runner.egress.dial import Dialer
 from runner.egress.socks import Refused
 from runner.egress.upstreams import Route, Upstreams
-from runner.identity.emulation import DEFAULT_FAMILY, NATIVE_LOCALE, Identity, place_commands
+from runner.identity.emulation import NATIVE_LOCALE, Identity, place_commands
 from runner.identity.launch import Launch
-from runner.identity.places import Place
 from runner.launcher import Launcher
 from runner.pages.tab import Tab
 

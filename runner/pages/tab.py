@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, get_args
 
+from fingerprints.families import Screen
 from runner.cdp import CdpClosed, CdpConnection, CdpError, Params
-from runner.identity.emulation import SHELL_SCREEN, Command, Identity, Screen, page_commands
+from runner.identity.emulation import SHELL_SCREEN, Command, Identity, page_commands
 from runner.wire import WaitUntil
 
 # What tells that the document has reached a state. Lifecycle events tell of all of them, and of much that nobody asked

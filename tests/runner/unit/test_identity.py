@@ -8,16 +8,15 @@ from typing import get_args
 
 import pytest
 
+from fingerprints.families import DEFAULT_FAMILY, FAMILIES
+from fingerprints.places import PLACES
 from runner.identity.emulation import (
-    DEFAULT_FAMILY,
-    FAMILIES,
     NATIVE_PLATFORM,
     Identity,
     brand_list,
     page_commands,
     user_agent_override,
 )
-from runner.identity.places import PLACES
 from runner.wire import OsFamily
 
 VERSION = "156.0.8078.79"
