@@ -93,7 +93,11 @@ def as_document(
         "audio": machine["audio"],
         "tls": tls,
         "fonts": machine["fonts"],
-        "headers": {"order": [name for name, _ in headers], "values": {name.lower(): value for name, value in headers}},
+        "headers": {
+            # CDP sets the languages of a hidden page, which moves their header. Of other pages it is in its place.
+            "order": [name for name, _ in headers if name.lower() != "accept-language"],
+            "values": {name.lower(): value for name, value in headers},
+        },
         "realms": seen["realms"],
         "of_the_build": {"parts": list(MACHINE_PARTS), "measured_at": machine["measured_at"]},
         "measured_at": at,

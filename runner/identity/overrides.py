@@ -7,8 +7,9 @@ from typing import Any
 from fingerprints import Fingerprint
 from runner.identity.emulation import Command
 
-# Target types that run script and have an Emulation domain; others inherit from their frame. Hidden pages are "other".
-PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page", "other"})
+HIDDEN = "other"  # the type of a hidden page
+# Target types that run script and have an Emulation domain; others inherit from their frame.
+PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page", HIDDEN})
 WORKERS = frozenset({"worker", "shared_worker", "service_worker"})
 
 
@@ -20,6 +21,8 @@ def target_commands(fingerprint: Fingerprint, target_type: str) -> list[Command]
         return [Command("Network.setUserAgentOverride", override), cores]
     if target_type not in PAGES:
         return []
+    if target_type == HIDDEN:  # no tab, so it has no languages from the command line
+        override["acceptLanguage"] = fingerprint.accept_language
     commands = [Command("Emulation.setUserAgentOverride", override), cores]
     if fingerprint.geolocation.mode != "block":
         position = {"latitude": fingerprint.geolocation.latitude, "longitude": fingerprint.geolocation.longitude}

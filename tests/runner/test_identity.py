@@ -127,6 +127,7 @@ async def test_the_first_page(expected: Expected, browser: Browser, site: Site) 
 
     assert_coherent(expected, await page.evaluate("seen"))
     assert_headers(expected, site.last("/portrait").headers)
+    assert list(site.last("/portrait").headers)[-1] == "accept-language"  # as Chrome sends it over HTTP/1.1
 
 
 async def test_a_page_keeps_it_on_another_site_and_in_another_process(

@@ -58,7 +58,7 @@ async def test_a_later_viewer_sees_a_page_that_does_not_change(shared: Lease, ag
     await agent.show(site.url("/colour?of=red"))
     async with Watcher(shared) as first:
         await first.sees(RED)
-        state = await first.told("page", title="red", width=1512.0)
+        state = await first.told("page", title="red", width=await agent.look("innerWidth"))
         async with Watcher(shared, "control") as second:
             await second.sees(RED)
             assert second.said[0] == state | {"type": "hello", "mode": "control"}

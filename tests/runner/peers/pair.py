@@ -16,8 +16,10 @@ from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page, Playwright
 
+from fingerprints import draw
 from runner.browsers import find_chromium
 from runner.chromium_flags import full_flags
+from runner.identity.launch import Launch, launch_of
 from tests.fakes.site import Site, html
 from tests.patience import PATIENCE
 from tests.runner.harness import Lease
@@ -137,12 +139,12 @@ def furnish(site: Site) -> None:
 
 
 @contextlib.asynccontextmanager
-async def direct_chromium(user_agent: str, timezone: str) -> AsyncIterator[str]:
+async def direct_chromium(settings: Launch) -> AsyncIterator[str]:
     """The CDP address of a Chromium with the flags of a leased one, but without a jail, an egress and a gateway."""
     binary = find_chromium(os.environ)
     assert binary is not None
     with tempfile.TemporaryDirectory(prefix="bwp", ignore_cleanup_errors=True) as folder:
-        flags = [*full_flags(NO_PROXY, f"{folder}/profile"), f"--user-agent={user_agent}"]
+        flags = [*full_flags(NO_PROXY, f"{folder}/profile"), *settings.flags]
         # Chromium's own sandbox does not run as root.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         log = Path(folder) / "log"
@@ -151,7 +153,13 @@ async def direct_chromium(user_agent: str, timezone: str) -> AsyncIterator[str]:
                 [binary, *sandbox, *flags],
                 stderr=stderr,
                 stdout=subprocess.DEVNULL,
-                env={"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "LANG": "en_US.UTF-8", "TZ": timezone},
+                env={
+                    "HOME": folder,
+                    "TMPDIR": folder,
+                    "PATH": os.defpath,
+                    "LANG": "en_US.UTF-8",
+                    **settings.environment,
+                },
             )
         try:
             async with asyncio.timeout(PATIENCE):
@@ -168,12 +176,11 @@ async def direct_chromium(user_agent: str, timezone: str) -> AsyncIterator[str]:
 async def pair(playwright: Playwright, lease: Lease, site: Site) -> AsyncIterator[tuple[Side, Side]]:
     """The leased side and the direct one."""
     leased = await playwright.chromium.connect_over_cdp(lease.cdp_url, timeout=PATIENCE * 1000)
-    major = leased.version.partition(".")[0]
-    agent = f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+    drawn = draw(seed=lease.granted.seed, os_family="linux", country="us", chromium_version=leased.version)
     with Site() as other:
         furnish(site)
         furnish(other)
-        async with direct_chromium(agent, "America/New_York") as address:
+        async with direct_chromium(launch_of(drawn)) as address:
             direct = await playwright.chromium.connect_over_cdp(address, timeout=PATIENCE * 1000)
             for browser in (leased, direct):
                 browser.contexts[0].set_default_timeout(PATIENCE * 1000)

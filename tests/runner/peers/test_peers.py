@@ -16,14 +16,12 @@ from playwright.async_api import Error, Playwright
 from tests.fakes.site import Site
 from tests.runner.harness import RunnerProcess
 from tests.runner.peers import connecting, network, places, popups, typing_keys  # noqa: F401 (they fill IDEAS)
-from tests.runner.peers.differences import BY_DESIGN, UNTIL_LAUNCH_IDENTITY
+from tests.runner.peers.differences import BY_DESIGN
 from tests.runner.peers.pair import IDEAS, Side, pair
 from tests.runner.test_clients import needs_node, node
 
 pytestmark = pytest.mark.integration
 in_session = pytest.mark.asyncio(loop_scope="session")
-
-DIFFERENT = BY_DESIGN | UNTIL_LAUNCH_IDENTITY
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -33,10 +31,9 @@ async def sides(runner: RunnerProcess, playwright: Playwright, site: Site) -> As
 
 
 def test_every_listed_difference_is_one_of_the_ideas() -> None:
-    puppeteers = {name for name in DIFFERENT if name.startswith("puppeteer_")}
+    puppeteers = {name for name in BY_DESIGN if name.startswith("puppeteer_")}
 
-    assert set(DIFFERENT) - puppeteers <= set(IDEAS)
-    assert not set(BY_DESIGN) & set(UNTIL_LAUNCH_IDENTITY)
+    assert set(BY_DESIGN) - puppeteers <= set(IDEAS)
 
 
 @in_session
@@ -59,7 +56,7 @@ async def told(act: Any) -> Any:
 
 
 def compare(name: str, leased: Any, direct: Any) -> None:
-    if name in DIFFERENT:
+    if name in BY_DESIGN:
         assert as_json(leased) != as_json(direct), f"it differs no more: remove it from `differences` ({name})"
     else:
         assert as_json(leased) == as_json(direct)
@@ -78,4 +75,4 @@ async def test_puppeteer_does_the_same_with_both(sides: tuple[Side, Side]) -> No
 
     assert not [value for value in direct.values() if "error" in str(value)]
     different = {f"puppeteer_{name}": (leased[name], value) for name, value in direct.items() if leased[name] != value}
-    assert set(different) == {name for name in DIFFERENT if name.startswith("puppeteer_")}, different
+    assert set(different) == {name for name in BY_DESIGN if name.startswith("puppeteer_")}, different
