@@ -20,6 +20,7 @@ TOGETHER = {
     "tests/runner/live/": SECOND,
     "tests/runner/peers/": SECOND,
     "tests/runner/pages/": PAGES,
+    "tests/runner/test_upstreams.py": "tests/runner/test_upstreams.py",  # has another runner
     "tests/runner/test_": RUNNER,
     "tests/jobs/tasks/llm/test_transport.py": PROVIDERS,
     "tests/scripted_model/": PROVIDERS,
