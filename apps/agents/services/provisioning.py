@@ -31,7 +31,7 @@ CAP_RETRY_SECONDS = 30
 # A hold must outlast its agent. The sweeps end each agent soon after its TTL, even if its runner has crashed.
 HOLD_GRACE = timedelta(minutes=30)
 
-_INSERT = PreparedInsert(Agent)
+_INSERT_AGENT = PreparedInsert(Agent)
 _INSERT_FINGERPRINT = PreparedInsert(AgentFingerprint)
 
 
@@ -126,7 +126,7 @@ def create(
         created_at=timezone.now(),
         **more,
     )
-    _INSERT.execute(agent)
+    _INSERT_AGENT.execute(agent)
     return agent
 
 
