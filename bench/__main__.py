@@ -42,7 +42,7 @@ async def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--samples", type=int, default=100, help="number of provisions to time (default 100)")
+    parser.add_argument("--samples", type=int, default=120, help="number of provisions to time (default 120)")
     parser.add_argument("--only", default="", help="run one section only, named like its module: pages, webhooks, …")
     options = parser.parse_args()
     home_folder = tempfile.TemporaryDirectory(prefix="browsa-bench-")
