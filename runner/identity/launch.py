@@ -57,6 +57,8 @@ def launch_of(fingerprint: Fingerprint) -> Launch:
         f"--window-position=0,{display.top}",
         f"--blink-settings={','.join(f'{name}={value}' for name, value in blink.items())}",
     ]
+    if fingerprint.media_devices == "masked":
+        flags.append("--use-fake-device-for-media-stream")  # a camera, microphones and speakers, without labels
     return Launch(
         flags=tuple(flags),
         environment={

@@ -51,3 +51,14 @@ async def test_an_allowed_position_is_told_at_once(runner: RunnerProcess, site: 
         )
 
     assert position == [52.5, 13.4]
+
+
+@pytest.mark.parametrize(("mode", "kinds"), [("masked", ["audioinput", "audiooutput", "videoinput"]), ("real", [])])
+async def test_a_page_sees_usual_media_devices_unless_the_real_ones_are_asked_for(
+    runner: RunnerProcess, site: Site, mode: str, kinds: list[str]
+) -> None:
+    async with runner.lease(overrides={"media_devices_mode": mode}) as lease, Cdp(lease.cdp_url) as cdp:
+        await cdp.open(site.url("/hello"))
+        found = await cdp.run("navigator.mediaDevices.enumerateDevices().then(all => all.map(one => one.kind))")
+
+    assert sorted(set(found)) == kinds
