@@ -19,7 +19,7 @@ from runner.dialogs import Dialogs
 from runner.identity.emulation import NATIVE_PLATFORM, Command
 from runner.identity.measure import MachineValues, measure
 from runner.identity.measuring_site import MeasuringSite
-from runner.identity.overrides import PAGES, platform_override, target_commands
+from runner.identity.overrides import HIDDEN, PAGES, platform_override, target_commands
 
 log = logging.getLogger("browsa.runner.identity")
 
@@ -56,9 +56,10 @@ class Target:
     does, otherwise each one must.
     """
 
-    def __init__(self, info: Params) -> None:
+    def __init__(self, info: Params, parent: Target | None) -> None:
         self.id: str = info["targetId"]
         self.kind: str = info["type"]
+        self.hidden: bool = self.kind == HIDDEN or (parent is not None and parent.hidden)
         self.has_opener: bool = info["canAccessOpener"]
         self.has_renderer = self.has_opener or bool(info["url"])
         self.newest_session: str | None = None
@@ -108,9 +109,9 @@ class Emulator:
             if target is None:
                 raise CdpError("the hidden page did not attach")
             await target.ready
-            # On a busy machine what was sent before its renderer ran can be lost, so send it again and wait for it.
-            again = target_commands(self._fingerprint, target.kind)
-            await asyncio.gather(*(self._cdp.call(c.method, c.params, session=session) for c in again))
+            # A hidden page may have had no renderer until now. Its answers show that the renderer has the overrides.
+            again = await self._send_all(session, target_commands(self._fingerprint, target.kind, hidden=target.hidden))
+            await asyncio.gather(*(command.reply for command in again))
             return await measure(
                 self._cdp,
                 first_page=await self._first_page,
@@ -199,7 +200,7 @@ class Emulator:
             info = params["targetInfo"]
             known = next((target for target in self._sessions.values() if target.id == info["targetId"]), None)
             if known is None:
-                known = Target(info)
+                known = Target(info, self._sessions.get(session or ""))
                 self._sessions[params["sessionId"]] = known
             elif not params["waitingForDebugger"]:
                 return  # a session of `_attach_newest_to`
@@ -231,10 +232,8 @@ class Emulator:
         """
         assert self._cdp is not None
         try:
-            sent = await self._send_all(
-                session,
-                [*target_commands(self._fingerprint, target.kind), Command("Target.setAutoAttach", AUTO_ATTACH)],
-            )
+            overrides = target_commands(self._fingerprint, target.kind, hidden=target.hidden)
+            sent = await self._send_all(session, [*overrides, Command("Target.setAutoAttach", AUTO_ATTACH)])
             if target.kind == "page":
                 sent += await self._send_all(session, [WATCH_DIALOGS])
             if target.kind in PAGES:

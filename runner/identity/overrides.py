@@ -13,16 +13,19 @@ PAGES = frozenset({"page", "iframe", "webview", "tab", "background_page", HIDDEN
 WORKERS = frozenset({"worker", "shared_worker", "service_worker"})
 
 
-def target_commands(fingerprint: Fingerprint, target_type: str) -> list[Command]:
-    """The commands for a new target of `target_type`, to send before its first script runs."""
+def target_commands(fingerprint: Fingerprint, target_type: str, *, hidden: bool = False) -> list[Command]:
+    """The commands for a new target of `target_type`, to send before its first script runs.
+
+    `hidden`: it is a hidden page or belongs to one. Without a tab it has no languages from the command line.
+    """
     override = _user_agent_override(fingerprint)
+    if hidden:
+        override["acceptLanguage"] = fingerprint.accept_language
     cores = Command("Emulation.setHardwareConcurrencyOverride", {"hardwareConcurrency": fingerprint.cores})
     if target_type in WORKERS:
         return [Command("Network.setUserAgentOverride", override), cores]
     if target_type not in PAGES:
         return []
-    if target_type == HIDDEN:  # no tab, so it has no languages from the command line
-        override["acceptLanguage"] = fingerprint.accept_language
     commands = [Command("Emulation.setUserAgentOverride", override), cores]
     if fingerprint.geolocation.mode != "block":
         position = {"latitude": fingerprint.geolocation.latitude, "longitude": fingerprint.geolocation.longitude}
