@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -21,6 +22,8 @@ import sys
 from dataclasses import dataclass, field
 
 from runner import netns_helper
+
+log = logging.getLogger("browsa.runner.netns")
 
 MAX_SOCKETS = 64
 
@@ -52,6 +55,7 @@ class SocketFactory:
         self._lock = asyncio.Lock()
         self._channel: socket.socket | None = None
         self._helper: subprocess.Popen[bytes] | None = None
+        self._warned = False
 
     async def sockets(
         self, namespace: int, *, plain: int, listen_on: int = 0, limits: NamespaceLimits | None = None
@@ -91,8 +95,12 @@ class SocketFactory:
         finally:
             for namespace in namespaces:
                 os.close(namespace)
-        if message != b"ok":
+        answer, _, without = message.decode(errors="replace").partition(" ")
+        if answer != "ok":
             raise NamespaceError(message.decode(errors="replace") or "the socket helper died")
+        if without and not self._warned:
+            self._warned = True
+            log.warning("browsers say that they are offline: %s", without)
         made = [socket.socket(fileno=fd) for fd in fds]
         for sock in made:
             sock.setblocking(False)

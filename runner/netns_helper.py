@@ -9,12 +9,15 @@ and, to change mounts, the descriptor of the mount namespace:
     pid, rlimits   a process, and its limits: {resource: number}; a lower hard limit stays
     address        IPv4 address of a new network interface without a route, or ""
 
+The answer is `ok` with the sockets' descriptors, `ok` and a reason when the kernel has no such interface, or an error.
+
 It imports only a few modules of the standard library: it forks for each request, and a small process forks fast.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -31,7 +34,6 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
-EINVAL = 22
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_RELATIME = 32, 1024, 2048, 4096, 1 << 21
@@ -68,6 +70,7 @@ def _serve(channel: socket.socket) -> None:
 
 def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], namespaces: list[int]) -> None:
     made: list[socket.socket] = []
+    reply = b"ok"
     try:
         _enter(libc, namespaces[0])
         for name, limit in request["rlimits"].items():
@@ -82,21 +85,26 @@ def _answer(channel: socket.socket, libc: ctypes.CDLL, request: dict[str, Any], 
             listener.listen(512)
         made += [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(request["plain"])]
         if request["address"]:
-            _add_interface(request["address"])
+            try:
+                _add_interface(request["address"])
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:  # the kernel has no veth, and cannot load it
+                    raise
+                reply += f" {error}".encode()
         if namespaces[1:]:
             _set_namespace(libc, namespaces[1], CLONE_NEWNS, "mnt")
             _change_mounts(libc, request["inodes"], request["read_only"])
     except OSError as error:
         channel.send(str(error).encode()[:1000])
         return
-    socket.send_fds(channel, [b"ok"], [sock.fileno() for sock in made])
+    socket.send_fds(channel, [reply], [sock.fileno() for sock in made])
 
 
 def _enter(libc: ctypes.CDLL, namespace: int) -> None:
     """Enter the user namespace that owns `namespace`, with root's capabilities, then enter `namespace`."""
     owner = fcntl.ioctl(namespace, NS_GET_USERNS)
     # EINVAL: the process is in that user namespace already (in tests without a separate one).
-    if libc.setns(owner, CLONE_NEWUSER) != 0 and ctypes.get_errno() != EINVAL:
+    if libc.setns(owner, CLONE_NEWUSER) != 0 and ctypes.get_errno() != errno.EINVAL:
         raise OSError(ctypes.get_errno(), f"setns(user): {os.strerror(ctypes.get_errno())}")
     _set_namespace(libc, namespace, CLONE_NEWNET, "net")
 

@@ -162,3 +162,18 @@ async def test_a_caller_who_gives_up_does_not_leave_its_sockets_to_the_next(
         assert len(plain) == 1
         for sock in (listener, *plain):
             sock.close()
+
+
+async def test_a_kernel_without_the_interface_is_told_once(
+    factory: SocketFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Browsers then say that they are offline, and work."""
+    monkeypatch.setattr(netns, "_exchange", lambda channel, request, namespaces: (b"ok [Errno 95] no veth here", []))
+
+    with open("/proc/self/ns/net") as ours:
+        for _ in range(2):
+            assert await factory.sockets(ours.fileno(), plain=0) == (None, [])
+
+    assert [record.message for record in caplog.records] == [
+        "browsers say that they are offline: [Errno 95] no veth here"
+    ]
