@@ -47,6 +47,7 @@ RTM_NEWLINK, RTM_SETLINK, RTM_NEWADDR = 16, 19, 20
 NLMSG_ERROR = 2
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 3, 18, 1, 2, 1
+IFLA_AF_SPEC, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 26, 8, 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFF_UP = 1
 
@@ -124,8 +125,12 @@ def _add_interface(address: str) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         pair = _link(0, 0) + _attribute(IFLA_IFNAME, b"eth0\0") + _attribute(IFLA_LINKINFO, kind)
         _netlink(netlink, RTM_NEWLINK, pair)
+        # Without IPv6 addresses of their own: those come a second later, and Chromium then ends the requests that run.
+        inet6 = _attribute(socket.AF_INET6, _attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE])))
         for name in ("eth0", "eth1"):
-            _netlink(netlink, RTM_SETLINK, _link(socket.if_nametoindex(name), IFF_UP))
+            index = socket.if_nametoindex(name)
+            _netlink(netlink, RTM_SETLINK, _link(index, 0) + _attribute(IFLA_AF_SPEC, inet6))
+            _netlink(netlink, RTM_SETLINK, _link(index, IFF_UP))
         packed = socket.inet_aton(address)
         head = struct.pack("=BBBBI", socket.AF_INET, 32, 0, 0, socket.if_nametoindex("eth0"))
         _netlink(netlink, RTM_NEWADDR, head + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed))

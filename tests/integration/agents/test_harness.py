@@ -9,6 +9,7 @@ import pytest
 from apps.agents.harness_checks import SITES
 from stack.harness import Stack
 from tests.integration.driving import Member, leases, manage
+from tests.patience import until
 
 pytestmark = pytest.mark.integration
 
@@ -16,7 +17,6 @@ pytestmark = pytest.mark.integration
 def test_a_run_by_command_is_free_and_is_the_signal_of_its_shape(member: Member, stack: Stack, tmp_path: Path) -> None:
     agent = member.post("/v1/agents", {"os_type": "OS_TYPE_MACOS"}).json()
     before = member.get("/v1/credits").json()
-    assert member.get(f"/v1/agents/{agent['id']}/detection-signal").json() == {"signal": None}
 
     printed = manage(stack, "run_harness", "--os-type", "OS_TYPE_MACOS").splitlines()
     signal = member.get(f"/v1/agents/{agent['id']}/detection-signal").json()["signal"]
@@ -25,7 +25,10 @@ def test_a_run_by_command_is_free_and_is_the_signal_of_its_shape(member: Member,
     assert [site["name"] for site in signal["sites"]] == list(SITES)
     assert signal["sites_tested"] == len(SITES) and signal["pass_rate"] == signal["sites_passed"] / len(SITES)
     assert member.get("/v1/credits").json() == before
-    assert not [lease for lease in leases(stack) if lease.startswith("harness_")]
+    until(
+        lambda: not [lease for lease in leases(stack) if lease.startswith("harness_")],
+        what="the end of all runs; beat makes one too",
+    )
 
     report = tmp_path / "report.html"
     manage(stack, "harness_report", str(report))

@@ -95,15 +95,16 @@ def test_sites_see_the_identity_as_ever(tasks: Tasks) -> None:
     again = Navigate(tasks.site.url("/telltale"))
     tasks.model.play("seen", [after(1, again), after(2, Done("Seen."))])
 
-    tasks.done("seen", country="de", os_type="OS_TYPE_WINDOWS", initial_url=tasks.site.url("/telltale"))
+    job = tasks.done("seen", country="de", os_type="OS_TYPE_WINDOWS", initial_url=tasks.site.url("/telltale"))
+    measured = tasks._http.get(f"/v1/agents/{job['agent_id']}/fingerprint").json()["screen"]
 
     first, window = told[0]
     assert len(told) >= 2 and all(one == told[0] for one in told)
     assert "Windows NT 10.0" in first["userAgent"]
     assert (first["platform"], first["timezone"], first["webdriver"]) == ("Win32", "Europe/Berlin", False)
     assert first["languages"] == ["de-DE", "de", "en-US", "en"]
-    assert first["screen"] == [1920, 1080]
-    assert window == [1920, 945]  # what a browser of this identity shows of a page
+    assert first["screen"] == [measured[name] for name in ("width", "height", "devicePixelRatio")]
+    assert window == [measured["innerWidth"], measured["innerHeight"]]
 
 
 def test_the_model_sees_the_page_unless_vision_is_off(tasks: Tasks) -> None:
