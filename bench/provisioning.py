@@ -40,7 +40,7 @@ async def measure(subject: Subject, *, samples: int, environ: dict[str, str]) ->
             await browser.close()
             await subject.destroy(agent)
         await subject.warm()
-        cold = [await _cold(subject, os_type) for os_type in ("windows", "linux") * 2]
+        cold = [await _cold(subject, os_type) for os_type in ("OS_TYPE_WINDOWS", "OS_TYPE_LINUX") * 2]
         await subject.warm()
         burst = await _burst(subject)
         await subject.warm()
