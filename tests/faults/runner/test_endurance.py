@@ -11,6 +11,7 @@ import pytest
 from websockets import ConnectionClosed
 
 from runner.gateway.server import MAX_FRAME, TOO_LONG
+from runner.identity.launch import Launch
 from tests.patience import PATIENCE
 from tests.runner.client import Cdp, CdpRefused
 from tests.runner.endurance import carry
@@ -50,7 +51,7 @@ async def test_leases_that_come_and_go_leave_no_descriptor_and_no_process(privat
 
 
 async def test_frames_pass_up_to_the_length_that_chromium_takes(private: RunnerProcess) -> None:
-    async with private.lease() as lease, direct_chromium("x", "UTC") as direct:
+    async with private.lease() as lease, direct_chromium(Launch()) as direct:
         for url in (lease.cdp_url, direct):
             assert await end_of_a_frame(url, MAX_FRAME) is None
         # Chromium says nothing when it hangs up.
