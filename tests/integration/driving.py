@@ -257,6 +257,11 @@ class Control:
 
 
 def leases(stack: Stack) -> set[str]:
+    """Those of agents. Beat may run the harness at any time, whose leases have no agent."""
+    return {lease for lease in all_leases(stack) if not lease.startswith("harness_")}
+
+
+def all_leases(stack: Stack) -> set[str]:
     with Control(stack) as control:
         return control.leases()
 

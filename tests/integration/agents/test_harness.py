@@ -8,7 +8,7 @@ import pytest
 
 from apps.agents.harness_checks import SITES
 from stack.harness import Stack
-from tests.integration.driving import Member, leases, manage
+from tests.integration.driving import Member, all_leases, manage
 from tests.patience import until
 
 pytestmark = pytest.mark.integration
@@ -26,7 +26,7 @@ def test_a_run_by_command_is_free_and_is_the_signal_of_its_shape(member: Member,
     assert signal["sites_tested"] == len(SITES) and signal["pass_rate"] == signal["sites_passed"] / len(SITES)
     assert member.get("/v1/credits").json() == before
     until(
-        lambda: not [lease for lease in leases(stack) if lease.startswith("harness_")],
+        lambda: not [lease for lease in all_leases(stack) if lease.startswith("harness_")],
         what="the end of all runs; beat makes one too",
     )
 
